@@ -1,0 +1,418 @@
+// The instruction set: read by asc (kernels) and by tsc (compiler, printer, tests). No copies anywhere else.
+//
+// A program is a sequence of instructions in linear memory, each a run of 32-bit words:
+//
+//   word 0      1       2      3      4 ...
+//        opcode length  units  lanes  operands, at the word offsets of the enum named after the opcode
+//
+// `length` counts all words. The work of an instruction is cut into `units` equal pieces whose size depends on shapes
+// alone. Of W workers the first L = min(W, lanes) take part: worker w does the units [units*w/L, units*(w+1)/L).
+// Every kernel has the signature (ip, begin, end, scratch): the byte address of its instruction, its range of units,
+// and SCRATCH_BYTES of memory that belongs to the calling worker alone.
+//
+// Addresses are in bytes, sizes and strides in elements. "Dense" means row-major without gaps.
+
+/** Word offsets common to all instructions. */
+export enum At {
+  Opcode = 0,
+  Length = 1,
+  Units = 2,
+  Lanes = 3,
+}
+
+/** Instructions. The kernel of an instruction is the WASM export of the same name with a small first letter. */
+export enum Opcode {
+  Barrier = 0,
+  Map = 1,
+  Gemm = 2,
+  Reduce = 3,
+  Softmax = 4,
+  SoftmaxGrad = 5,
+  CrossEntropy = 6,
+  CrossEntropyGrad = 7,
+  GatherRows = 8,
+  ScatterAddRows = 9,
+  Random = 10,
+  Transpose = 11,
+}
+
+/** Memory map. Page 0 stays untouched: static data, if a compiler ever emitted any, would land there. */
+export enum Memory {
+  /** Constants of the kernels, written once by `writeConstants`. */
+  Constants = 65536,
+  /** Fault record: see Fault. */
+  Fault = 69632,
+  /** Control words of the pool: see Control in src/run. */
+  Control = 69696,
+  /** First byte the allocator of src/run may hand out; per-worker scratch comes first. */
+  Heap = 73728,
+}
+
+/** Bytes of private scratch per worker. */
+export enum Scratch {
+  Bytes = 524288,
+}
+
+/** Byte offsets in the fault record at Memory.Fault. Code 0 = no fault. */
+export enum Fault {
+  Code = 0,
+  Ip = 4,
+  /** Which element or row of the index operand. */
+  Where = 8,
+  /** The offending value. */
+  Value = 12,
+  /** The exclusive upper bound it violated. */
+  Bound = 16,
+}
+
+export enum FaultCode {
+  None = 0,
+  IndexOutOfRange = 1,
+}
+
+/**
+ * Map: one or several elementwise expressions over the same dense iteration space of N elements, in tiles of
+ * MapTile.Elements. Operands of micro-operations are slots. The slot table (2 words each: kind, value) starts at word
+ * `SlotsAt`, the micro-program (5 words each: Micro, dst, a, b, c; slot numbers) at `MicrosAt`; both are word offsets
+ * from the start of the instruction. The first `Once` micro-operations run once per call, the rest once per tile.
+ */
+export enum Map {
+  N = 4,
+  /** Elements per unit, a multiple of 4. */
+  Grain = 5,
+  Slots = 6,
+  SlotsAt = 7,
+  Micros = 8,
+  MicrosAt = 9,
+  Once = 10,
+  Body = 11,
+}
+
+export enum MapTile {
+  Elements = 256,
+  /** Most registers of one tile each that scratch holds (beside the slot pointers). */
+  Registers = 48,
+  /** Most slots of an instruction. */
+  Slots = 128,
+}
+
+/** Slot kinds of Map. */
+export enum Slot {
+  /** value = register number: a tile of 4-byte elements in scratch. */
+  Register = 0,
+  /** value = byte address of element 0 of a dense operand of 4-byte elements: read or written in place. */
+  Dense = 1,
+  /** value = byte address of element 0 of a dense operand of 1-byte elements (LoadByte and StoreByte only). */
+  Bytes = 2,
+  /** value = word offset, from the start of the instruction, of a View (LoadView and StoreView only). */
+  View = 3,
+  /** value = 32 bits of an immediate (Splat only). */
+  Immediate = 4,
+}
+
+/** A strided view of the iteration space, for LoadView and StoreView. */
+export enum View {
+  Address = 0,
+  /** 1 or 4; 1-byte elements are zero-extended on load and truncated on store. */
+  ElementBytes = 1,
+  Rank = 2,
+  /** `Rank` extents, outermost first, then `Rank` strides in elements (0 and negative are allowed). */
+  Dims = 3,
+}
+
+/**
+ * Gemm: C[b] = A[b] B[b] for b < Batch; C is M x N with row stride CRow and column stride 1, A is M x K, B is K x N with
+ * any strides. K = 0 gives zeros. A unit is `Block` rows of one C[b] (Slice = 0; Block a multiple of 4, the last one
+ * ragged) or `Block` columns (Slice = 1; a multiple of 8); units = Batch * ceil((Slice ? N : M) / Block), batch-major.
+ * Every element of C is the same sum in the same order whatever the slicing.
+ */
+export enum Gemm {
+  C = 4,
+  A = 5,
+  B = 6,
+  M = 7,
+  N = 8,
+  K = 9,
+  CRow = 10,
+  ARow = 11,
+  ACol = 12,
+  BRow = 13,
+  BCol = 14,
+  Batch = 15,
+  CBatch = 16,
+  ABatch = 17,
+  BBatch = 18,
+  Slice = 19,
+  Block = 20,
+  Length = 21,
+}
+
+/**
+ * Reduce: In is dense [Outer, R, Inner], Out is dense [Outer, Blocks, Inner]; block k covers the rows
+ * [k*Block, min(R, (k+1)*Block)) of R. The outputs, flat, are cut into units of `Grain` elements (a multiple of 4).
+ * Sums are pairwise over R. R = 0 gives the neutral element (arg reductions never have R = 0, nor Blocks > 1).
+ */
+export enum Reduce {
+  Out = 4,
+  In = 5,
+  Outer = 6,
+  R = 7,
+  Inner = 8,
+  Block = 9,
+  Blocks = 10,
+  Kind = 11,
+  Grain = 12,
+  Length = 13,
+}
+
+/** I = on int32. Max and Min give NaN if there is one; the arg reductions give the first best, a NaN being best. */
+export enum ReduceKind {
+  Sum = 0,
+  Prod = 1,
+  Max = 2,
+  Min = 3,
+  ArgMax = 4,
+  ArgMin = 5,
+  SumI = 6,
+  ProdI = 7,
+  MaxI = 8,
+  MinI = 9,
+  ArgMaxI = 10,
+  ArgMinI = 11,
+}
+
+/** Softmax: rows of dense [Rows, Cols]; Log = 1 gives log-softmax. A unit is `Block` rows. In may equal Out. */
+export enum Softmax {
+  Out = 4,
+  In = 5,
+  Rows = 6,
+  Cols = 7,
+  Log = 8,
+  Block = 9,
+  Length = 10,
+}
+
+/** SoftmaxGrad: Y = the forward result, G = its cotangent; Log = 0: Y*(G - sum(G*Y)), Log = 1: G - exp(Y)*sum(G). */
+export enum SoftmaxGrad {
+  Out = 4,
+  Y = 5,
+  G = 6,
+  Rows = 7,
+  Cols = 8,
+  Log = 9,
+  Block = 10,
+  Length = 11,
+}
+
+/**
+ * CrossEntropy: Loss[r] = logSumExp(X[r]) - X[r, Label[r]] for float32 X dense [Rows, Cols] and int32 labels; a label
+ * equal to Ignore gives 0. Any other label outside [0, Cols) records a fault and gives NaN, touching nothing else.
+ */
+export enum CrossEntropy {
+  Loss = 4,
+  X = 5,
+  Label = 6,
+  Rows = 7,
+  Cols = 8,
+  Ignore = 9,
+  Block = 10,
+  Length = 11,
+}
+
+/** CrossEntropyGrad: Out[r] = (softmax(X[r]) - onehot(Label[r])) * G[r], 0 where ignored. Faults as CrossEntropy. */
+export enum CrossEntropyGrad {
+  Out = 4,
+  X = 5,
+  Label = 6,
+  G = 7,
+  Rows = 8,
+  Cols = 9,
+  Ignore = 10,
+  Block = 11,
+  Length = 12,
+}
+
+/** GatherRows: Out[i] = Table[Index[i]] for rows of Width 4-byte elements. A bad index faults and gives a row of 0. */
+export enum GatherRows {
+  Out = 4,
+  Table = 5,
+  Index = 6,
+  Rows = 7,
+  TableRows = 8,
+  Width = 9,
+  Block = 10,
+  Length = 11,
+}
+
+/**
+ * ScatterAddRows: Out = 0, then Out[Index[i]] += In[i] for i = 0, 1, ... in that order, float32 rows of Width elements.
+ * A unit is `Block` rows of Out. A bad index faults and is passed over.
+ */
+export enum ScatterAddRows {
+  Out = 4,
+  In = 5,
+  Index = 6,
+  Rows = 7,
+  OutRows = 8,
+  Width = 9,
+  Block = 10,
+  Length = 11,
+}
+
+/**
+ * Random: N elements from threefry2x32-20 (Salmon et al., SC 2011). State = address of three int32 words: key 0, key 1,
+ * counter. Element e is word (e >> 2) & 1 of the block with counter words ((e >> 3) * 4 + (e & 3), counter + Draw).
+ * Uniform and Normal are float32: low + (high-low)*u with u = (bits >>> 8) * 2^-24, A = low, B = high; and A + B*z, z by Box and Muller from
+ * BOTH words (x0, x1) of block (e, counter + Draw), u1 = ((x0 >>> 8) + 1) * 2^-24, u2 = (x1 >>> 8) * 2^-24, z = sqrt(-2 ln u1) cos(2 pi u2).
+ */
+export enum Random {
+  Out = 4,
+  State = 5,
+  Draw = 6,
+  N = 7,
+  Kind = 8,
+  /** float32 bits. */
+  A = 9,
+  /** float32 bits. */
+  B = 10,
+  /** Elements per unit, a multiple of 8. */
+  Grain = 11,
+  Length = 12,
+}
+
+export enum RandomKind {
+  Bits = 0,
+  Uniform = 1,
+  Normal = 2,
+}
+
+/** Transpose: Out[b] = In[b]^T for dense In [Batch, Rows, Cols] of 4-byte elements. A unit is `Block` rows of an Out[b]. */
+export enum Transpose {
+  Out = 4,
+  In = 5,
+  Batch = 6,
+  Rows = 7,
+  Cols = 8,
+  Block = 9,
+  Length = 10,
+}
+
+/**
+ * Micro-operations of Map. Registers and dense operands hold 4-byte elements: float32, or int32 (names that end in I).
+ * Comparisons give int32 1 or 0. dst may be the same slot as an input. The WASM export of a micro-operation that computes
+ * is `micro` + its name, with the signature (dst, a, b, c, n): byte addresses and a number of elements (any n >= 0; nothing
+ * beyond n is read into a result or written; element i's bits depend on the inputs' element i alone).
+ */
+export enum Micro {
+  // Moves: carried out by Map itself, they know the element's place in the iteration space.
+  /** dst = immediate. */
+  Splat = 0,
+  /** dst[i] = element i of view a. */
+  LoadView = 1,
+  /** view dst's element i = a[i]. */
+  StoreView = 2,
+  /** dst[i] = zero-extended byte. */
+  LoadByte = 3,
+  /** byte = low 8 bits of a[i]. */
+  StoreByte = 4,
+  /** dst[i] = i, the flat index, int32. */
+  Iota = 5,
+
+  // Unary, float32.
+  Copy = 16,
+  Neg = 17,
+  Abs = 18,
+  Exp = 19,
+  Log = 20,
+  Log1p = 21,
+  Expm1 = 22,
+  Tanh = 23,
+  Sigmoid = 24,
+  Sqrt = 25,
+  Rsqrt = 26,
+  Reciprocal = 27,
+  Sin = 28,
+  Cos = 29,
+  Tan = 30,
+  Erf = 31,
+  Sinh = 32,
+  Cosh = 33,
+  Asin = 34,
+  Acos = 35,
+  Atan = 36,
+  Square = 37,
+  /** -1, 0, 1; 0 for NaN as in PyTorch. */
+  Sign = 38,
+  Floor = 39,
+  Ceil = 40,
+  /** Half to even. */
+  Round = 41,
+  Trunc = 42,
+  /** max(x, 0), NaN stays NaN. */
+  Relu = 43,
+  /** log(1 + e^x). */
+  Softplus = 44,
+  /** x Phi(x), by erf. */
+  Gelu = 45,
+  /** x sigmoid(x). */
+  Silu = 46,
+
+  // Binary, float32.
+  Add = 64,
+  Sub = 65,
+  Mul = 66,
+  Div = 67,
+  Pow = 68,
+  /** NaN if either is. */
+  Maximum = 69,
+  Minimum = 70,
+  Atan2 = 71,
+  /** a where b > 0, else 0 (the backward pass of relu; a's NaN passes where b > 0). */
+  ReluMask = 72,
+  Eq = 73,
+  Ne = 74,
+  Lt = 75,
+  Le = 76,
+  Gt = 77,
+  Ge = 78,
+  /** a - b floor(a / b), the divisor's sign (torch.remainder). */
+  Remainder = 79,
+
+  // int32.
+  NegI = 96,
+  AbsI = 97,
+  SignI = 98,
+  AddI = 99,
+  SubI = 100,
+  MulI = 101,
+  /** Floor division; by 0 gives 0. */
+  FloorDivI = 102,
+  RemainderI = 103,
+  MaximumI = 104,
+  MinimumI = 105,
+  EqI = 106,
+  NeI = 107,
+  LtI = 108,
+  LeI = 109,
+  GtI = 110,
+  GeI = 111,
+  AndI = 112,
+  OrI = 113,
+  XorI = 114,
+  /** 1 where a is 0, else 0. */
+  NotI = 115,
+
+  // Conversions.
+  /** float32 of an int32. */
+  ToFloat = 128,
+  /** int32 of a float32: toward zero, saturating, NaN = 0. */
+  ToInt = 129,
+  /** int32 1 where the float32 is not 0 (NaN counts as true). */
+  ToBool = 130,
+
+  // Ternary.
+  /** b where int32 a is not 0, else c; 4-byte elements of any type. */
+  Where = 144,
+  /** a*b + c in float32, two roundings in the portable build. */
+  MulAdd = 145,
+}

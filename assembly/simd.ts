@@ -1,0 +1,66 @@
+// Helpers shared by all kernels. Nothing here keeps state.
+import { At, Fault, FaultCode, Memory } from "./isa";
+
+/** Operand word of the instruction at ip. */
+// @ts-ignore: decorator
+@inline
+export function arg(ip: usize, word: i32): i32 {
+  return load<i32>(ip + ((<usize>word) << 2));
+}
+
+/** Operand word of the instruction at ip, as an address. */
+// @ts-ignore: decorator
+@inline
+export function ptr(ip: usize, word: i32): usize {
+  return <usize>load<u32>(ip + ((<usize>word) << 2));
+}
+
+/** Operand word of the instruction at ip, as a float32. */
+// @ts-ignore: decorator
+@inline
+export function farg(ip: usize, word: i32): f32 {
+  return load<f32>(ip + ((<usize>word) << 2));
+}
+
+/** a*b + c: fused where the build may use relaxed SIMD, two roundings otherwise. */
+// @ts-ignore: decorator
+@inline
+export function madd(a: v128, b: v128, c: v128): v128 {
+  if (ASC_FEATURE_RELAXED_SIMD) return f32x4.relaxed_madd(a, b, c);
+  return f32x4.add(f32x4.mul(a, b), c);
+}
+
+/** The n < 4 elements at p in the low lanes, zeros above; reads nothing beyond them. */
+// @ts-ignore: decorator
+@inline
+export function loadPart(p: usize, n: i32): v128 {
+  let v = v128.load32_zero(p);
+  if (n > 1) v = v128.load_lane<u32>(p, v, 1, 4);
+  if (n > 2) v = v128.load_lane<u32>(p, v, 2, 8);
+  return v;
+}
+
+/** Stores the n < 4 low lanes, and nothing beyond them. */
+// @ts-ignore: decorator
+@inline
+export function storePart(p: usize, v: v128, n: i32): void {
+  v128.store_lane<u32>(p, v, 0);
+  if (n > 1) v128.store_lane<u32>(p, v, 1, 4);
+  if (n > 2) v128.store_lane<u32>(p, v, 2, 8);
+}
+
+/** Records an index outside [0, bound) for the host, which fails the step; the kernel goes on without touching memory. */
+export function faultIndex(ip: usize, where: i32, value: i32, bound: i32): void {
+  store<i32>(Memory.Fault + Fault.Ip, <i32>ip);
+  store<i32>(Memory.Fault + Fault.Where, where);
+  store<i32>(Memory.Fault + Fault.Value, value);
+  store<i32>(Memory.Fault + Fault.Bound, bound);
+  store<i32>(Memory.Fault + Fault.Code, FaultCode.IndexOutOfRange);
+}
+
+/** Number of units in the instruction at ip. */
+// @ts-ignore: decorator
+@inline
+export function units(ip: usize): i32 {
+  return arg(ip, At.Units);
+}

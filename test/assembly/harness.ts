@@ -1,0 +1,149 @@
+/** Runs raw kernels on the raw WASM: builds instructions by hand, guards memory, calls exports. */
+import { readFileSync } from "node:fs";
+import * as isa from "../../assembly/isa.ts";
+
+export type Kernel = (ip: number, begin: number, end: number, scratch: number) => void;
+export type MicroKernel = (dst: number, a: number, b: number, c: number, n: number) => void;
+
+const GUARD = 0x5afe5afe;
+const GUARD_WORDS = 16;
+
+export function wasmBytes(variant: string): Uint8Array {
+  return readFileSync(new URL(`../../build/kernels.${variant}.wasm`, import.meta.url));
+}
+
+/** One instance of a binary with a bump allocator whose blocks have guard words on both sides. */
+export class Machine {
+  readonly memory: WebAssembly.Memory;
+  readonly exports: Record<string, (...args: number[]) => number>;
+  readonly scratch: number;
+  private top: number;
+  private guards: number[] = [];
+
+  constructor(variant = "private-plain", pages = 256) {
+    const shared = variant.startsWith("shared");
+    this.memory = new WebAssembly.Memory({ initial: pages, maximum: 65536, shared });
+    const module = new WebAssembly.Module(wasmBytes(variant) as BufferSource);
+    this.exports = new WebAssembly.Instance(module, { env: { memory: this.memory } }).exports as never;
+    this.exports.writeConstants();
+    this.scratch = isa.Memory.Heap;
+    this.top = this.scratch + isa.Scratch.Bytes;
+  }
+
+  /** Forgets all blocks. */
+  reset(): void {
+    this.guards = [];
+    this.top = this.scratch + isa.Scratch.Bytes;
+    new Int32Array(this.memory.buffer, isa.Memory.Fault, 5).fill(0);
+  }
+
+  /** Address of `bytes` bytes, `offset` bytes (a multiple of 4) past a 64-byte boundary, guarded on both sides. */
+  alloc(bytes: number, offset = 0): number {
+    const words = new Int32Array(this.memory.buffer);
+    const before = Math.ceil(this.top / 64) * 64;
+    const address = before + GUARD_WORDS * 4 + offset;
+    words.fill(GUARD, before / 4, address / 4);
+    const end = address + bytes;
+    const endWord = Math.ceil(end / 4);
+    const u8 = new Uint8Array(this.memory.buffer);
+    for (let b = end; b < endWord * 4; b++) u8[b] = 0xfe;
+    words.fill(GUARD, endWord, endWord + GUARD_WORDS);
+    for (let w = before / 4; w < address / 4; w++) this.guards.push(w);
+    for (let w = endWord; w < endWord + GUARD_WORDS; w++) this.guards.push(w);
+    this.top = (endWord + GUARD_WORDS) * 4;
+    if (this.top > this.memory.buffer.byteLength) throw new RangeError("test memory exhausted");
+    return address;
+  }
+
+  f32(values: ArrayLike<number>, offset = 0): number {
+    const address = this.alloc(values.length * 4, offset);
+    new Float32Array(this.memory.buffer, address, values.length).set(values);
+    return address;
+  }
+
+  i32(values: ArrayLike<number>, offset = 0): number {
+    const address = this.alloc(values.length * 4, offset);
+    new Int32Array(this.memory.buffer, address, values.length).set(values);
+    return address;
+  }
+
+  readF32(address: number, n: number): Float32Array {
+    return new Float32Array(this.memory.buffer, address, n).slice();
+  }
+
+  readI32(address: number, n: number): Int32Array {
+    return new Int32Array(this.memory.buffer, address, n).slice();
+  }
+
+  /** Writes an instruction: header, then operands by word offset (a float operand as its bits, see floatBits). */
+  instruction(opcode: isa.Opcode, length: number, units: number, operands: Record<number, number>): number {
+    const address = this.alloc(length * 4);
+    const words = new Int32Array(this.memory.buffer, address, length);
+    words.fill(0);
+    words[isa.At.Opcode] = opcode;
+    words[isa.At.Length] = length;
+    words[isa.At.Units] = units;
+    words[isa.At.Lanes] = 0x7fffffff;
+    for (const [word, value] of Object.entries(operands)) words[Number(word)] = value;
+    return address;
+  }
+
+  /** Runs the instruction as `workers` workers would, one after the other. */
+  run(ip: number, workers = 1): void {
+    const words = new Int32Array(this.memory.buffer, ip, 4);
+    const name = isa.Opcode[words[isa.At.Opcode]];
+    const kernel = this.exports[name[0].toLowerCase() + name.slice(1)] as unknown as Kernel;
+    const units = words[isa.At.Units];
+    for (let w = 0; w < workers; w++)
+      kernel(ip, Math.floor((units * w) / workers), Math.floor((units * (w + 1)) / workers), this.scratch);
+  }
+
+  micro(op: isa.Micro): MicroKernel {
+    return this.exports[`micro${isa.Micro[op]}`] as unknown as MicroKernel;
+  }
+
+  fault(): { code: number; ip: number; where: number; value: number; bound: number } {
+    const [code, ip, where, value, bound] = new Int32Array(this.memory.buffer, isa.Memory.Fault, 5);
+    return { code, ip, where, value, bound };
+  }
+
+  /** Throws if any word outside the allocated blocks changed. */
+  checkGuards(): void {
+    const words = new Int32Array(this.memory.buffer);
+    for (const w of this.guards)
+      if (words[w] !== GUARD) throw new Error(`guard word at byte ${w * 4} was overwritten`);
+  }
+}
+
+export function floatBits(value: number): number {
+  return new Int32Array(new Float32Array([value]).buffer)[0];
+}
+
+/** Distance in units in the last place of float32; 0 if both are NaN or equal (+0 = -0). */
+export function ulps(actual: number, expected: number): number {
+  if (Number.isNaN(actual) || Number.isNaN(expected)) return Number.isNaN(actual) && Number.isNaN(expected) ? 0 : Infinity;
+  const want = Math.fround(expected);
+  if (actual === want) return 0;
+  if (!Number.isFinite(actual) || !Number.isFinite(want)) {
+    // A reference that overflows only after rounding still has a distance.
+    if (Number.isFinite(actual) === Number.isFinite(want)) return Infinity;
+  }
+  const exponent = Math.max(-126, Math.floor(Math.log2(Math.abs(expected) || 2 ** -149)));
+  const ulp = 2 ** (exponent - 23);
+  return Math.abs((Number.isFinite(actual) ? actual : Math.sign(actual) * 2 ** 128) - expected) / ulp;
+}
+
+/** A small deterministic generator for tests: uniform in [0, 1). */
+export function random(seed: number): () => number {
+  let s = (seed * 2654435761 + 1) >>> 0;
+  return () => {
+    s ^= s << 13;
+    s >>>= 0;
+    s ^= s >>> 17;
+    s ^= s << 5;
+    s >>>= 0;
+    return s / 2 ** 32;
+  };
+}
+
+export { isa };
