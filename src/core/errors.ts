@@ -1,0 +1,102 @@
+/** @file The typed errors. Each names the operation, the argument and the offending shapes or value in its message. */
+
+/** Base of every error this package throws on purpose. `code` is stable, messages may improve. */
+export class FourlaneError extends Error {
+  readonly code: string;
+  constructor(code: string, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = new.target.name;
+    this.code = code;
+  }
+}
+
+/** Shapes that do not fit each other, or the operation. */
+export class ShapeError extends FourlaneError {
+  constructor(message: string) {
+    super("SHAPE", message);
+  }
+}
+
+/** A dtype the operation does not take. */
+export class DTypeError extends FourlaneError {
+  constructor(message: string) {
+    super("DTYPE", message);
+  }
+}
+
+/** An argument whose value is not allowed: an axis out of range, a learning rate that is not finite, `workers: 0`. */
+export class ValueError extends FourlaneError {
+  constructor(message: string) {
+    super("VALUE", message);
+  }
+}
+
+/** An element of an index tensor or a label outside its range, found while a program ran. The step had no effect. */
+export class IndexError extends FourlaneError {
+  readonly index: number;
+  readonly bound: number;
+  readonly position: number;
+  constructor(message: string, index: number, bound: number, position: number) {
+    super("INDEX", message);
+    this.index = index;
+    this.bound = bound;
+    this.position = position;
+  }
+}
+
+/** A file or buffer that breaks its format: truncated, wrong magic number, counts that differ. */
+export class FormatError extends FourlaneError {
+  constructor(message: string, options?: ErrorOptions) {
+    super("FORMAT", message, options);
+  }
+}
+
+/** Something used after `dispose()`, or pending when it was called. */
+export class DisposedError extends FourlaneError {
+  constructor(message: string) {
+    super("DISPOSED", message);
+  }
+}
+
+/** Work stopped by an AbortSignal. */
+export class AbortedError extends FourlaneError {
+  constructor(message: string, options?: ErrorOptions) {
+    super("ABORTED", message, options);
+  }
+}
+
+/** A lazy tensor read after a variable it depends on was overwritten. */
+export class StaleError extends FourlaneError {
+  constructor(message: string) {
+    super("STALE", message);
+  }
+}
+
+/** Memory for a program, a parameter or a result could not be had. */
+export class OutOfMemoryError extends FourlaneError {
+  readonly requested: number;
+  readonly limit: number;
+  constructor(requested: number, limit: number, options?: ErrorOptions) {
+    super("OUT_OF_MEMORY", `out of memory: ${requested} more bytes wanted, the limit is ${limit}`, options);
+    this.requested = requested;
+    this.limit = limit;
+  }
+}
+
+export type WorkerFault = "start" | "crash" | "trap" | "hung";
+
+/** A worker that did not start, died, trapped or stopped moving. Parameters are those of the last completed step. */
+export class WorkerError extends FourlaneError {
+  /** How it failed. */
+  readonly fault: WorkerFault;
+  /** Which worker, from 0. */
+  readonly worker: number;
+  /** Number of the step in flight, counted from the start of the pool; -1 if there was none. */
+  readonly step: number;
+  constructor(fault: WorkerFault, worker: number, step: number, message: string, options?: ErrorOptions) {
+    super(`WORKER_${fault.toUpperCase()}`, message, options);
+    this.fault = fault;
+    this.worker = worker;
+    this.step = step;
+  }
+}

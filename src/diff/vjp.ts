@@ -1,0 +1,49 @@
+/**
+ * @file Reverse mode: one walk over the graph against its topological order. The result is graph again, so it nests.
+ */
+import { isFloat } from "../core/dtype.ts";
+import { FourlaneError } from "../core/errors.ts";
+import { type Node, toposort } from "../graph/node.ts";
+import { add } from "../ops/elementwise.ts";
+import { constantLike } from "../ops/leaf.ts";
+
+/** Cotangents of a node's sources: its own rule, or that of its decomposition. */
+function pullback(n: Node, g: Node): (Node | null)[] {
+  if (n.op.vjp) return n.op.vjp(n, g);
+  if (n.op.decompose) return vjp([n.op.decompose(n)], [g], n.src);
+  throw new FourlaneError("NO_GRADIENT", `${n.op.name}: has no reverse-mode derivative`);
+}
+
+/**
+ * Cotangents of `inputs`, given those of `outputs`; null for an input no output depends on differentiably. An input that
+ * another input was made from gets what flows through it too, as in torch.autograd.grad.
+ */
+export function vjp(outputs: readonly Node[], cotangents: readonly Node[], inputs: readonly Node[]): (Node | null)[] {
+  const stops = new Set(inputs);
+  const order = toposort(outputs);
+  const reaches = new Set<Node>();
+  for (const n of order) if (isFloat(n.dtype) && (stops.has(n) || n.src.some((s) => reaches.has(s)))) reaches.add(n);
+
+  const grads = new Map<Node, Node>();
+  const accumulate = (n: Node, g: Node): void => {
+    const before = grads.get(n);
+    grads.set(n, before ? add(before, g) : g);
+  };
+  outputs.forEach((y, i) => {
+    if (reaches.has(y)) accumulate(y, cotangents[i]);
+  });
+  for (let k = order.length - 1; k >= 0; k--) {
+    const n = order[k];
+    const g = grads.get(n);
+    if (!g || !n.src.some((s) => reaches.has(s))) continue;
+    pullback(n, g).forEach((gi, i) => {
+      if (gi && reaches.has(n.src[i])) accumulate(n.src[i], gi);
+    });
+  }
+  return inputs.map((x) => grads.get(x) ?? null);
+}
+
+/** Gradients of the sum of y with respect to the inputs; zeros where it does not depend on one. */
+export function gradients(y: Node, inputs: readonly Node[]): Node[] {
+  return vjp([y], [constantLike(y, 1)], inputs).map((g, i) => g ?? constantLike(inputs[i], 0));
+}

@@ -1,0 +1,50 @@
+/** @file Matrix products: bilinear, so each operand's gradient is another matrix product. */
+import { DTypeError, ShapeError } from "../core/errors.ts";
+import { numel, sameShape, show } from "../core/shape.ts";
+import { makeNode, type Node, type OpDef } from "../graph/node.ts";
+import { add } from "./elementwise.ts";
+import { transposeLast } from "./structure.ts";
+
+/** [..., M, K] times [..., K, N] with equal leading extents. */
+const MATMUL: OpDef = {
+  name: "matmul",
+  kind: "other",
+  infer: ([a, b]) => {
+    const r = a.shape.length;
+    const fits =
+      r >= 2 &&
+      b.shape.length === r &&
+      a.shape[r - 1] === b.shape[r - 2] &&
+      sameShape(a.shape.slice(0, -2), b.shape.slice(0, -2));
+    if (!fits) throw new ShapeError(`matmul: shapes ${show(a.shape)} and ${show(b.shape)} cannot be multiplied`);
+    if (a.dtype !== "float32" || b.dtype !== "float32")
+      throw new DTypeError(`matmul: dtypes ${a.dtype} and ${b.dtype} are not supported, only float32`);
+    return { shape: [...a.shape.slice(0, -1), b.shape[r - 1]], dtype: "float32" };
+  },
+  vjp: (n, g) => [matmul(g, transposeLast(n.src[1])), matmul(transposeLast(n.src[0]), g)],
+  jvp: (n, [ta, tb]) => {
+    const left = ta ? matmul(ta, n.src[1]) : null;
+    const right = tb ? matmul(n.src[0], tb) : null;
+    return left && right ? add(left, right) : (left ?? right);
+  },
+  ref: ([a, b], n) => {
+    const [m, k] = a.shape.slice(-2);
+    const cols = b.shape[b.shape.length - 1];
+    const batch = numel(a.shape.slice(0, -2));
+    const out = new Float64Array(numel(n.shape));
+    for (let t = 0; t < batch; t++)
+      for (let i = 0; i < m; i++)
+        for (let p = 0; p < k; p++) {
+          const x = a.data[(t * m + i) * k + p];
+          for (let j = 0; j < cols; j++) out[(t * m + i) * cols + j] += x * b.data[(t * k + p) * cols + j];
+        }
+    return out;
+  },
+};
+
+/** The matrix product over the last two axes; leading extents must be equal. */
+export function matmul(a: Node, b: Node): Node {
+  return makeNode(MATMUL, [a, b]);
+}
+
+export const CONTRACT = { matmul: MATMUL };

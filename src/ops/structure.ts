@@ -1,0 +1,458 @@
+/**
+ * @file Operations that move elements, and sums. Each stands beside its adjoint: expand | sum, permute | inverse permute,
+ * reshape | reshape back, slice | pad, flip | flip. Forward and backward are duals here: a copy's gradient is a sum, a
+ * sum's gradient is a copy.
+ */
+import { DTypeError, ShapeError, ValueError } from "../core/errors.ts";
+import { isFloat } from "../core/dtype.ts";
+import { numel, reducedShape, sameShape, type Shape, show, stridesOf } from "../core/shape.ts";
+import { type Attrs, makeNode, type Node, type OpDef, type RefArray } from "../graph/node.ts";
+import { apply, cast, COMPARE, div, mul, where } from "./elementwise.ts";
+import { constantLike } from "./leaf.ts";
+
+/** A linear operation is its own tangent map; its vjp is its adjoint. */
+function linear(
+  name: string,
+  kind: "linear" | "view",
+  infer: OpDef["infer"],
+  adjoint: (n: Node, g: Node) => Node,
+  ref: NonNullable<OpDef["ref"]>,
+): OpDef {
+  const op: OpDef = {
+    name,
+    kind,
+    infer,
+    vjp: (n, g) => [adjoint(n, g)],
+    jvp: (n, [t]) => (t ? makeNode(op, [t], n.attrs) : null),
+    ref,
+  };
+  return op;
+}
+
+/** Element i of the result is element index(multi-index) of the source. */
+function gatherRef(x: RefArray, shape: Shape, index: (at: number[]) => number): Float64Array {
+  const out = new Float64Array(numel(shape));
+  const at = new Array<number>(shape.length).fill(0);
+  for (let i = 0; i < out.length; i++) {
+    const from = index(at);
+    out[i] = from < 0 ? 0 : x.data[from];
+    for (let d = shape.length - 1; d >= 0; d--) {
+      if (++at[d] < shape[d]) break;
+      at[d] = 0;
+    }
+  }
+  return out;
+}
+
+const dot = (at: readonly number[], strides: readonly number[]): number => at.reduce((s, a, i) => s + a * strides[i], 0);
+
+// --- expand | sum -----------------------------------------------------------------------------------------------------
+
+const EXPAND = linear(
+  "expand",
+  "view",
+  ([x], attrs) => {
+    const shape = attrs.shape as Shape;
+    if (shape.length !== x.shape.length || x.shape.some((d, i) => d !== 1 && d !== shape[i]))
+      throw new ShapeError(`expand: cannot expand ${show(x.shape)} to ${show(shape)}`);
+    return { shape, dtype: x.dtype };
+  },
+  (n, g) => sumTo(g, n.src[0].shape),
+  ([x], n) => {
+    const strides = stridesOf(x.shape).map((s, i) => (x.shape[i] === 1 ? 0 : s));
+    return gatherRef(x, n.shape, (at) => dot(at, strides));
+  },
+);
+
+const SUM = linear(
+  "sum",
+  "linear",
+  ([x], attrs) => {
+    if (x.dtype !== "float32" && x.dtype !== "int32") throw new DTypeError(`sum: dtype ${x.dtype} is not supported`);
+    return { shape: reducedShape(x.shape, attrs.axes as number[], attrs.keepdim as boolean), dtype: x.dtype };
+  },
+  (n, g) => expandBack(g, n.src[0].shape, n.attrs.axes as number[]),
+  ([x], n) => reduceRef(x, n.attrs.axes as number[], 0, (a, b) => a + b),
+);
+
+function reduceRef(x: RefArray, axes: readonly number[], init: number, f: (a: number, b: number) => number): Float64Array {
+  const keep = reducedShape(x.shape, axes, true);
+  const strides = stridesOf(keep).map((s, i) => (axes.includes(i) ? 0 : s));
+  const out = new Float64Array(numel(keep)).fill(init);
+  const at = new Array<number>(x.shape.length).fill(0);
+  for (let i = 0; i < x.data.length; i++) {
+    const o = dot(at, strides);
+    out[o] = f(out[o], x.data[i]);
+    for (let d = x.shape.length - 1; d >= 0; d--) {
+      if (++at[d] < x.shape[d]) break;
+      at[d] = 0;
+    }
+  }
+  return out;
+}
+
+/** x broadcast to a shape by NumPy's rules. */
+export function expand(x: Node, shape: Shape): Node {
+  if (sameShape(x.shape, shape)) return x;
+  const lead = shape.length - x.shape.length;
+  const padded = lead > 0 ? reshape(x, [...new Array<number>(lead).fill(1), ...x.shape]) : x;
+  return sameShape(padded.shape, shape) ? padded : makeNode(EXPAND, [padded], { shape });
+}
+
+/** Sum over axes (normalised, sorted). */
+export function sum(x: Node, axes: readonly number[], keepdim = false): Node {
+  return axes.length === 0 ? x : makeNode(SUM, [x], { axes, keepdim });
+}
+
+/** The adjoint of broadcasting: sums g down to a shape. */
+export function sumTo(g: Node, shape: Shape): Node {
+  if (sameShape(g.shape, shape)) return g;
+  const lead = g.shape.length - shape.length;
+  const axes = g.shape.map((_, i) => i).filter((i) => i < lead || (shape[i - lead] === 1 && g.shape[i] !== 1));
+  const kept = sum(g, axes, true);
+  return reshape(kept, shape);
+}
+
+/** Undoes a reduction's shape: reinserts the axes and copies along them. */
+export function expandBack(g: Node, shape: Shape, axes: readonly number[]): Node {
+  return expand(reshape(g, reducedShape(shape, axes, true)), shape);
+}
+
+// --- reshape, permute, flip: their own kind is their adjoint ----------------------------------------------------------------
+
+const RESHAPE = linear(
+  "reshape",
+  "view",
+  ([x], attrs) => {
+    const shape = attrs.shape as Shape;
+    if (numel(shape) !== numel(x.shape))
+      throw new ShapeError(`reshape: cannot reshape ${show(x.shape)} to ${show(shape)}`);
+    return { shape, dtype: x.dtype };
+  },
+  (n, g) => reshape(g, n.src[0].shape),
+  ([x]) => x.data.slice(),
+);
+
+const PERMUTE = linear(
+  "permute",
+  "view",
+  ([x], attrs) => {
+    const axes = attrs.axes as number[];
+    if (axes.length !== x.shape.length || new Set(axes).size !== axes.length)
+      throw new ValueError(`permute: axes ${show(axes)} do not fit shape ${show(x.shape)}`);
+    return { shape: axes.map((a) => x.shape[a]), dtype: x.dtype };
+  },
+  (n, g) => {
+    const axes = n.attrs.axes as number[];
+    return permute(
+      g,
+      axes.map((_, i) => axes.indexOf(i)),
+    );
+  },
+  ([x], n) => {
+    const s = stridesOf(x.shape);
+    const strides = (n.attrs.axes as number[]).map((a) => s[a]);
+    return gatherRef(x, n.shape, (at) => dot(at, strides));
+  },
+);
+
+const FLIP = linear(
+  "flip",
+  "view",
+  ([x]) => ({ shape: x.shape, dtype: x.dtype }),
+  (n, g) => makeNode(FLIP, [g], n.attrs),
+  ([x], n) => {
+    const s = stridesOf(x.shape);
+    const axes = n.attrs.axes as number[];
+    return gatherRef(x, n.shape, (at) => dot(at.map((a, i) => (axes.includes(i) ? x.shape[i] - 1 - a : a)), s));
+  },
+) as OpDef;
+
+export function reshape(x: Node, shape: Shape): Node {
+  return sameShape(x.shape, shape) ? x : makeNode(RESHAPE, [x], { shape });
+}
+
+export function permute(x: Node, axes: readonly number[]): Node {
+  return axes.every((a, i) => a === i) ? x : makeNode(PERMUTE, [x], { axes });
+}
+
+/** Swaps the last two axes. */
+export function transposeLast(x: Node): Node {
+  const r = x.shape.length;
+  return permute(x, [...Array(r - 2).keys(), r - 1, r - 2]);
+}
+
+export function flip(x: Node, axes: readonly number[]): Node {
+  return axes.length === 0 ? x : makeNode(FLIP, [x], { axes });
+}
+
+// --- slice | pad ------------------------------------------------------------------------------------------------------------
+
+/** Elements begin[i] + k*step[i], k < the result's extent. Steps are positive. */
+const SLICE = linear(
+  "slice",
+  "view",
+  ([x], attrs) => {
+    const { begin, size, step } = attrs as { begin: number[]; size: number[]; step: number[] };
+    x.shape.forEach((d, i) => {
+      const last = begin[i] + (size[i] - 1) * step[i];
+      if (begin[i] < 0 || size[i] < 0 || step[i] < 1 || (size[i] > 0 && last >= d))
+        throw new ValueError(`slice: begin ${show(begin)}, size ${show(size)}, step ${show(step)} leave ${show(x.shape)}`);
+    });
+    return { shape: size, dtype: x.dtype };
+  },
+  (n, g) => makeNode(PAD, [g], { begin: n.attrs.begin, step: n.attrs.step, shape: n.src[0].shape }),
+  ([x], n) => {
+    const { begin, step } = n.attrs as { begin: number[]; step: number[] };
+    const s = stridesOf(x.shape);
+    return gatherRef(x, n.shape, (at) => dot(at.map((a, i) => begin[i] + a * step[i]), s));
+  },
+) as OpDef;
+
+/** The source at positions begin + k*step of a result of zeros. */
+const PAD = linear(
+  "pad",
+  "linear",
+  ([x], attrs) => {
+    const { begin, step, shape } = attrs as { begin: number[]; step: number[]; shape: number[] };
+    x.shape.forEach((d, i) => {
+      if (begin[i] < 0 || (d > 0 && begin[i] + (d - 1) * step[i] >= shape[i]))
+        throw new ValueError(`pad: ${show(x.shape)} at ${show(begin)} step ${show(step)} leaves ${show(shape)}`);
+    });
+    return { shape, dtype: x.dtype };
+  },
+  (n, g) => makeNode(SLICE, [g], { begin: n.attrs.begin, step: n.attrs.step, size: n.src[0].shape }),
+  ([x], n) => {
+    const { begin, step } = n.attrs as { begin: number[]; step: number[] };
+    const s = stridesOf(x.shape);
+    return gatherRef(x, n.shape, (at) => {
+      let from = 0;
+      for (let i = 0; i < at.length; i++) {
+        const k = (at[i] - begin[i]) / step[i];
+        if (k < 0 || !Number.isInteger(k) || k >= x.shape[i]) return -1;
+        from += k * s[i];
+      }
+      return from;
+    });
+  },
+) as OpDef;
+
+export function slice(x: Node, begin: readonly number[], size: readonly number[], step?: readonly number[]): Node {
+  const steps = step ?? begin.map(() => 1);
+  if (sameShape(size, x.shape) && begin.every((b) => b === 0) && steps.every((s) => s === 1)) return x;
+  return makeNode(SLICE, [x], { begin, size, step: steps });
+}
+
+/** x inside a larger tensor of zeros, from `begin` on. */
+export function pad(x: Node, begin: readonly number[], shape: Shape): Node {
+  return sameShape(x.shape, shape) ? x : makeNode(PAD, [x], { begin, step: begin.map(() => 1), shape });
+}
+
+// --- concat | slices --------------------------------------------------------------------------------------------------------
+
+const CONCAT: OpDef = {
+  name: "concat",
+  kind: "linear",
+  infer: (src, attrs) => {
+    const axis = attrs.axis as number;
+    const [x] = src;
+    for (const y of src) {
+      if (y.dtype !== x.dtype) throw new DTypeError(`concat: dtypes ${x.dtype} and ${y.dtype} differ`);
+      if (y.shape.length !== x.shape.length || y.shape.some((d, i) => i !== axis && d !== x.shape[i]))
+        throw new ShapeError(`concat: shapes ${show(x.shape)} and ${show(y.shape)} differ off axis ${axis}`);
+    }
+    const total = src.reduce((s, y) => s + y.shape[axis], 0);
+    return { shape: x.shape.map((d, i) => (i === axis ? total : d)), dtype: x.dtype };
+  },
+  vjp: (n, g) => {
+    let at = 0;
+    return n.src.map((x) => {
+      const begin = x.shape.map((_, i) => (i === n.attrs.axis ? at : 0));
+      at += x.shape[n.attrs.axis as number];
+      return isFloat(x.dtype) ? slice(g, begin, x.shape) : null;
+    });
+  },
+  jvp: (n, ts) =>
+    ts.every((t) => t === null)
+      ? null
+      : makeNode(CONCAT, n.src.map((x, i) => ts[i] ?? constantLike(x, 0)), n.attrs),
+  ref: (src, n) => {
+    const axis = n.attrs.axis as number;
+    const inner = numel(n.shape.slice(axis + 1));
+    const outer = numel(n.shape.slice(0, axis));
+    const out = new Float64Array(numel(n.shape));
+    let at = 0;
+    for (let o = 0; o < outer; o++)
+      for (const x of src) {
+        const run = x.shape[axis] * inner;
+        out.set(x.data.subarray(o * run, (o + 1) * run), at);
+        at += run;
+      }
+    return out;
+  },
+};
+
+export function concat(xs: readonly Node[], axis: number): Node {
+  return xs.length === 1 ? xs[0] : makeNode(CONCAT, xs, { axis });
+}
+
+// --- max, min: the gradient is routed to the winners, shared equally among ties, as PyTorch's amax --------------------------
+
+const checkNonEmpty = (name: string, x: Node, attrs: Attrs): void => {
+  if ((attrs.axes as number[]).some((a) => x.shape[a] === 0))
+    throw new ShapeError(`${name}: cannot reduce the empty axes ${show(attrs.axes as number[])} of shape ${show(x.shape)}`);
+};
+
+function extremum(name: "max" | "min"): OpDef {
+  return {
+    name,
+    kind: "other",
+    infer: ([x], attrs) => {
+      checkNonEmpty(name, x, attrs);
+      if (x.dtype !== "float32" && x.dtype !== "int32") throw new DTypeError(`${name}: dtype ${x.dtype} is not supported`);
+      return { shape: reducedShape(x.shape, attrs.axes as number[], attrs.keepdim as boolean), dtype: x.dtype };
+    },
+    vjp: (n, g) => {
+      const [x] = n.src;
+      const axes = n.attrs.axes as number[];
+      const mask = cast(winners(n), "float32");
+      const share = div(mask, expandBack(sum(mask, axes, true), x.shape, axes));
+      return [mul(expandBack(g, x.shape, axes), share)];
+    },
+    jvp: (n, [t]) => {
+      if (!t) return null;
+      const axes = n.attrs.axes as number[];
+      const mask = cast(winners(n), "float32");
+      const keep = n.attrs.keepdim as boolean;
+      const hit = sum(where(winners(n), t, constantLike(t, 0)), axes, keep);
+      return div(hit, sum(mask, axes, keep));
+    },
+    ref: ([x], n) => {
+      const f = name === "max" ? Math.max : Math.min;
+      return reduceRef(x, n.attrs.axes as number[], name === "max" ? -Infinity : Infinity, f);
+    },
+  };
+}
+
+/** Where x equals its reduction. */
+function winners(n: Node): Node {
+  const [x] = n.src;
+  return apply(COMPARE.eq, x, expandBack(n, x.shape, n.attrs.axes as number[]));
+}
+
+function argExtremum(name: "argmax" | "argmin"): OpDef {
+  return {
+    name,
+    kind: "other",
+    infer: ([x], attrs) => {
+      checkNonEmpty(name, x, { axes: [attrs.axis] });
+      if (x.dtype !== "float32" && x.dtype !== "int32") throw new DTypeError(`${name}: dtype ${x.dtype} is not supported`);
+      return { shape: reducedShape(x.shape, [attrs.axis as number], attrs.keepdim as boolean), dtype: "int32" };
+    },
+    vjp: () => [null],
+    jvp: () => null,
+    ref: ([x], n) => {
+      const axis = n.attrs.axis as number;
+      const inner = numel(x.shape.slice(axis + 1));
+      const r = x.shape[axis];
+      const out = new Float64Array(numel(n.shape));
+      for (let i = 0; i < out.length; i++) {
+        const base = Math.floor(i / inner) * r * inner + (i % inner);
+        let best = 0;
+        for (let k = 1; k < r; k++) {
+          const a = x.data[base + k * inner];
+          const b = x.data[base + best * inner];
+          if (Number.isNaN(b)) break;
+          if (Number.isNaN(a) || (name === "argmax" ? a > b : a < b)) best = k;
+        }
+        out[i] = best;
+      }
+      return out;
+    },
+  };
+}
+
+const MAX = extremum("max");
+const MIN = extremum("min");
+const ARGMAX = argExtremum("argmax");
+const ARGMIN = argExtremum("argmin");
+
+export function max(x: Node, axes: readonly number[], keepdim = false): Node {
+  return axes.length === 0 ? x : makeNode(MAX, [x], { axes, keepdim });
+}
+
+export function min(x: Node, axes: readonly number[], keepdim = false): Node {
+  return axes.length === 0 ? x : makeNode(MIN, [x], { axes, keepdim });
+}
+
+export function argmax(x: Node, axis: number, keepdim = false): Node {
+  return makeNode(ARGMAX, [x], { axis, keepdim });
+}
+
+export function argmin(x: Node, axis: number, keepdim = false): Node {
+  return makeNode(ARGMIN, [x], { axis, keepdim });
+}
+
+/** Mean over axes; NaN over none. */
+export function mean(x: Node, axes: readonly number[], keepdim = false): Node {
+  const count = numel(axes.map((a) => x.shape[a]));
+  const s = sum(x, axes, keepdim);
+  return div(s, constantLike(s, count));
+}
+
+// --- identities that matter to differentiation ------------------------------------------------------------------------------
+
+const identity = (name: string, through: boolean): OpDef => ({
+  name,
+  kind: "view",
+  infer: ([x]) => ({ shape: x.shape, dtype: x.dtype }),
+  vjp: (_, g) => [through ? g : null],
+  jvp: (_, [t]) => (through ? t : null),
+  ref: ([x]) => x.data.slice(),
+});
+
+const ALIAS = identity("alias", true);
+const DETACH = identity("detach", false);
+
+/** A node of its own with x's value: what grad() differentiates with respect to. */
+export function alias(x: Node): Node {
+  return makeNode(ALIAS, [x]);
+}
+
+/** x's value; no gradient flows through. */
+export function detach(x: Node): Node {
+  return makeNode(DETACH, [x]);
+}
+
+// --- iota -------------------------------------------------------------------------------------------------------------------
+
+const IOTA: OpDef = {
+  name: "iota",
+  kind: "other",
+  infer: (_, attrs) => ({ shape: attrs.shape as Shape, dtype: "int32" }),
+  ref: (_, n) => Float64Array.from({ length: numel(n.shape) }, (_v, i) => i),
+};
+
+/** 0, 1, 2, ... as int32, in row-major order. */
+export function iota(shape: Shape): Node {
+  return makeNode(IOTA, [], { shape });
+}
+
+export const STRUCTURE = {
+  expand: EXPAND,
+  sum: SUM,
+  reshape: RESHAPE,
+  permute: PERMUTE,
+  flip: FLIP,
+  slice: SLICE,
+  pad: PAD,
+  concat: CONCAT,
+  max: MAX,
+  min: MIN,
+  argmax: ARGMAX,
+  argmin: ARGMIN,
+  alias: ALIAS,
+  detach: DETACH,
+  iota: IOTA,
+};
+

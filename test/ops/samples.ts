@@ -1,0 +1,199 @@
+/** Sample operands for every operation of the table. An operation without samples fails the tests that use them. */
+import type { DType } from "../../src/core/dtype.ts";
+import { numel, type Shape } from "../../src/core/shape.ts";
+import { type Attrs, makeNode, type Node, type OpDef } from "../../src/graph/node.ts";
+import { leaf } from "../../src/ops/leaf.ts";
+import { OPS } from "../../src/ops/table.ts";
+import { random } from "../assembly/harness.ts";
+
+export interface Sample {
+  readonly name: string;
+  readonly node: Node;
+  /** Values of the leaves. */
+  readonly values: ReadonlyMap<Node, Float64Array>;
+}
+
+interface Operand {
+  shape: Shape;
+  dtype?: DType;
+  /** Range of the values. */
+  low?: number;
+  high?: number;
+  values?: number[];
+}
+
+function build(op: OpDef, operands: Operand[], attrs: Attrs, seed: number): Sample {
+  const values = new Map<Node, Float64Array>();
+  const next = random(seed + 17);
+  const src = operands.map(({ shape, dtype = "float32", low = -2, high = 2, values: given }) => {
+    const n = leaf(shape, dtype);
+    const data = new Float64Array(numel(shape));
+    for (let i = 0; i < data.length; i++) {
+      if (given) data[i] = given[i % given.length];
+      else if (dtype === "float32") data[i] = Math.fround(low + (high - low) * next());
+      else if (dtype === "bool") data[i] = next() < 0.5 ? 0 : 1;
+      else data[i] = Math.floor(low + (high - low) * next());
+    }
+    values.set(n, data);
+    return n;
+  });
+  const node = makeNode(op, src, attrs);
+  return { name: `${op.name} ${operands.map((o) => `${o.dtype ?? "float32"}[${o.shape.join()}]`).join(" ")}`, node, values };
+}
+
+const SHAPES: Shape[] = [[], [1], [7], [3, 5], [2, 3, 4], [0], [4, 0], [70, 9], [300], [1025]];
+
+/** Where a function is real and smooth; default [-2, 2]. */
+const DOMAINS: Record<string, [number, number]> = {
+  log: [0.05, 4],
+  log1p: [-0.9, 4],
+  sqrt: [0.05, 4],
+  rsqrt: [0.05, 4],
+  reciprocal: [0.2, 3],
+  asin: [-0.9, 0.9],
+  acos: [-0.9, 0.9],
+  tan: [-1.3, 1.3],
+  pow: [0.1, 3],
+  div: [0.3, 3],
+  remainder: [0.5, 6],
+};
+
+const ARITY: Record<string, Operand["dtype"][]> = {
+  where: ["bool", "float32", "float32"],
+  reluMask: ["float32", "float32"],
+  and: ["bool", "bool"],
+  or: ["bool", "bool"],
+  xor: ["bool", "bool"],
+  not: ["bool"],
+};
+
+const BINARY = ["add", "sub", "mul", "div", "pow", "maximum", "minimum", "atan2", "remainder", "eq", "ne", "lt", "le", "gt", "ge"];
+const INTEGER = ["add", "sub", "mul", "maximum", "minimum", "neg", "abs", "sign", "eq", "ne", "lt", "le", "gt", "ge", "remainder"];
+
+function elementwise(op: OpDef): Sample[] {
+  const [low, high] = DOMAINS[op.name] ?? [-2, 2];
+  const dtypes = ARITY[op.name] ?? (BINARY.includes(op.name) ? ["float32", "float32"] : ["float32"]);
+  const samples: Sample[] = [];
+  SHAPES.forEach((shape, i) => {
+    if (op.name === "cast")
+      for (const from of ["float32", "int32", "uint8", "bool"] as const)
+        for (const to of ["float32", "int32", "uint8", "bool"] as const) {
+          // A negative float has no uint8.
+          const operand = { shape, dtype: from, low: from === "uint8" || to === "uint8" ? 0 : -5, high: 200 };
+          samples.push(build(op, [operand], { dtype: to }, i));
+        }
+    else samples.push(build(op, dtypes.map((dtype) => ({ shape, dtype: dtype as DType, low, high })), {}, i));
+    if (INTEGER.includes(op.name))
+      samples.push(build(op, dtypes.map(() => ({ shape, dtype: "int32", low: op.name === "remainder" ? 1 : -9, high: 9 })), {}, i));
+  });
+  // Ties and kinks.
+  if (dtypes.length === 2 && !ARITY[op.name] && !DOMAINS[op.name] && op.name !== "atan2")
+    samples.push(build(op, [{ shape: [6], values: [1, 2, 3, -1, 0, 0] }, { shape: [6], values: [1, 1, 4, -1, 0, 1] }], {}, 99));
+  return samples;
+}
+
+const x = (shape: Shape, more: Partial<Operand> = {}): Operand => ({ shape, ...more });
+const index = (values: number[]): Operand => ({ shape: [values.length], dtype: "int32", values });
+
+const OTHERS: Record<string, [Operand[], Attrs][]> = {
+  leaf: [],
+  constant: [[[], { value: 2.5, shape: [3, 2], dtype: "float32" }]],
+  expand: [
+    [[x([1, 3])], { shape: [4, 3] }],
+    [[x([2, 1, 3])], { shape: [2, 5, 3] }],
+    [[x([1])], { shape: [0] }],
+    [[x([1, 1])], { shape: [33, 65] }],
+  ],
+  sum: [
+    [[x([7])], { axes: [0], keepdim: false }],
+    [[x([3, 5])], { axes: [0], keepdim: false }],
+    [[x([3, 5])], { axes: [1], keepdim: true }],
+    [[x([3, 4, 5])], { axes: [0, 2], keepdim: false }],
+    [[x([2, 3, 4, 5])], { axes: [1, 2], keepdim: true }],
+    [[x([0, 3])], { axes: [0], keepdim: false }],
+    [[x([20_000])], { axes: [0], keepdim: false }],
+    [[x([17_000, 3])], { axes: [0], keepdim: false }],
+    [[x([3, 5], { dtype: "int32", low: -50, high: 50 })], { axes: [0], keepdim: false }],
+  ],
+  reshape: [
+    [[x([2, 6])], { shape: [3, 4] }],
+    [[x([])], { shape: [1, 1] }],
+  ],
+  permute: [
+    [[x([2, 3])], { axes: [1, 0] }],
+    [[x([2, 3, 4])], { axes: [2, 0, 1] }],
+    [[x([33, 70])], { axes: [1, 0] }],
+    [[x([3, 9, 10])], { axes: [0, 2, 1] }],
+  ],
+  flip: [
+    [[x([5])], { axes: [0] }],
+    [[x([3, 4])], { axes: [0, 1] }],
+  ],
+  slice: [
+    [[x([10])], { begin: [2], size: [5], step: [1] }],
+    [[x([6, 9])], { begin: [1, 0], size: [2, 5], step: [3, 2] }],
+    [[x([6, 9])], { begin: [6, 0], size: [0, 9], step: [1, 1] }],
+  ],
+  pad: [
+    [[x([3])], { begin: [2], step: [1], shape: [7] }],
+    [[x([2, 5])], { begin: [1, 0], step: [3, 2], shape: [6, 9] }],
+  ],
+  concat: [
+    [[x([2, 3]), x([4, 3])], { axis: 0 }],
+    [[x([2, 3]), x([2, 1]), x([2, 4])], { axis: 1 }],
+    [[x([0, 3]), x([2, 3])], { axis: 0 }],
+  ],
+  max: [
+    [[x([7])], { axes: [0], keepdim: false }],
+    [[x([3, 5])], { axes: [0], keepdim: true }],
+    [[x([4, 6], { values: [1, 3, 3, 2, 3, 0] })], { axes: [1], keepdim: false }],
+    [[x([3, 4, 5])], { axes: [0, 2], keepdim: false }],
+  ],
+  argmax: [
+    [[x([7])], { axis: 0, keepdim: false }],
+    [[x([5, 9])], { axis: 1, keepdim: false }],
+    [[x([5, 9])], { axis: 0, keepdim: true }],
+  ],
+  alias: [[[x([3, 2])], {}]],
+  detach: [[[x([3, 2])], {}]],
+  iota: [[[], { shape: [3, 5] }]],
+  matmul: [
+    [[x([2, 3]), x([3, 4])], {}],
+    [[x([1, 1]), x([1, 1])], {}],
+    [[x([33, 17]), x([17, 29])], {}],
+    [[x([64, 70]), x([70, 10])], {}],
+    [[x([3, 5, 6]), x([3, 6, 7])], {}],
+    [[x([2, 0]), x([0, 3])], {}],
+    [[x([3, 300], { low: -1, high: 1 }), x([300, 40], { low: -1, high: 1 })], {}],
+  ],
+  gatherRows: [
+    [[x([5, 3]), index([4, 0, 0, 2])], {}],
+    [[x([5]), index([1, 1])], {}],
+    [[x([3, 2, 2]), index([2, 1])], {}],
+  ],
+  scatterAddRows: [
+    [[x([4, 3]), index([4, 0, 0, 2])], { rows: 5 }],
+    [[x([3]), index([1, 1, 0])], { rows: 2 }],
+  ],
+  randomBits: [[[{ shape: [3], dtype: "int32", values: [1, 2, 3] }], { shape: [37], draw: 1, a: 0, b: 0 }]],
+  uniform: [[[{ shape: [3], dtype: "int32", values: [1, 2, 3] }], { shape: [9, 7], draw: 0, a: -1, b: 3 }]],
+  normal: [[[{ shape: [3], dtype: "int32", values: [0, 0, 0] }], { shape: [9, 7], draw: 2, a: 1, b: 0.5 }]],
+  softmax: [[[x([5])], {}], [[x([9, 10])], {}], [[x([2, 3, 70])], {}]],
+  softmaxGrad: [[[x([9, 10], { low: 0, high: 0.3 }), x([9, 10])], {}]],
+  crossEntropyRows: [[[x([6, 5]), index([0, 4, 2, -100, 1, 1])], { ignore: -100 }]],
+  crossEntropyGradRows: [[[x([6, 5]), index([0, 4, 2, -100, 1, 1]), x([6])], { ignore: -100 }]],
+};
+OTHERS.min = OTHERS.max;
+OTHERS.argmin = OTHERS.argmax;
+OTHERS.logSoftmax = OTHERS.softmax;
+OTHERS.logSoftmaxGrad = [[[x([9, 10], { low: -3, high: -0.5 }), x([9, 10])], {}]];
+
+/** All samples of an operation. */
+export function samplesOf(op: OpDef): Sample[] {
+  if (op.kind === "elementwise") return elementwise(op);
+  const list = OTHERS[op.name];
+  if (!list) throw new Error(`test/ops/samples.ts has no samples of ${op.name}`);
+  return list.map(([operands, attrs], i) => build(op, operands, attrs, i));
+}
+
+export const ALL: [string, OpDef][] = Object.entries(OPS);
