@@ -1,0 +1,54 @@
+/** @file What lowering makes: instructions over buffers, before they have places in memory. */
+import type { DType } from "../core/dtype.ts";
+import type { Opcode } from "../../assembly/isa.ts";
+import type { Node } from "../graph/node.ts";
+
+/**
+ * temp: lives in the arena while needed; input: in the arena, uploaded before the run; resident: a leaf with a place of its
+ * own; update: the new value of a variable, with a place of its own.
+ */
+export type BufferKind = "temp" | "input" | "resident" | "update";
+
+export interface Buffer {
+  readonly id: number;
+  readonly bytes: number;
+  readonly dtype: DType;
+  kind: BufferKind;
+  /** Which input, resident or update. */
+  index: number;
+  /** Read back after the run: must live to the end. */
+  pinned: boolean;
+  /** How the first writer cut it. */
+  writer?: Instr;
+}
+
+/** A byte address within a buffer. */
+export interface Ref {
+  readonly buffer: Buffer;
+  readonly offset: number;
+}
+
+export type Word = number | Ref;
+
+/** `unit` bytes of the buffer from its start belong to each unit of the instruction; 0 = any unit may touch any byte. */
+export interface Access {
+  readonly buffer: Buffer;
+  readonly unit: number;
+}
+
+export interface Instr {
+  readonly opcode: Opcode;
+  /** All words, header included; units and lanes are filled in by encode. */
+  readonly words: Word[];
+  readonly units: number;
+  lanes: number;
+  readonly reads: Access[];
+  readonly writes: Access[];
+  /** Estimated time on one worker, in nanoseconds. */
+  readonly cost: number;
+  /** The node it computes (the last one of a group): for messages and printing. */
+  readonly node: Node;
+  /** How it reads, for explain(). */
+  readonly text: string;
+  phase: number;
+}

@@ -1,0 +1,131 @@
+/** @file A program: plain integers and where they must be adjusted, ready to be copied into memory. */
+import * as isa from "../../assembly/isa.ts";
+import type { DType } from "../core/dtype.ts";
+import { show, type Shape } from "../core/shape.ts";
+import type { Buffer, Instr, Ref } from "./instr.ts";
+import type { Lowered } from "./lower.ts";
+import type { Plan } from "./plan.ts";
+
+/** Where a buffer of the program lives: the arena, or the n-th resident or update. */
+export type Region = number;
+export const ARENA: Region = 0;
+
+/** A piece of memory the host writes or reads: `offset` bytes into a region. */
+export interface Place {
+  readonly region: Region;
+  readonly offset: number;
+  readonly bytes: number;
+  readonly shape: Shape;
+  readonly dtype: DType;
+}
+
+export interface Program {
+  /** The words of all instructions; addresses are relative to their region. */
+  readonly code: Int32Array;
+  /** Pairs (word, region): add the region's address to the word. */
+  readonly relocations: Int32Array;
+  readonly arenaBytes: number;
+  readonly inputs: readonly Place[];
+  readonly outputs: readonly Place[];
+  /** Regions 1 .. residents. */
+  readonly residents: readonly Place[];
+  /** Regions residents + 1 .. */
+  readonly updates: readonly Place[];
+  readonly phases: number;
+  readonly plan: Plan;
+  /** Word offset of each instruction, and what it computes, for messages. */
+  readonly labels: readonly { word: number; op: string; text: string; shapes: string }[];
+  /** The readable form. */
+  print(): string;
+}
+
+/** Gives every word its number. */
+export function encode(low: Lowered, phases: number, plan: Plan): Program {
+  const code: number[] = [];
+  const relocations: number[] = [];
+  const labels: Program["labels"][number][] = [];
+  const residents = low.residents.length;
+
+  const regionOf = (b: Buffer): Region =>
+    b.kind === "resident" ? 1 + b.index : b.kind === "update" ? 1 + residents + b.index : ARENA;
+  const offsetOf = (b: Buffer): number => plan.offsets.get(b.id) ?? 0;
+
+  let phase = 0;
+  for (const i of low.instrs) {
+    if (i.units === 0) continue;
+    for (; phase < i.phase; phase++) code.push(isa.Opcode.Barrier, 4, 0, 0);
+    labels.push({
+      word: code.length,
+      op: i.node.op.name,
+      text: i.text,
+      shapes: i.node.src.map((s) => show(s.shape)).join(" "),
+    });
+    i.words[isa.At.Units] = i.units;
+    i.words[isa.At.Lanes] = i.lanes;
+    for (const w of i.words) {
+      if (typeof w === "number") code.push(w | 0);
+      else {
+        relocations.push(code.length, regionOf(w.buffer));
+        code.push(offsetOf(w.buffer) + w.offset);
+      }
+    }
+  }
+
+  const place = (ref: Ref, shape: Shape, dtype: DType, bytes: number): Place => ({
+    region: regionOf(ref.buffer),
+    offset: offsetOf(ref.buffer) + ref.offset,
+    bytes,
+    shape,
+    dtype,
+  });
+  const whole = (b: Buffer): Place => place({ buffer: b, offset: 0 }, [], b.dtype, b.bytes);
+  const bytesOfNode = (shape: Shape, dtype: DType): number =>
+    shape.reduce((p, d) => p * d, 1) * (dtype === "float32" || dtype === "int32" ? 4 : 1);
+  const instrs = low.instrs;
+  return {
+    code: Int32Array.from(code),
+    relocations: Int32Array.from(relocations),
+    arenaBytes: plan.bytes,
+    inputs: low.inputs.map(whole),
+    outputs: low.outputs.map(({ ref, node }) => place(ref, node.shape, node.dtype, bytesOfNode(node.shape, node.dtype))),
+    residents: low.residents.map(whole),
+    updates: low.updates.map(whole),
+    phases,
+    plan,
+    labels,
+    print: () => print(instrs, phases, plan),
+  };
+}
+
+const kb = (n: number): string => (n < 10_240 ? `${n} B` : `${(n / 1024).toFixed(1)} KB`);
+
+function bufferName(b: Buffer): string {
+  const prefix = { temp: "t", input: "in", resident: "r", update: "new" }[b.kind];
+  return b.kind === "temp" ? `t${b.id}` : `${prefix}${b.index}`;
+}
+
+/** The program as text: instructions by phase, then the memory plan. */
+function print(instrs: readonly Instr[], phases: number, plan: Plan): string {
+  const lines: string[] = [];
+  for (let p = 0; p < phases; p++) {
+    lines.push(p === 0 ? "phase 0" : `phase ${p}  (after a barrier)`);
+    for (const i of instrs) {
+      if (i.phase !== p) continue;
+      const list = (xs: readonly { buffer: Buffer }[]): string =>
+        [...new Set(xs.map((x) => bufferName(x.buffer)))].join(" ");
+      const lanes = i.lanes === 1 ? "1 worker" : `<= ${i.lanes} workers`;
+      const name = isa.Opcode[i.opcode];
+      const call = `${name[0].toLowerCase()}${name.slice(1)}`;
+      lines.push(
+        `  ${list(i.writes)} = ${call} ${list(i.reads)}`.padEnd(44) +
+          `  ${i.text} -> ${i.node.dtype}${show(i.node.shape)}`.padEnd(52) +
+          `  ${i.units} units, ${lanes}`,
+      );
+    }
+  }
+  const ratio = plan.lowerBound > 0 ? plan.bytes / plan.lowerBound : 1;
+  lines.push(
+    `arena ${kb(plan.bytes)}, lower bound ${kb(plan.lowerBound)} (ratio ${ratio.toFixed(3)}), unshared ${kb(plan.unshared)}`,
+  );
+  return lines.join("\n");
+}
