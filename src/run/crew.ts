@@ -1,0 +1,112 @@
+/**
+ * @file The workers themselves: started together, watched, ended together. comlink never settles a call whose worker died,
+ * so liveness is kept here: the first fault of any worker fails the whole crew, once, with a typed error.
+ */
+import { type Remote, wrap } from "comlink";
+import { WorkerError, type WorkerFault } from "../core/errors.ts";
+import type { Platform, WorkerHandle } from "./platform.ts";
+import type { Setup, WorkerApi } from "./protocol.ts";
+
+/** How long workers may take to start, counted in ticks that came on time: a stalled machine is not a failed worker. */
+const START_TICKS = 15;
+const TICK_MS = 100;
+
+export class Crew {
+  readonly apis: Remote<WorkerApi>[] = [];
+  /** Rejects with the first fault; never resolves. */
+  readonly failed: Promise<never>;
+  /** The first fault, once there is one. */
+  fault: WorkerError | undefined;
+  /** Number of the step in flight, for messages. */
+  step = -1;
+  private readonly handles: WorkerHandle[] = [];
+  private readonly ports: MessagePort[] = [];
+  private fail: (fault: WorkerFault, worker: number, cause: unknown) => void = () => {};
+  private ended = false;
+  private readonly platform: Platform;
+
+  constructor(platform: Platform, count: number) {
+    this.platform = platform;
+    this.failed = new Promise<never>((_, reject) => {
+      this.fail = (fault, worker, cause) => {
+        if (this.fault || this.ended) return;
+        const why = cause instanceof Error ? cause.message : String(cause);
+        // The worker's script is a data: URL in Node: its whole text would stand in every line of the stack.
+        if (cause instanceof Error && cause.stack) cause.stack = cause.stack.replace(/data:text\/javascript,[^:\s]*/g, "worker");
+        const what = { start: "did not start", crash: "died", trap: "trapped", hung: "stopped moving" }[fault];
+        const when = this.step < 0 ? "" : ` in step ${this.step}`;
+        this.fault = new WorkerError(fault, worker, this.step, `worker ${worker} ${what}${when}: ${why}`, { cause });
+        reject(this.fault);
+      };
+    });
+    this.failed.catch(() => {});
+    for (let w = 0; w < count; w++) {
+      const { port1, port2 } = new MessageChannel();
+      const handle = platform.spawn(`fourlane ${w}`);
+      handle.onFailure((cause) => this.fail(this.apis.length < count || !this.ready ? "start" : "crash", w, cause));
+      handle.post(port2, [port2]);
+      this.handles.push(handle);
+      this.ports.push(port1);
+      this.apis.push(wrap<WorkerApi>(port1));
+      platform.release(port1);
+    }
+  }
+
+  private ready = false;
+
+  /** Sets all workers up; rejects if one does not answer in time. */
+  async start(setup: Omit<Setup, "worker" | "workers">): Promise<void> {
+    this.hold(true);
+    const answered = new Array<boolean>(this.apis.length).fill(false);
+    let ticks = 0;
+    let last = performance.now();
+    const clock = setInterval(() => {
+      const now = performance.now();
+      if (now - last < 1.5 * TICK_MS) ticks++;
+      last = now;
+      if (ticks >= START_TICKS) this.report("start", answered.indexOf(false), new Error("no answer to the handshake"));
+    }, TICK_MS);
+    const workers = this.apis.length;
+    const calls = this.apis.map((api, worker) =>
+      Promise.resolve(api.setup({ ...setup, worker, workers })).then(
+        () => {
+          answered[worker] = true;
+        },
+        (cause) => this.report("start", worker, cause),
+      ),
+    );
+    try {
+      await Promise.race([Promise.all(calls), this.failed]);
+      if (this.fault) throw this.fault;
+      this.ready = true;
+    } finally {
+      clearInterval(clock);
+      this.hold(false);
+    }
+  }
+
+  /** Reports a fault found by other means. */
+  report(fault: WorkerFault, worker: number, cause: unknown): void {
+    this.fail(fault, worker, cause);
+  }
+
+  /** Whether the workers keep the process alive: they do while a step is in flight. */
+  hold(alive: boolean): void {
+    for (const h of this.handles) h.hold(alive);
+  }
+
+  /** Ends all workers. */
+  async end(): Promise<void> {
+    this.ended = true;
+    for (const p of this.ports) p.close();
+    await Promise.all(this.handles.map((h) => h.terminate()));
+  }
+
+  get size(): number {
+    return this.apis.length;
+  }
+
+  get platformName(): string {
+    return this.platform.name;
+  }
+}

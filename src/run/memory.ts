@@ -1,0 +1,67 @@
+/** @file Which bytes of the linear memory are whose. Knows addresses only; the memory itself belongs to the device. */
+import { OutOfMemoryError } from "../core/errors.ts";
+
+const ALIGN = 64;
+
+interface Hole {
+  address: number;
+  bytes: number;
+}
+
+/** First fit over a sorted list of holes; freed neighbours merge. */
+export class Allocator {
+  /** End of what was ever handed out: the memory must be at least this large. */
+  top: number;
+  private holes: Hole[] = [];
+  private readonly sizes = new Map<number, number>();
+  private readonly limit: number;
+
+  constructor(start: number, limit: number) {
+    this.top = Math.ceil(start / ALIGN) * ALIGN;
+    this.limit = limit;
+  }
+
+  /** Address of `bytes` bytes, aligned to a cache line. */
+  alloc(bytes: number): number {
+    const size = Math.max(ALIGN, Math.ceil(bytes / ALIGN) * ALIGN);
+    const i = this.holes.findIndex((h) => h.bytes >= size);
+    let address: number;
+    if (i >= 0) {
+      const hole = this.holes[i];
+      address = hole.address;
+      hole.address += size;
+      hole.bytes -= size;
+      if (hole.bytes === 0) this.holes.splice(i, 1);
+    } else {
+      address = this.top;
+      if (address + size > this.limit) throw new OutOfMemoryError(size, this.limit);
+      this.top += size;
+    }
+    this.sizes.set(address, size);
+    return address;
+  }
+
+  free(address: number): void {
+    const bytes = this.sizes.get(address);
+    if (bytes === undefined) return;
+    this.sizes.delete(address);
+    let i = this.holes.findIndex((h) => h.address > address);
+    if (i < 0) i = this.holes.length;
+    this.holes.splice(i, 0, { address, bytes });
+    for (const k of [i, i - 1]) {
+      const a = this.holes[k];
+      const b = this.holes[k + 1];
+      if (a && b && a.address + a.bytes === b.address) {
+        a.bytes += b.bytes;
+        this.holes.splice(k + 1, 1);
+      }
+    }
+  }
+
+  /** Bytes handed out and not freed. */
+  get used(): number {
+    let sum = 0;
+    for (const s of this.sizes.values()) sum += s;
+    return sum;
+  }
+}

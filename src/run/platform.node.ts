@@ -1,0 +1,29 @@
+/** @file Node: worker_threads, from source that is part of this package. */
+import { availableParallelism } from "node:os";
+import { type MessagePort as NodePort, Worker } from "node:worker_threads";
+import { nodeWorker } from "#embedded";
+import type { Platform } from "./platform.ts";
+
+let url: URL | undefined;
+
+export const platform: Platform = {
+  name: "node",
+  cores: () => availableParallelism(),
+  sharing: () => ({ shared: true, reason: "Node shares memory between threads" }),
+  spawn(name) {
+    url ??= new URL(`data:text/javascript,${encodeURIComponent(nodeWorker)}`);
+    const worker = new Worker(url, { name, stdout: false, stderr: false });
+    worker.unref();
+    return {
+      post: (message, transfer) => worker.postMessage(message, transfer as unknown as NodePort[]),
+      onFailure(callback) {
+        worker.once("error", (error) => callback(error instanceof Error ? error : new Error(String(error))));
+        worker.once("messageerror", callback);
+        worker.once("exit", (code) => callback(new Error(`the worker exited with code ${code}`)));
+      },
+      terminate: () => worker.terminate(),
+      hold: (alive) => (alive ? worker.ref() : worker.unref()),
+    };
+  },
+  release: (port) => (port as unknown as NodePort).unref(),
+};

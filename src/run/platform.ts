@@ -1,0 +1,29 @@
+/** @file What the two platforms provide; chosen by the package's conditional imports, never at run time. */
+
+/** A worker just started, before anything is known of it. */
+export interface WorkerHandle {
+  /** Sends a message. */
+  post(message: unknown, transfer: MessagePort[]): void;
+  /** Calls back at most once, when the worker dies or fails to start, with the reason. */
+  onFailure(callback: (cause: Error) => void): void;
+  /** Ends the worker; resolves when it is gone, where the platform can say so. */
+  terminate(): Promise<unknown>;
+  /** Whether the worker keeps the process alive (Node only). */
+  hold(alive: boolean): void;
+}
+
+/** Whether memory can be shared with workers, and why (not). */
+export interface Sharing {
+  readonly shared: boolean;
+  readonly reason: string;
+}
+
+export interface Platform {
+  readonly name: "node" | "browser";
+  /** Logical cores of the machine. */
+  cores(): number;
+  sharing(): Sharing;
+  spawn(name: string): WorkerHandle;
+  /** Stops a port from keeping the process alive (Node only). */
+  release(port: MessagePort): void;
+}

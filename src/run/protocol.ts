@@ -1,0 +1,69 @@
+/** @file What the owner of the memory and its workers agree on: control words, and the calls that go over comlink. */
+import * as isa from "../../assembly/isa.ts";
+
+const LINE = 16; // words of a cache line: every contended word has one to itself
+
+/** Word offsets from isa.Memory.Control. */
+export const Control = {
+  /** Doorbell: the number of the launch. Workers sleep on it between steps. */
+  Bell: 0,
+  /** Byte address and length in words of the program to run; length -1 tells workers to leave. */
+  Entry: 1,
+  Length: 2,
+  /** Workers at the barrier. */
+  Arrived: LINE,
+  /** Grows by one each time a barrier opens. */
+  Generation: 2 * LINE,
+  /** Workers asleep at the barrier. */
+  Sleepers: 3 * LINE,
+  /** Workers that finished the launch. */
+  Finished: 4 * LINE,
+  /** The last launch that all workers finished. The owner waits on it. */
+  Done: 5 * LINE,
+  /** Not 0: everybody leaves whatever they wait for. */
+  Abort: 6 * LINE,
+} as const;
+
+export const CONTROL_WORD = isa.Memory.Control / 4;
+
+/** Per worker: scratch, then a line with the heartbeat. */
+export const WORKER_BYTES = isa.Scratch.Bytes + 64;
+export const scratchOf = (worker: number): number => isa.Memory.Heap + worker * WORKER_BYTES;
+export const heartbeatOf = (worker: number): number => scratchOf(worker) + isa.Scratch.Bytes;
+/** First address the allocator may hand out. */
+export const heapStart = (workers: number): number => scratchOf(workers);
+
+/** How a worker is set up. */
+export interface Setup {
+  readonly worker: number;
+  readonly workers: number;
+  readonly module: WebAssembly.Module;
+  /** Shared by all workers; absent: the worker makes a private one. */
+  readonly memory?: WebAssembly.Memory;
+  /** Bytes a private memory starts with. */
+  readonly bytes: number;
+}
+
+/** One launch as a message, for a worker with private memory. */
+export interface PrivateJob {
+  /** Grow the memory to at least this many bytes first. */
+  readonly bytes: number;
+  readonly writes: readonly { readonly address: number; readonly data: Uint8Array }[];
+  readonly entry: number;
+  readonly length: number;
+  readonly reads: readonly { readonly address: number; readonly bytes: number }[];
+}
+
+/** What a worker offers over comlink. */
+export interface WorkerApi {
+  /** Instantiates the kernels. Resolves when the worker is ready. */
+  setup(options: Setup): Promise<void> | void;
+  /** Shared memory: runs launches as the bell rings, until told to leave. Rejects if a kernel traps. */
+  serve(): Promise<string> | string;
+  /** Private memory: one launch. */
+  step(job: PrivateJob): Promise<Uint8Array[]> | Uint8Array[];
+}
+
+/** What serve() returns when another worker's fault made it leave. */
+export const LEFT_AFTER_ABORT = "aborted";
+export const LEFT_AS_TOLD = "left";

@@ -1,0 +1,5 @@
+/** @file Entry of a Web Worker: the first message brings the port that comlink speaks over. */
+import { expose } from "comlink";
+import { api } from "./worker.ts";
+
+self.addEventListener("message", (event: MessageEvent) => expose(api, event.data as MessagePort), { once: true });

@@ -1,0 +1,10 @@
+/** @file Entry of a worker_threads worker: the first message brings the port that comlink speaks over. */
+import { type MessagePort as NodePort, parentPort } from "node:worker_threads";
+import { expose } from "comlink";
+import { api } from "./worker.ts";
+
+parentPort?.once("message", (port: NodePort) => {
+  expose(api, port as unknown as MessagePort);
+  // The port keeps the thread alive; the parent decides how long.
+  parentPort?.unref();
+});
