@@ -1,0 +1,27 @@
+/** @file The public names, nothing else. */
+export type { DType, TypedArray } from "./core/dtype.ts";
+export * from "./core/errors.ts";
+export type { Shape } from "./core/shape.ts";
+export { grad, valueAndGrad } from "./func.ts";
+export { compile, type Compiled } from "./jit.ts";
+export * as nn from "./nn/index.ts";
+export { crossEntropy, dropout, linear, mseLoss, relu } from "./nn/functional.ts";
+export * as optim from "./optim/index.ts";
+export { defaultGenerator, Generator, manualSeed, rand, randn, uniform } from "./random.ts";
+export { dispose, type Info, info, init, type InitOptions } from "./run/session.ts";
+export {
+  arange,
+  cat,
+  full,
+  matmul,
+  type NestedArray,
+  ones,
+  Parameter,
+  stack,
+  Tensor,
+  tensor,
+  type TensorLike,
+  type TensorOptions,
+  where,
+  zeros,
+} from "./tensor.ts";

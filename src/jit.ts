@@ -1,0 +1,160 @@
+/** @file compile(fn): a function of tensors as one program per signature. */
+import { compileGraph } from "./compile/compile.ts";
+import type { Program } from "./compile/program.ts";
+import type { TypedArray } from "./core/dtype.ts";
+import { FourlaneError, ValueError } from "./core/errors.ts";
+import { printGraph } from "./graph/print.ts";
+import type { Graph, Node } from "./graph/node.ts";
+import { leaf } from "./ops/leaf.ts";
+import { type Bound, session } from "./run/session.ts";
+import { Parameter, Tensor } from "./tensor.ts";
+import { bindingOf, bindings, collect, dataLeaf, flush, hasPending, Trace, type Variable, withTrace } from "./trace.ts";
+import { flattenTree, mapTree } from "./tree.ts";
+
+/** A compiled function: the function itself, and what it became. */
+export interface Compiled<Args extends unknown[], Result> {
+  (...args: Args): Result;
+  /**
+   * The program the arguments would run, as text: instructions by phase, the memory plan and its ratio to the lower bound.
+   * Without arguments, that of the last call.
+   */
+  explain(...args: Args | []): string;
+  /** The traced graph before optimisation, as text. */
+  graph(...args: Args | []): string;
+}
+
+interface Entry {
+  readonly program: Program;
+  readonly graph: Graph;
+  readonly guards: readonly (() => boolean)[];
+  /** For each input of the program, which argument tensor it is. */
+  readonly inputs: readonly number[];
+  readonly residents: readonly (Variable | Bound)[];
+  readonly updates: readonly Variable[];
+  readonly result: unknown;
+}
+
+const isArgument = (t: Tensor): boolean => !(t instanceof Parameter);
+
+/**
+ * Compiles a function of tensors. It is called once per signature (shapes and dtypes of the tensors, values of everything
+ * else) to record what it computes; then each call runs one program on the workers: forward, backward and optimiser alike.
+ *
+ * The function may read parameters and other tensors from outside, call backward() and optimisers, and must return tensors
+ * (nested in arrays and objects, or nothing). It must not read values: return them. What it does beside tensors happens only
+ * while it is recorded. Gradients do not survive a call: call zeroGrad() inside.
+ *
+ * @returns A function with the same arguments. Its tensors are being computed when it returns; await their values.
+ */
+export function compile<Args extends unknown[], Result>(fn: (...args: Args) => Result): Compiled<Args, Result> {
+  const cache = new Map<string, Entry[]>();
+  let last: Entry | undefined;
+
+  const entryFor = (args: Args): { entry: Entry; tensors: Tensor[] } => {
+    const { leaves, text } = flattenTree(args, isArgument);
+    const list = cache.get(text) ?? [];
+    let entry = list.find((e) => e.guards.every((g) => g()));
+    if (!entry) {
+      entry = record(fn, args, leaves);
+      // Entries whose guards failed may hold again (train and eval take turns), so they stay.
+      list.push(entry);
+      cache.set(text, list);
+    }
+    last = entry;
+    return { entry, tensors: leaves };
+  };
+
+  const call = (...args: Args): Result => {
+    const { entry, tensors } = entryFor(args);
+    const outputs = launch(entry, tensors);
+    outputs.catch(() => {}); // reported where a value is read
+    let i = 0;
+    const graph = entry.graph;
+    return mapTree(entry.result, () => {
+      const k = i++;
+      const n = graph.outputs[k];
+      const value = outputs.then((arrays) => arrays[k]);
+      value.catch(() => {});
+      return new Tensor(dataLeaf(n.shape, n.dtype, value));
+    }) as Result;
+  };
+
+  const shown = (args: Args | []): Entry => {
+    const entry = args.length > 0 ? entryFor(args as Args).entry : last;
+    if (!entry) throw new ValueError("explain: call the compiled function first, or give arguments");
+    return entry;
+  };
+  return Object.assign(call, {
+    explain: (...args: Args | []) => shown(args).program.print(),
+    graph: (...args: Args | []) => printGraph(shown(args).graph),
+  });
+}
+
+function record<Args extends unknown[], Result>(fn: (...args: Args) => Result, args: Args, tensors: Tensor[]): Entry {
+  const trace = new Trace();
+  const arguments_: Node[] = [];
+  const result = withTrace(trace, () => {
+    let i = 0;
+    const placeholders = mapTree(args, (t) => {
+      if (!isArgument(t)) return t;
+      const n = leaf(t.shape, t.dtype);
+      bindings.set(n, { kind: "argument", index: i++ });
+      arguments_.push(n);
+      const p = new Tensor(n);
+      if (t.requiresGrad) p.requiresGrad = true;
+      return p;
+    }) as Args;
+    return fn(...placeholders);
+  });
+  if (result instanceof Promise)
+    throw new FourlaneError("TRACE", "compile: the function is async; it must return tensors, to be awaited outside");
+  const { leaves: outputs } = flattenTree(result);
+  const updates: Variable[] = [];
+  const values: Node[] = [];
+  for (const [variable, { leaf: before, value }] of trace.variables) {
+    if (value === before) continue;
+    updates.push(variable);
+    values.push(value);
+  }
+  // Tensors from outside stay in memory: they cannot change.
+  const graph = collect(
+    outputs.map((t) => t.node),
+    values,
+    () => true,
+  );
+  const program = compileGraph(graph);
+  const inputs = graph.inputs.map((n) => {
+    const binding = bindingOf(n);
+    if (binding?.kind !== "argument") throw new FourlaneError("TRACE", "compile: a tensor of another trace was used");
+    return binding.index;
+  });
+  const residents = graph.residents.map((n): Variable | Bound => {
+    const binding = bindingOf(n);
+    if (binding?.kind === "state") return binding.variable;
+    if (binding?.kind === "data" && ArrayBuffer.isView(binding.array))
+      return { state: session().state(n.shape, n.dtype, binding.array) };
+    throw new FourlaneError("TRACE", "compile: a tensor from outside must have been computed; await its data() first");
+  });
+  void tensors;
+  return { program, graph, guards: trace.guards, inputs, residents, updates, result };
+}
+
+function launch(entry: Entry, tensors: readonly Tensor[]): Promise<TypedArray[]> {
+  const variables = entry.residents.filter((r): r is Variable => !("state" in r && "seen" in r) && isVariable(r));
+  if (hasPending([...variables, ...entry.updates])) flush().catch(() => {});
+  const home = variables[0]?.home ?? session();
+  return home.launch(entry.program, {
+    inputs: entry.inputs.map((i) => valueOf(tensors[i])),
+    residents: entry.residents.map((r) => (isVariable(r) ? r.bound() : r)),
+    updates: entry.updates.map((v) => v.target),
+  });
+}
+
+function isVariable(r: Variable | Bound): r is Variable {
+  return "assign" in r;
+}
+
+function valueOf(t: Tensor): TypedArray | Promise<TypedArray> {
+  const binding = bindingOf(t.node);
+  return binding?.kind === "data" ? binding.array : t.data();
+}

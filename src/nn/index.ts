@@ -1,0 +1,5 @@
+/** @file torch.nn's names. */
+export * as functional from "./functional.ts";
+export * from "./layers.ts";
+export { Module } from "./module.ts";
+export { Parameter } from "../tensor.ts";

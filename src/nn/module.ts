@@ -1,0 +1,106 @@
+/** @file Modules: parameters and submodules are found among an object's own properties, as in PyTorch. */
+import type { TypedArray } from "../core/dtype.ts";
+import { FourlaneError, ShapeError, ValueError } from "../core/errors.ts";
+import { sameShape, show } from "../core/shape.ts";
+import { Parameter, type Tensor } from "../tensor.ts";
+import { guard } from "../trace.ts";
+
+/** Base of layers and networks: assign parameters and modules to properties, define forward. */
+export abstract class Module {
+  private isTraining = true;
+
+  /** Computes the module's value. */
+  abstract forward(...inputs: Tensor[]): Tensor;
+
+  /** Whether the module trains (dropout drops) or is evaluated. */
+  get training(): boolean {
+    return guard(() => this.isTraining);
+  }
+
+  /** Parameters and modules held directly, by property name; arrays of them by index. */
+  private *own(): Generator<[string, Parameter | Module]> {
+    for (const [name, value] of Object.entries(this)) {
+      if (value instanceof Parameter || value instanceof Module) yield [name, value];
+      else if (Array.isArray(value))
+        for (const [i, v] of value.entries())
+          if (v instanceof Parameter || v instanceof Module) yield [`${name}.${i}`, v];
+    }
+  }
+
+  /** Submodules held directly, with their names. */
+  *namedChildren(): Generator<[string, Module]> {
+    for (const [name, value] of this.own()) if (value instanceof Module) yield [name, value];
+  }
+
+  /** This module and all below it. */
+  *modules(): Generator<Module> {
+    yield this;
+    for (const [, child] of this.namedChildren()) yield* child.modules();
+  }
+
+  /** All parameters with their paths ("0.weight"), each once. */
+  *namedParameters(prefix = "", seen: Set<Parameter> = new Set()): Generator<[string, Parameter]> {
+    for (const [name, value] of this.own()) {
+      if (value instanceof Module) yield* value.namedParameters(`${prefix}${name}.`, seen);
+      else if (!seen.has(value)) {
+        seen.add(value);
+        yield [prefix + name, value];
+      }
+    }
+  }
+
+  /** All parameters, each once. */
+  parameters(): Parameter[] {
+    return [...this.namedParameters()].map(([, p]) => p);
+  }
+
+  /** Sets training mode, here and below. */
+  train(mode = true): this {
+    for (const m of this.modules()) m.isTraining = mode;
+    return this;
+  }
+
+  /** Sets evaluation mode, here and below. */
+  eval(): this {
+    return this.train(false);
+  }
+
+  /** Forgets all gradients. */
+  zeroGrad(): void {
+    for (const p of this.parameters()) p.grad = null;
+  }
+
+  /** The parameters by path, as live tensors: read them with data(). */
+  stateDict(): Record<string, Tensor> {
+    return Object.fromEntries(this.namedParameters());
+  }
+
+  /**
+   * Sets all parameters from tensors or typed arrays by path.
+   * @throws FourlaneError if names are missing or unknown, ShapeError if a shape differs; nothing is changed then.
+   */
+  loadStateDict(dict: Readonly<Record<string, Tensor | TypedArray>>): void {
+    const own = new Map(this.namedParameters());
+    const missing = [...own.keys()].filter((k) => !(k in dict));
+    const unexpected = Object.keys(dict).filter((k) => !own.has(k));
+    if (missing.length > 0 || unexpected.length > 0)
+      throw new FourlaneError(
+        "STATE_DICT",
+        `loadStateDict: missing ${missing.join(", ") || "none"}; unexpected ${unexpected.join(", ") || "none"}`,
+      );
+    for (const [name, p] of own) {
+      const value = dict[name];
+      const fits = ArrayBuffer.isView(value) ? value.length === p.numel() : sameShape(value.shape, p.shape);
+      if (!fits) {
+        const got = ArrayBuffer.isView(value) ? `${value.length} values` : show(value.shape);
+        throw new ShapeError(`loadStateDict: ${name} has shape ${show(p.shape)}, got ${got}`);
+      }
+      if (!ArrayBuffer.isView(value) && value.dtype !== p.dtype)
+        throw new ValueError(`loadStateDict: ${name} has dtype ${p.dtype}, got ${value.dtype}`);
+    }
+    for (const [name, p] of own) {
+      const value = dict[name];
+      p.assign(ArrayBuffer.isView(value) ? Float32Array.from(value) : value);
+    }
+  }
+}

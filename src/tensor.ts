@@ -1,0 +1,697 @@
+/** @file Tensors: what users touch. A tensor is a node of the lazy graph; reading it computes it. */
+import { allocate, checkDType, type DType, isFloat, promote, type TypedArray } from "./core/dtype.ts";
+import { DisposedError, DTypeError, FourlaneError, ShapeError, ValueError } from "./core/errors.ts";
+import {
+  broadcast,
+  checkShape,
+  inferReshape,
+  normalizeAxes,
+  normalizeAxis,
+  numel,
+  sameShape,
+  type Shape,
+  show,
+} from "./core/shape.ts";
+import { vjp } from "./diff/vjp.ts";
+import { makeNode, type Node, type OpDef, toposort } from "./graph/node.ts";
+import * as contract from "./ops/contract.ts";
+import { add, apply, BINARY, cast, COMPARE, LOGICAL, mul, SELECT, sub, UNARY } from "./ops/elementwise.ts";
+import * as fused from "./ops/fused.ts";
+import { constant, constantLike } from "./ops/leaf.ts";
+import * as lookup from "./ops/lookup.ts";
+import * as structure from "./ops/structure.ts";
+import { bindingOf, currentTrace, dataLeaf, evaluate, Variable } from "./trace.ts";
+
+/** Nested arrays of numbers or booleans. */
+export type NestedArray = number | boolean | readonly NestedArray[];
+
+/** What operations take beside tensors. */
+export type TensorLike = Tensor | number | boolean | NestedArray;
+
+export interface TensorOptions {
+  /** Default: float32 for numbers, bool for booleans, the array's own type for typed arrays. */
+  dtype?: DType;
+  /** Whether backward() fills `.grad`. */
+  requiresGrad?: boolean;
+}
+
+type Unary = { [K in keyof typeof UNARY]: () => Tensor };
+type Binary = { [K in keyof typeof BINARY | keyof typeof COMPARE]: (other: TensorLike) => Tensor };
+
+/** Which tensor's gradient a node's gradient is. */
+const owners = new WeakMap<Node, WeakRef<Tensor>>();
+
+/** @internal Makes backward() add gradients with respect to n to the tensor. */
+export function own(n: Node, t: Tensor): void {
+  owners.set(n, new WeakRef(t));
+}
+
+/**
+ * An n-dimensional array of float32, int32, uint8 or bool. Immutable and lazy: operations build a graph, reading computes
+ * it on the workers. Nothing needs to be disposed of.
+ */
+export class Tensor {
+  private own: Node;
+  private gradient: Tensor | null = null;
+  private needsGrad = false;
+  private isDisposed = false;
+
+  /** @internal Use tensor(), zeros(), ... */
+  constructor(node: Node) {
+    this.own = node;
+  }
+
+  /** @internal */
+  get node(): Node {
+    if (this.isDisposed) throw new DisposedError(`a tensor of shape ${show(this.own.shape)} was used after dispose()`);
+    return this.own;
+  }
+
+  /** Extents, outermost first. */
+  get shape(): Shape {
+    return this.own.shape;
+  }
+
+  get dtype(): DType {
+    return this.own.dtype;
+  }
+
+  /** Number of axes. */
+  get ndim(): number {
+    return this.own.shape.length;
+  }
+
+  /** Number of elements. */
+  numel(): number {
+    return numel(this.own.shape);
+  }
+
+  // --- gradients -------------------------------------------------------------------------------------------------------------
+
+  /** Whether backward() fills `.grad`; only for float32. */
+  get requiresGrad(): boolean {
+    return this.needsGrad;
+  }
+
+  set requiresGrad(value: boolean) {
+    if (value && !isFloat(this.dtype))
+      throw new DTypeError(`requiresGrad: only float32 tensors have gradients, this one is ${this.dtype}`);
+    this.needsGrad = value;
+    if (value) own(this.node, this);
+  }
+
+  /** The gradient backward() left, or null. Assign null (or call zeroGrad of an optimiser) to start anew. */
+  get grad(): Tensor | null {
+    return this.gradient;
+  }
+
+  set grad(value: Tensor | null) {
+    const trace = currentTrace();
+    if (trace) {
+      const before = this.gradient;
+      trace.undo.push(() => {
+        this.gradient = before;
+      });
+      if (value === null) trace.zeroed.add(this);
+      else
+        trace.checks.push(() => {
+          if (this.gradient !== null && !trace.zeroed.has(this))
+            throw new FourlaneError(
+              "TRACE",
+              `compile: the gradient of a tensor of shape ${show(this.shape)} would have to survive from one call to the ` +
+                "next; call zeroGrad() inside the compiled function",
+            );
+        });
+    }
+    this.gradient = value;
+  }
+
+  /**
+   * Adds the gradient of this tensor to `.grad` of every tensor with requiresGrad that it was made from. Without an
+   * argument the tensor must have one element.
+   */
+  backward(gradient?: Tensor): void {
+    const y = this.node;
+    if (!gradient && numel(y.shape) !== 1)
+      throw new ShapeError(`backward: the tensor has shape ${show(y.shape)}; give a gradient, or reduce it to one element`);
+    if (gradient && !sameShape(gradient.shape, y.shape))
+      throw new ShapeError(`backward: the gradient has shape ${show(gradient.shape)}, the tensor ${show(y.shape)}`);
+    const leaves: Node[] = [];
+    const tensors: Tensor[] = [];
+    for (const n of toposort([y])) {
+      const t = owners.get(n)?.deref();
+      if (!t?.requiresGrad) continue;
+      leaves.push(n);
+      tensors.push(t);
+    }
+    if (leaves.length === 0)
+      throw new FourlaneError("NO_GRADIENT", "backward: the tensor does not depend on any tensor that requires a gradient");
+    const grads = vjp([y], [gradient ? gradient.node : constantLike(y, 1)], leaves);
+    grads.forEach((g, i) => {
+      if (!g) return;
+      const t = tensors[i];
+      t.grad = t.grad ? new Tensor(add(t.grad.node, g)) : new Tensor(g);
+    });
+  }
+
+  /** The same value; no gradient flows through it. */
+  detach(): Tensor {
+    return new Tensor(structure.detach(this.node));
+  }
+
+  // --- reading ---------------------------------------------------------------------------------------------------------------
+
+  /** Computes the tensor and resolves to its elements in row-major order. */
+  async data(): Promise<TypedArray> {
+    const binding = bindingOf(this.node);
+    if (binding?.kind === "data") return (await binding.array).slice();
+    if (binding?.kind === "state" && !currentTrace()) return binding.variable.read();
+    const result = evaluate([this.node]).then(([array]) => array);
+    result.catch(() => {});
+    const kept = dataLeaf(this.shape, this.dtype, result);
+    if (this.needsGrad) own(kept, this);
+    this.own = kept;
+    return (await result).slice();
+  }
+
+  /** Computes the tensor and resolves to its only element. */
+  async item(): Promise<number> {
+    if (this.numel() !== 1) throw new ShapeError(`item: the tensor has shape ${show(this.shape)}, not one element`);
+    return (await this.data())[0];
+  }
+
+  /** Computes the tensor and resolves to nested arrays (a number for a scalar); booleans for bool. */
+  async array(): Promise<NestedArray> {
+    const flat = await this.data();
+    let at = 0;
+    const build = (axis: number): NestedArray => {
+      if (axis === this.shape.length) {
+        const v = flat[at++];
+        return this.dtype === "bool" ? v !== 0 : v;
+      }
+      return Array.from({ length: this.shape[axis] }, () => build(axis + 1));
+    };
+    return build(0);
+  }
+
+  /** Later uses throw a DisposedError. Only of interest for large values: what is not referred to is freed anyway. */
+  dispose(): void {
+    if (this.isDisposed) return;
+    this.isDisposed = true;
+    this.own = dataLeaf(this.shape, this.dtype, allocate(this.dtype, 0));
+  }
+
+  // --- arithmetic beyond the tables ------------------------------------------------------------------------------------------
+
+  /** Conversion to another dtype; to integers toward zero. */
+  to(dtype: DType): Tensor {
+    return new Tensor(cast(this.node, checkDType("to", dtype)));
+  }
+
+  /** Converted to float32. */
+  float(): Tensor {
+    return this.to("float32");
+  }
+
+  /** The product of matrices over the last two axes, with broadcasting of the others; vectors as in PyTorch. */
+  matmul(other: Tensor): Tensor {
+    const a = this.node;
+    const b = asTensor(other).node;
+    if (a.shape.length === 0 || b.shape.length === 0)
+      throw new ShapeError(`matmul: shapes ${show(a.shape)} and ${show(b.shape)}: scalars cannot be multiplied as matrices`);
+    if (!isFloat(a.dtype) || !isFloat(b.dtype))
+      throw new DTypeError(`matmul: dtypes ${a.dtype} and ${b.dtype} are not supported, only float32`);
+    const x = a.shape.length === 1 ? structure.reshape(a, [1, a.shape[0]]) : a;
+    const y = b.shape.length === 1 ? structure.reshape(b, [b.shape[0], 1]) : b;
+    const [m, k] = x.shape.slice(-2);
+    const [k2, n] = y.shape.slice(-2);
+    if (k !== k2) throw new ShapeError(`matmul: shapes ${show(a.shape)} and ${show(b.shape)} cannot be multiplied`);
+    let z: Node;
+    let lead: readonly number[];
+    if (y.shape.length === 2) {
+      // One matrix on the right: all rows of the left are rows of one product.
+      lead = x.shape.slice(0, -2);
+      z = contract.matmul(structure.reshape(x, [numel(lead) * m, k]), y);
+    } else {
+      lead = broadcast("matmul", x.shape.slice(0, -2), y.shape.slice(0, -2));
+      z = contract.matmul(structure.expand(x, [...lead, m, k]), structure.expand(y, [...lead, k, n]));
+    }
+    const shape = [...lead, ...(a.shape.length === 1 ? [] : [m]), ...(b.shape.length === 1 ? [] : [n])];
+    return new Tensor(structure.reshape(z, shape));
+  }
+
+  // --- reductions ------------------------------------------------------------------------------------------------------------
+
+  /** Sum over the axes (default all), pairwise. Backward copies the gradient. */
+  sum(axis?: number | readonly number[], keepdim = false): Tensor {
+    const x = isFloat(this.dtype) ? this.node : cast(this.node, "int32");
+    return reduce("sum", x, axis, keepdim, structure.sum);
+  }
+
+  /** Mean over the axes (default all). */
+  mean(axis?: number | readonly number[], keepdim = false): Tensor {
+    return reduce("mean", floatNode("mean", this.node), axis, keepdim, structure.mean);
+  }
+
+  /** Largest element over the axes (default all), NaN if there is one. Backward shares the gradient among ties. */
+  max(axis?: number | readonly number[], keepdim = false): Tensor {
+    return reduce("max", numberNode(this.node), axis, keepdim, structure.max);
+  }
+
+  /** Smallest element over the axes (default all), NaN if there is one. */
+  min(axis?: number | readonly number[], keepdim = false): Tensor {
+    return reduce("min", numberNode(this.node), axis, keepdim, structure.min);
+  }
+
+  /** int32 index of the first largest element along an axis; of the flattened tensor without one. */
+  argmax(axis?: number, keepdim = false): Tensor {
+    return argReduce("argmax", this.node, axis, keepdim, structure.argmax);
+  }
+
+  /** int32 index of the first smallest element along an axis; of the flattened tensor without one. */
+  argmin(axis?: number, keepdim = false): Tensor {
+    return argReduce("argmin", this.node, axis, keepdim, structure.argmin);
+  }
+
+  /** Variance over the axes, divided by n - correction. */
+  var(axis?: number | readonly number[], options: { correction?: number; keepdim?: boolean } = {}): Tensor {
+    const { correction = 1, keepdim = false } = options;
+    const x = floatNode("var", this.node);
+    const axes = normalizeAxes("var", axis, x.shape.length);
+    const centered = sub(x, structure.expandBack(structure.mean(x, axes), x.shape, axes));
+    const total = structure.sum(apply(UNARY.square, centered), axes, keepdim);
+    const count = numel(axes.map((a) => x.shape[a]));
+    return new Tensor(apply(BINARY.div, total, constantLike(total, Math.max(0, count - correction))));
+  }
+
+  // --- rows ------------------------------------------------------------------------------------------------------------------
+
+  /** e^x over its sum along an axis. */
+  softmax(axis = -1): Tensor {
+    return alongAxis("softmax", floatNode("softmax", this.node), axis, fused.softmax);
+  }
+
+  /** Logarithm of softmax, stable. */
+  logSoftmax(axis = -1): Tensor {
+    return alongAxis("logSoftmax", floatNode("logSoftmax", this.node), axis, fused.logSoftmax);
+  }
+
+  /** The rows (along an axis) named by an int32 index of rank 1. */
+  indexSelect(axis: number, index: Tensor): Tensor {
+    const x = this.node;
+    const a = normalizeAxis("indexSelect", axis, x.shape.length);
+    const order = [a, ...x.shape.map((_, i) => i).filter((i) => i !== a)];
+    const rows = lookup.gatherRows(structure.permute(x, order), cast(asTensor(index).node, "int32"));
+    return new Tensor(
+      structure.permute(
+        rows,
+        order.map((_, i) => order.indexOf(i)),
+      ),
+    );
+  }
+
+  // --- movement --------------------------------------------------------------------------------------------------------------
+
+  /** The same elements under another shape; one extent may be -1. */
+  reshape(...shape: number[] | [Shape]): Tensor {
+    const to = (Array.isArray(shape[0]) ? shape[0] : shape) as number[];
+    return new Tensor(structure.reshape(this.node, inferReshape("reshape", this.shape, to)));
+  }
+
+  /** Axes startAxis to endAxis merged into one. */
+  flatten(startAxis = 0, endAxis = -1): Tensor {
+    const r = this.ndim;
+    const a = normalizeAxis("flatten", startAxis, r);
+    const b = normalizeAxis("flatten", endAxis, r);
+    if (a > b) throw new ValueError(`flatten: startAxis ${startAxis} lies behind endAxis ${endAxis}`);
+    if (r === 0) return this.reshape([1]);
+    return this.reshape([...this.shape.slice(0, a), numel(this.shape.slice(a, b + 1)), ...this.shape.slice(b + 1)]);
+  }
+
+  /** Axes in another order. */
+  permute(...axes: number[] | [readonly number[]]): Tensor {
+    const list = (Array.isArray(axes[0]) ? axes[0] : axes) as number[];
+    const order = list.map((a) => normalizeAxis("permute", a, this.ndim));
+    if (order.length !== this.ndim || new Set(order).size !== order.length)
+      throw new ValueError(`permute: axes ${show(list)} do not name each axis of shape ${show(this.shape)} once`);
+    return new Tensor(structure.permute(this.node, order));
+  }
+
+  /** Two axes swapped. */
+  transpose(axis0: number, axis1: number): Tensor {
+    const order = this.shape.map((_, i) => i);
+    const a = normalizeAxis("transpose", axis0, this.ndim);
+    const b = normalizeAxis("transpose", axis1, this.ndim);
+    if (this.ndim === 0) return this;
+    order[a] = b;
+    order[b] = a;
+    return new Tensor(structure.permute(this.node, order));
+  }
+
+  /** The transpose of a matrix. */
+  t(): Tensor {
+    if (this.ndim > 2) throw new ShapeError(`t: the tensor has shape ${show(this.shape)}, more than 2 axes`);
+    return this.ndim < 2 ? this : this.transpose(0, 1);
+  }
+
+  /** An axis of extent 1 inserted. */
+  unsqueeze(axis: number): Tensor {
+    const a = normalizeAxis("unsqueeze", axis, this.ndim + 1);
+    return this.reshape([...this.shape.slice(0, a), 1, ...this.shape.slice(a)]);
+  }
+
+  /** Axes of extent 1 removed: all, or the named one. */
+  squeeze(axis?: number): Tensor {
+    const a = axis === undefined ? -1 : normalizeAxis("squeeze", axis, this.ndim);
+    return this.reshape(this.shape.filter((d, i) => d !== 1 || (axis !== undefined && i !== a)));
+  }
+
+  /** Broadcast to a shape; -1 keeps an extent. */
+  expand(...shape: number[] | [Shape]): Tensor {
+    const to = (Array.isArray(shape[0]) ? shape[0] : shape) as number[];
+    const lead = to.length - this.ndim;
+    const full = to.map((d, i) => (d === -1 ? this.shape[i - lead] : d));
+    if (!sameShape(broadcast("expand", this.shape, checkShape("expand", full)), full))
+      throw new ShapeError(`expand: cannot expand ${show(this.shape)} to ${show(to)}`);
+    return new Tensor(structure.expand(this.node, full));
+  }
+
+  /** `length` elements along an axis, from `start` on. */
+  narrow(axis: number, start: number, length: number): Tensor {
+    const a = normalizeAxis("narrow", axis, this.ndim);
+    const from = start < 0 ? start + this.shape[a] : start;
+    if (!Number.isInteger(start) || !Number.isInteger(length) || from < 0 || length < 0 || from + length > this.shape[a])
+      throw new ValueError(`narrow: ${length} elements from ${start} on leave axis ${axis} of shape ${show(this.shape)}`);
+    const begin = this.shape.map((_, i) => (i === a ? from : 0));
+    const size = this.shape.map((d, i) => (i === a ? length : d));
+    return new Tensor(structure.slice(this.node, begin, size));
+  }
+
+  /** Elements begin[i], begin[i] + step[i], ... below end[i] of each axis; as NumPy's begin:end:step. */
+  slice(begin: readonly number[], end?: readonly number[], step?: readonly number[]): Tensor {
+    const { shape } = this;
+    const clampTo = (v: number, d: number): number => Math.min(d, Math.max(0, v < 0 ? v + d : v));
+    const from = shape.map((d, i) => clampTo(begin[i] ?? 0, d));
+    const steps = shape.map((_, i) => step?.[i] ?? 1);
+    if (begin.length > shape.length || steps.some((s) => !Number.isInteger(s) || s < 1))
+      throw new ValueError(`slice: begin ${show(begin)} step ${show(steps)} do not fit shape ${show(shape)}`);
+    const size = shape.map((d, i) => Math.max(0, Math.ceil((clampTo(end?.[i] ?? d, d) - from[i]) / steps[i])));
+    return new Tensor(structure.slice(this.node, from, size, steps));
+  }
+
+  /** Reversed along axes. */
+  flip(axes: number | readonly number[]): Tensor {
+    return new Tensor(structure.flip(this.node, normalizeAxes("flip", axes, this.ndim)));
+  }
+
+  // --- logic -----------------------------------------------------------------------------------------------------------------
+
+  /** Elementwise not, of bool. */
+  logicalNot(): Tensor {
+    return new Tensor(apply(LOGICAL.not, cast(this.node, "bool")));
+  }
+
+  /** This where the condition holds, else other. */
+  where(condition: Tensor, other: TensorLike): Tensor {
+    return where(condition, this, other);
+  }
+
+  /** Limited to [low, high]; the gradient is 0 outside. */
+  clamp(low?: number | null, high?: number | null): Tensor {
+    let x: Tensor = this;
+    const inside: Tensor[] = [];
+    if (low !== undefined && low !== null) inside.push(this.ge(low));
+    if (high !== undefined && high !== null) inside.push(this.le(high));
+    if (inside.length === 0) throw new ValueError("clamp: give at least one of low and high");
+    const mask = inside.length === 2 ? new Tensor(apply(LOGICAL.and, inside[0].node, inside[1].node)) : inside[0];
+    if (low !== undefined && low !== null) x = x.maximum(low);
+    if (high !== undefined && high !== null) x = x.minimum(high);
+    // The value is the limit's outside, the tensor's own (NaN too) inside: gradients go where PyTorch's do.
+    return where(new Tensor(apply(LOGICAL.or, mask.node, this.ne(this).node)), this, x.detach());
+  }
+}
+
+export interface Tensor extends Unary, Binary {}
+
+for (const [name, op] of Object.entries(UNARY))
+  Object.defineProperty(Tensor.prototype, name, {
+    value(this: Tensor): Tensor {
+      return unary(op, this);
+    },
+  });
+for (const [name, op] of Object.entries({ ...BINARY, ...COMPARE }))
+  Object.defineProperty(Tensor.prototype, name, {
+    value(this: Tensor, other: TensorLike): Tensor {
+      return binary(op, this, other);
+    },
+  });
+if (typeof Symbol.dispose === "symbol")
+  Object.defineProperty(Tensor.prototype, Symbol.dispose, {
+    value(this: Tensor): void {
+      this.dispose();
+    },
+  });
+
+// --- helpers -------------------------------------------------------------------------------------------------------------------
+
+/** bool and uint8 count as int32 where numbers are computed. */
+function numberNode(n: Node): Node {
+  return n.dtype === "float32" || n.dtype === "int32" ? n : cast(n, "int32");
+}
+
+function floatNode(op: string, n: Node): Node {
+  if (!isFloat(n.dtype)) throw new DTypeError(`${op}: dtype ${n.dtype} is not supported, only float32`);
+  return n;
+}
+
+function reduce(
+  op: string,
+  x: Node,
+  axis: number | readonly number[] | undefined,
+  keepdim: boolean,
+  f: (x: Node, axes: readonly number[], keepdim?: boolean) => Node,
+): Tensor {
+  return new Tensor(f(x, normalizeAxes(op, axis, x.shape.length), keepdim));
+}
+
+function argReduce(
+  op: string,
+  x: Node,
+  axis: number | undefined,
+  keepdim: boolean,
+  f: (x: Node, axis: number, keepdim?: boolean) => Node,
+): Tensor {
+  const n = numberNode(x);
+  const a = axis === undefined ? 0 : normalizeAxis(op, axis, n.shape.length);
+  const flat = axis === undefined || n.shape.length === 0 ? structure.reshape(n, [numel(n.shape)]) : n;
+  return new Tensor(n.shape.length === 0 ? f(flat, 0) : f(flat, a, axis !== undefined && keepdim));
+}
+
+function alongAxis(op: string, x: Node, axis: number, f: (x: Node) => Node): Tensor {
+  const a = normalizeAxis(op, axis, x.shape.length);
+  if (x.shape.length === 0) return new Tensor(structure.reshape(f(structure.reshape(x, [1])), []));
+  const last = x.shape.length - 1;
+  if (a === last) return new Tensor(f(x));
+  const order = x.shape.map((_, i) => (i === a ? last : i === last ? a : i));
+  return new Tensor(structure.permute(f(structure.permute(x, order)), order));
+}
+
+function unary(op: OpDef, x: Tensor): Tensor {
+  const n = x.node;
+  // Integers are converted where the function is one of real numbers, as in PyTorch.
+  if (op === UNARY.neg || op === UNARY.abs || op === UNARY.sign) return new Tensor(apply(op, numberNode(n)));
+  if (op === UNARY.square) return new Tensor(isFloat(n.dtype) ? apply(op, n) : mul(numberNode(n), numberNode(n)));
+  return new Tensor(apply(op, cast(n, "float32")));
+}
+
+/** The operands of a binary operation with one dtype and shape. A bare number takes the tensor's dtype if it can. */
+function operands(op: string, a: Tensor, b: TensorLike): [Node, Node] {
+  let x = a.node;
+  let y: Node;
+  if (typeof b === "number") {
+    const keeps = isFloat(x.dtype) || (Number.isInteger(b) && Math.abs(b) < 2 ** 31);
+    const dtype = !keeps ? "float32" : x.dtype === "bool" || x.dtype === "uint8" ? "int32" : x.dtype;
+    y = constant(b, [], dtype);
+  } else y = asTensor(b).node;
+  const dtype = promote(x.dtype, y.dtype);
+  const shape = broadcast(op, x.shape, y.shape);
+  x = structure.expand(cast(x, dtype), shape);
+  y = y.shape.length === 0 && y.op.kind === "leaf" && y.op.name === "constant"
+    ? constant(y.attrs.value as number, shape, dtype)
+    : structure.expand(cast(y, dtype), shape);
+  return [x, y];
+}
+
+function binary(op: OpDef, a: Tensor, b: TensorLike): Tensor {
+  let [x, y] = operands(op.name, a, b);
+  if (op === BINARY.div || op === BINARY.pow || op === BINARY.atan2) [x, y] = [cast(x, "float32"), cast(y, "float32")];
+  else if (!(op.name in COMPARE)) [x, y] = [numberNode(x), numberNode(y)];
+  return new Tensor(makeNode(op, [x, y]));
+}
+
+/** A tensor as it is; numbers and arrays as tensors. */
+export function asTensor(x: TensorLike): Tensor {
+  return x instanceof Tensor ? x : tensor(x);
+}
+
+// --- making tensors ----------------------------------------------------------------------------------------------------------
+
+/**
+ * A tensor of the given values: a number, nested arrays, or a typed array with a shape. Values are copied.
+ * @param values Numbers or booleans. Float64Array is rounded to float32.
+ * @param shapeOrOptions The shape (default: as nested), or options.
+ */
+export function tensor(
+  values: NestedArray | TypedArray | Float64Array | Uint8ClampedArray,
+  shapeOrOptions?: Shape | TensorOptions,
+  options?: TensorOptions,
+): Tensor {
+  const given = Array.isArray(shapeOrOptions) ? (shapeOrOptions as Shape) : undefined;
+  const opts = options ?? (given ? {} : ((shapeOrOptions as TensorOptions | undefined) ?? {}));
+  let flat: ArrayLike<number>;
+  let shape: Shape;
+  let dtype: DType;
+  if (ArrayBuffer.isView(values)) {
+    flat = values as ArrayLike<number>;
+    shape = given ?? [flat.length];
+    dtype = values instanceof Int32Array ? "int32" : values instanceof Uint8Array || values instanceof Uint8ClampedArray ? "uint8" : "float32";
+  } else {
+    const nested = flatten(values);
+    flat = nested.flat;
+    shape = given ?? nested.shape;
+    dtype = nested.boolean ? "bool" : "float32";
+  }
+  checkShape("tensor", shape);
+  if (opts.dtype !== undefined) dtype = checkDType("tensor", opts.dtype);
+  if (numel(shape) !== flat.length)
+    throw new ShapeError(`tensor: ${flat.length} values do not fill shape ${show(shape)}`);
+  const array = allocate(dtype, flat.length);
+  if (dtype === "bool") for (let i = 0; i < flat.length; i++) array[i] = flat[i] ? 1 : 0;
+  else array.set(flat);
+  const t = new Tensor(dataLeaf([...shape], dtype, array));
+  if (opts.requiresGrad) t.requiresGrad = true;
+  return t;
+}
+
+function flatten(values: NestedArray): { flat: number[]; shape: number[]; boolean: boolean } {
+  const shape: number[] = [];
+  for (let v: NestedArray = values; Array.isArray(v); v = v[0]) shape.push(v.length);
+  const flat: number[] = [];
+  let boolean = true;
+  const walk = (v: NestedArray, axis: number): void => {
+    if (!Array.isArray(v)) {
+      if (axis !== shape.length) throw new ShapeError("tensor: nested arrays have different depths");
+      if (typeof v !== "number" && typeof v !== "boolean")
+        throw new DTypeError(`tensor: values must be numbers or booleans, got ${typeof v}`);
+      if (typeof v === "number") boolean = false;
+      flat.push(Number(v));
+      return;
+    }
+    if (axis >= shape.length || v.length !== shape[axis])
+      throw new ShapeError(`tensor: nested arrays have different lengths at depth ${axis}`);
+    for (const x of v) walk(x, axis + 1);
+  };
+  walk(values, 0);
+  return { flat, shape, boolean: boolean && flat.length > 0 };
+}
+
+/** A tensor of one value. */
+export function full(shape: Shape, value: number, options: { dtype?: DType } = {}): Tensor {
+  return new Tensor(constant(value, checkShape("full", shape), checkDType("full", options.dtype ?? "float32")));
+}
+
+export function zeros(shape: Shape, options: { dtype?: DType } = {}): Tensor {
+  return full(shape, 0, options);
+}
+
+export function ones(shape: Shape, options: { dtype?: DType } = {}): Tensor {
+  return full(shape, 1, options);
+}
+
+/** start, start + step, ... below end; int32 if all three are integers, else float32. */
+export function arange(start: number, end?: number, step = 1): Tensor {
+  const [from, to] = end === undefined ? [0, start] : [start, end];
+  if (!Number.isFinite(from) || !Number.isFinite(to) || !Number.isFinite(step) || step === 0)
+    throw new ValueError(`arange: start ${from}, end ${to} and step ${step} must be finite, the step not 0`);
+  const n = Math.max(0, Math.ceil((to - from) / step));
+  const i = new Tensor(structure.iota(checkShape("arange", [n])));
+  return [from, step].every(Number.isInteger) && Number.isInteger(to) ? i.mul(step).add(from) : i.float().mul(step).add(from);
+}
+
+// --- functions of several tensors ----------------------------------------------------------------------------------------------
+
+/** a where the condition holds, else b; with broadcasting. Nothing leaks from the branch not taken, gradients neither. */
+export function where(condition: Tensor, a: TensorLike, b: TensorLike): Tensor {
+  const x = asTensor(a);
+  const y = typeof b === "number" && isFloat(x.dtype) ? full([], b) : asTensor(b);
+  const dtype = promote(x.dtype, y.dtype);
+  const shape = broadcast("where", broadcast("where", x.shape, y.shape), condition.shape);
+  const c = structure.expand(cast(condition.node, "bool"), shape);
+  const branch = (t: Tensor): Node => structure.expand(cast(t.node, dtype), shape);
+  return new Tensor(makeNode(SELECT.where, [c, branch(x), branch(y)]));
+}
+
+/** Tensors side by side along an axis. */
+export function cat(tensors: readonly Tensor[], axis = 0): Tensor {
+  if (tensors.length === 0) throw new ValueError("cat: give at least one tensor");
+  const a = normalizeAxis("cat", axis, tensors[0].ndim);
+  const dtype = tensors.map((t) => t.dtype).reduce(promote);
+  return new Tensor(structure.concat(tensors.map((t) => cast(t.node, dtype)), a));
+}
+
+/** Tensors of one shape along a new axis. */
+export function stack(tensors: readonly Tensor[], axis = 0): Tensor {
+  if (tensors.length === 0) throw new ValueError("stack: give at least one tensor");
+  for (const t of tensors)
+    if (!sameShape(t.shape, tensors[0].shape))
+      throw new ShapeError(`stack: shapes ${show(tensors[0].shape)} and ${show(t.shape)} differ`);
+  return cat(
+    tensors.map((t) => t.unsqueeze(axis)),
+    normalizeAxis("stack", axis, tensors[0].ndim + 1),
+  );
+}
+
+/** The product of matrices; see Tensor.matmul. */
+export function matmul(a: Tensor, b: Tensor): Tensor {
+  return a.matmul(b);
+}
+
+// --- parameters ----------------------------------------------------------------------------------------------------------------
+
+/** A tensor that training changes. Its value lives in the workers' memory between steps. */
+export class Parameter extends Tensor {
+  /** @internal */
+  readonly variable: Variable;
+
+  /** Takes a tensor's value; a lazy one is computed with the first use. */
+  constructor(value: Tensor, options: { requiresGrad?: boolean } = {}) {
+    const binding = bindingOf(value.node);
+    const ready = binding?.kind === "data" && ArrayBuffer.isView(binding.array);
+    const variable = new Variable(value.shape, value.dtype, ready ? (binding.array as TypedArray).slice() : value.node);
+    super(value.node);
+    this.variable = variable;
+    variable.onNode = (n) => {
+      if (this.requiresGrad) own(n, this);
+    };
+    if (options.requiresGrad ?? isFloat(value.dtype)) this.requiresGrad = true;
+  }
+
+  override get node(): Node {
+    return this.variable.node;
+  }
+
+  /** Sets the value, from a tensor of the same shape and dtype (or an array of its elements). */
+  assign(value: Tensor | TypedArray): void {
+    if (value instanceof Tensor) this.variable.assign(value.node);
+    else this.variable.set(value);
+  }
+
+  override async data(): Promise<TypedArray> {
+    if (currentTrace()) return super.data();
+    return this.variable.read();
+  }
+
+  override dispose(): void {
+    this.variable.dispose();
+  }
+}

@@ -1,0 +1,298 @@
+/**
+ * @file What lies between tensors and programs: variables, what leaves are bound to, the trace in progress, and the
+ * evaluation of lazy graphs through a cache keyed by structure.
+ */
+import { compileGraph } from "./compile/compile.ts";
+import { attrsKey } from "./compile/simplify.ts";
+import type { Program } from "./compile/program.ts";
+import { allocate, type DType, type TypedArray } from "./core/dtype.ts";
+import { DTypeError, FourlaneError, ShapeError } from "./core/errors.ts";
+import { numel, sameShape, type Shape, show } from "./core/shape.ts";
+import { type Graph, type Node, toposort } from "./graph/node.ts";
+import { LEAF, leaf } from "./ops/leaf.ts";
+import { detach } from "./ops/structure.ts";
+import { type Bound, type Session, session, type State } from "./run/session.ts";
+
+/** What a leaf stands for. */
+export type Binding =
+  | { readonly kind: "data"; readonly array: TypedArray | Promise<TypedArray> }
+  | { readonly kind: "state"; readonly variable: Variable; readonly seen: number }
+  | { readonly kind: "argument"; readonly index: number };
+
+const bindings = new WeakMap<Node, Binding>();
+
+export function bindingOf(n: Node): Binding | undefined {
+  return bindings.get(n);
+}
+
+/** A leaf with a value: an array, or one that is being computed. */
+export function dataLeaf(shape: Shape, dtype: DType, array: TypedArray | Promise<TypedArray>): Node {
+  const n = leaf(shape, dtype);
+  bindings.set(n, { kind: "data", array });
+  return n;
+}
+
+// --- variables ---------------------------------------------------------------------------------------------------------------
+
+const collected = new FinalizationRegistry<{ owner: Session; state: State }>(({ owner, state }) => owner.release(state));
+
+/** Variables with a new value that no program has computed yet. */
+const dirty = new Set<Variable>();
+
+/**
+ * A value that changes: a parameter, a moment, a learning rate, a random state. Its node is its value now; assigning makes
+ * another node its value. Outside a trace, assignments are carried out with the next evaluation.
+ */
+export class Variable {
+  readonly shape: Shape;
+  readonly dtype: DType;
+  private readonly owner: Session;
+  private readonly state: State;
+  private now: Node | undefined;
+  private nowSeen = -1;
+  /** Called with each node that becomes the value: lets the owner recognise it. */
+  onNode: ((n: Node) => void) | undefined;
+
+  /** Starts as an array, or as the value of a node (an initialiser). */
+  constructor(shape: Shape, dtype: DType, value: TypedArray | Node) {
+    this.shape = shape;
+    this.dtype = dtype;
+    this.owner = session();
+    const isArray = ArrayBuffer.isView(value);
+    this.state = this.owner.state(shape, dtype, isArray ? value : allocate(dtype, numel(shape)));
+    collected.register(this, { owner: this.owner, state: this.state }, this);
+    if (!isArray) this.assign(value);
+  }
+
+  /** The value, as a node of the trace in progress, or of the lazy graph. */
+  get node(): Node {
+    if (trace) {
+      let entry = trace.variables.get(this);
+      if (!entry) {
+        const n = leaf(this.shape, this.dtype);
+        bindings.set(n, { kind: "state", variable: this, seen: -1 });
+        entry = { leaf: n, value: n };
+        trace.variables.set(this, entry);
+        this.onNode?.(n);
+      }
+      return entry.value;
+    }
+    if (!this.now || (!dirty.has(this) && this.nowSeen !== this.state.enqueued)) {
+      this.now = leaf(this.shape, this.dtype);
+      this.nowSeen = this.state.enqueued;
+      bindings.set(this.now, { kind: "state", variable: this, seen: this.nowSeen });
+      this.onNode?.(this.now);
+    }
+    return this.now;
+  }
+
+  /** Makes the value of a node the new value. Gradients do not flow through. Returns the node that now is the value. */
+  assign(value: Node, op = "assign"): Node {
+    if (!sameShape(value.shape, this.shape))
+      throw new ShapeError(`${op}: a value of shape ${show(value.shape)} cannot be assigned to one of ${show(this.shape)}`);
+    if (value.dtype !== this.dtype)
+      throw new DTypeError(`${op}: a value of dtype ${value.dtype} cannot be assigned to one of ${this.dtype}`);
+    const n = detach(value);
+    if (trace) {
+      void this.node;
+      const entry = trace.variables.get(this) as TraceEntry;
+      entry.value = n;
+    } else {
+      this.now = n;
+      dirty.add(this);
+    }
+    this.onNode?.(n);
+    return n;
+  }
+
+  /** Sets the value to an array of the right length, from outside any trace. */
+  set(array: TypedArray): void {
+    if (trace) throw new FourlaneError("TRACE", "a variable's value cannot be set from an array inside a compiled function");
+    if (array.length !== numel(this.shape))
+      throw new ShapeError(`set: ${array.length} values for a variable of shape ${show(this.shape)}`);
+    dirty.delete(this);
+    this.now = undefined;
+    this.owner.write(this.state, array).catch(() => {});
+  }
+
+  /** The value, after everything asked for so far. */
+  async read(): Promise<TypedArray> {
+    if (dirty.has(this)) await flush();
+    return this.owner.read(this.state);
+  }
+
+  /** Frees the memory; later uses reject with a DisposedError. */
+  dispose(): void {
+    dirty.delete(this);
+    collected.unregister(this);
+    this.owner.release(this.state);
+  }
+
+  /** @internal */
+  bound(seen?: number): Bound {
+    return { state: this.state, seen };
+  }
+
+  /** @internal */
+  get target(): State {
+    return this.state;
+  }
+
+  /** @internal */
+  get home(): Session {
+    return this.owner;
+  }
+}
+
+// --- the trace in progress ------------------------------------------------------------------------------------------------------
+
+interface TraceEntry {
+  readonly leaf: Node;
+  value: Node;
+}
+
+/** What a compiled function did while it was traced. */
+export class Trace {
+  readonly variables = new Map<Variable, TraceEntry>();
+  /** Conditions the trace relied on: it may be reused only while all of them hold. */
+  readonly guards: (() => boolean)[] = [];
+  /** Undone when the trace ends: a trace changes programs, not tensors. */
+  readonly undo: (() => void)[] = [];
+  /** Tensors whose gradient was forgotten. */
+  readonly zeroed = new Set<unknown>();
+  /** Checked when the trace ends. */
+  readonly checks: (() => void)[] = [];
+}
+
+let trace: Trace | undefined;
+
+export function currentTrace(): Trace | undefined {
+  return trace;
+}
+
+/** Runs f as a trace. */
+export function withTrace<T>(t: Trace, f: () => T): T {
+  if (trace) throw new FourlaneError("TRACE", "compile: a compiled function was called while another one was traced");
+  trace = t;
+  try {
+    const result = f();
+    for (const check of t.checks) check();
+    return result;
+  } finally {
+    trace = undefined;
+    for (const u of t.undo.reverse()) u();
+  }
+}
+
+/** Tells the trace in progress, if any, that it depends on a value from outside that may change. */
+export function guard<T>(read: () => T): T {
+  const value = read();
+  trace?.guards.push(() => Object.is(read(), value));
+  return value;
+}
+
+// --- graphs to programs ---------------------------------------------------------------------------------------------------------
+
+/** A program and what its leaves are bound to. */
+export interface Bindable {
+  readonly program: Program;
+  readonly inputs: readonly Node[];
+  readonly residents: readonly Node[];
+}
+
+/** The leaves of a graph, told apart by what they are bound to. `resident` says whether data stays in memory. */
+export function collect(outputs: readonly Node[], updates: readonly Node[], resident: (n: Node) => boolean): Graph {
+  const inputs: Node[] = [];
+  const residents: Node[] = [];
+  for (const n of toposort([...outputs, ...updates])) {
+    if (n.op !== LEAF) continue;
+    const binding = bindings.get(n);
+    if (!binding) throw new FourlaneError("INTERNAL", "a leaf is bound to nothing");
+    (binding.kind === "state" || (binding.kind === "data" && resident(n)) ? residents : inputs).push(n);
+  }
+  return { inputs, residents, outputs, updates };
+}
+
+/** A text that two graphs share exactly if one program serves both. */
+function structure(graph: Graph): string {
+  const ids = new Map<Node, number>();
+  const parts: string[] = [];
+  const roots = [...graph.inputs, ...graph.residents, ...graph.outputs, ...graph.updates];
+  for (const n of toposort(roots)) {
+    ids.set(n, ids.size);
+    const head = n.op === LEAF ? `leaf ${n.dtype}[${n.shape.join()}]` : `${n.op.name} ${attrsKey(n.attrs)}`;
+    parts.push(`${head}(${n.src.map((s) => ids.get(s)).join()})`);
+  }
+  const list = (ns: readonly Node[]): string => ns.map((n) => ids.get(n)).join();
+  parts.push(`${list(graph.inputs)}|${list(graph.residents)}|${list(graph.outputs)}|${list(graph.updates)}`);
+  return parts.join("\n");
+}
+
+const CACHE_LIMIT = 256;
+const programs = new Map<string, Program>();
+
+function cached(graph: Graph): Program {
+  const key = structure(graph);
+  let program = programs.get(key);
+  if (program) programs.delete(key);
+  else program = compileGraph(graph);
+  programs.set(key, program); // the most recent is last
+  if (programs.size > CACHE_LIMIT) programs.delete(programs.keys().next().value as string);
+  return program;
+}
+
+function variableOf(n: Node): Variable {
+  const binding = bindings.get(n);
+  if (binding?.kind !== "state") throw new FourlaneError("INTERNAL", "not a variable's leaf");
+  return binding.variable;
+}
+
+/** The session all variables of a graph live in. */
+function homeOf(variables: readonly Variable[]): Session {
+  const homes = new Set(variables.map((v) => v.home));
+  if (homes.size > 1 || (homes.size === 1 && !homes.has(session()))) {
+    for (const h of homes) if (h !== session()) return h; // its disposal is reported by the launch
+  }
+  return session();
+}
+
+/** Computes nodes, and with them all pending assignments. Resolves to one array per node. */
+export function evaluate(nodes: readonly Node[]): Promise<TypedArray[]> {
+  if (trace)
+    return Promise.reject(
+      new FourlaneError("TRACE", "a tensor cannot be read inside a compiled function: return it and read it outside"),
+    );
+  let graph: Graph;
+  let program: Program;
+  const variables = [...dirty];
+  try {
+    graph = collect(nodes, variables.map((v) => v.node), () => false);
+    program = cached(graph);
+  } catch (error) {
+    return Promise.reject(error);
+  }
+  const inputs = graph.inputs.map((n) => {
+    const binding = bindings.get(n) as Extract<Binding, { kind: "data" }>;
+    return binding.array;
+  });
+  const residents = graph.residents.map((n) => {
+    const binding = bindings.get(n) as Extract<Binding, { kind: "state" }>;
+    return binding.variable.bound(binding.seen);
+  });
+  for (const v of variables) dirty.delete(v);
+  const home = homeOf([...variables, ...graph.residents.map(variableOf)]);
+  return home.launch(program, { inputs, residents, updates: variables.map((v) => v.target) });
+}
+
+/** Carries out all pending assignments. */
+export async function flush(): Promise<void> {
+  if (dirty.size > 0) await evaluate([]);
+}
+
+/** Whether a variable waits for an assignment to be carried out. */
+export function hasPending(variables: Iterable<Variable>): boolean {
+  for (const v of variables) if (dirty.has(v)) return true;
+  return false;
+}
+
+export { bindings };

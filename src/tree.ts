@@ -1,0 +1,46 @@
+/** @file Nested arrays and objects of tensors: taken apart and put together again. */
+import { Tensor } from "./tensor.ts";
+
+export type Tree = unknown;
+
+function isPlain(x: unknown): x is Record<string, unknown> {
+  return typeof x === "object" && x !== null && Object.getPrototypeOf(x) === Object.prototype;
+}
+
+/** The tensors of a tree in order, and a text of everything else: equal texts mean the same structure. */
+export function flattenTree(tree: Tree, isLeaf: (t: Tensor) => boolean = () => true): { leaves: Tensor[]; text: string } {
+  const leaves: Tensor[] = [];
+  const walk = (x: unknown): string => {
+    if (x instanceof Tensor && isLeaf(x)) {
+      leaves.push(x);
+      return `T${x.dtype}[${x.shape.join()}]`;
+    }
+    if (Array.isArray(x)) return `[${x.map(walk).join()}]`;
+    if (isPlain(x)) return `{${Object.keys(x).map((k) => `${JSON.stringify(k)}:${walk(x[k])}`).join()}}`;
+    if (typeof x === "object" && x !== null) return `#${identity(x)}`;
+    if (typeof x === "function") return `#${identity(x)}`;
+    return Object.is(x, -0) ? "-0" : `${typeof x}:${String(x)}`;
+  };
+  const text = walk(tree);
+  return { leaves, text };
+}
+
+/** The same tree with each tensor replaced. */
+export function mapTree(tree: Tree, f: (t: Tensor) => unknown): unknown {
+  if (tree instanceof Tensor) return f(tree);
+  if (Array.isArray(tree)) return tree.map((x) => mapTree(x, f));
+  if (isPlain(tree)) return Object.fromEntries(Object.entries(tree).map(([k, v]) => [k, mapTree(v, f)]));
+  return tree;
+}
+
+const ids = new WeakMap<object, number>();
+let nextId = 1;
+
+function identity(x: object): number {
+  let id = ids.get(x);
+  if (id === undefined) {
+    id = nextId++;
+    ids.set(x, id);
+  }
+  return id;
+}
