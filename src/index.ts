@@ -2,6 +2,7 @@
 export type { DType, TypedArray } from "./core/dtype.ts";
 export * from "./core/errors.ts";
 export type { Shape } from "./core/shape.ts";
+export * from "./data/index.ts";
 export { grad, valueAndGrad } from "./func.ts";
 export { compile, type Compiled } from "./jit.ts";
 export * as nn from "./nn/index.ts";

@@ -8,7 +8,7 @@ import type { Graph, Node } from "./graph/node.ts";
 import { leaf } from "./ops/leaf.ts";
 import { type Bound, session } from "./run/session.ts";
 import { Parameter, Tensor } from "./tensor.ts";
-import { bindingOf, bindings, collect, dataLeaf, flush, hasPending, Trace, type Variable, withTrace } from "./trace.ts";
+import { bindingOf, bindings, collect, dataLeaf, flush, Trace, type Variable, withTrace } from "./trace.ts";
 import { flattenTree, mapTree } from "./tree.ts";
 
 /** A compiled function: the function itself, and what it became. */
@@ -140,8 +140,8 @@ function record<Args extends unknown[], Result>(fn: (...args: Args) => Result, a
 }
 
 function launch(entry: Entry, tensors: readonly Tensor[]): Promise<TypedArray[]> {
-  const variables = entry.residents.filter((r): r is Variable => !("state" in r && "seen" in r) && isVariable(r));
-  if (hasPending([...variables, ...entry.updates])) flush().catch(() => {});
+  const variables = entry.residents.filter(isVariable);
+  flush().catch(() => {}); // assignments that wait come first: they are older
   const home = variables[0]?.home ?? session();
   return home.launch(entry.program, {
     inputs: entry.inputs.map((i) => valueOf(tensors[i])),

@@ -110,7 +110,7 @@ export class Variable {
     if (trace) throw new FourlaneError("TRACE", "a variable's value cannot be set from an array inside a compiled function");
     if (array.length !== numel(this.shape))
       throw new ShapeError(`set: ${array.length} values for a variable of shape ${show(this.shape)}`);
-    dirty.delete(this);
+    flush().catch(() => {}); // what waits may depend on the value until now
     this.now = undefined;
     this.owner.write(this.state, array).catch(() => {});
   }
@@ -287,12 +287,6 @@ export function evaluate(nodes: readonly Node[]): Promise<TypedArray[]> {
 /** Carries out all pending assignments. */
 export async function flush(): Promise<void> {
   if (dirty.size > 0) await evaluate([]);
-}
-
-/** Whether a variable waits for an assignment to be carried out. */
-export function hasPending(variables: Iterable<Variable>): boolean {
-  for (const v of variables) if (dirty.has(v)) return true;
-  return false;
 }
 
 export { bindings };

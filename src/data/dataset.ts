@@ -1,0 +1,242 @@
+/** @file Datasets: rows on the host, gathered by index into the tensors of a batch. */
+import { allocate, checkDType, type DType, type TypedArray } from "../core/dtype.ts";
+import { DTypeError, IndexError, ShapeError, ValueError } from "../core/errors.ts";
+import { checkShape, numel, type Shape, show } from "../core/shape.ts";
+import { permutation } from "../core/threefry.ts";
+import { Tensor } from "../tensor.ts";
+import { dataLeaf } from "../trace.ts";
+
+/** Anything a DataLoader can draw batches from. */
+export interface Dataset {
+  /** Number of rows. */
+  readonly length: number;
+  /** The rows at the indices: one tensor per column, of shape [indices.length, ...row]. */
+  batch(indices: ArrayLike<number>): Tensor[] | Promise<Tensor[]>;
+}
+
+/** Values on the host, one row per example. They are kept, not copied. */
+export interface Column {
+  /** Row-major values. */
+  readonly data: TypedArray;
+  /** [rows, ...row]; default [data.length]. */
+  readonly shape?: Shape;
+  /** What batches hold; default: the data's own type, or float32 with `scale` or `shift`. Only without loss (or bool). */
+  readonly dtype?: DType;
+  /** Batches hold value * scale + shift, e.g. 1 / 255 for images stored as bytes. Default 1. */
+  readonly scale?: number;
+  /** See scale. Default 0. */
+  readonly shift?: number;
+}
+
+/** The types that data of a type can be delivered in. */
+const DELIVERED: Partial<Record<DType, readonly DType[]>> = {
+  uint8: ["uint8", "bool", "int32", "float32"],
+  int32: ["int32", "float32"],
+  float32: ["float32"],
+};
+
+/** One column, checked: what is stored, and how it is delivered. */
+interface Source {
+  readonly rows: number;
+  readonly row: Shape;
+  readonly dtype: DType;
+  /** Copies rows into a batch. */
+  gather(indices: ArrayLike<number>): TypedArray | Promise<TypedArray>;
+}
+
+function storedType(data: unknown): DType | undefined {
+  if (data instanceof Float32Array) return "float32";
+  if (data instanceof Int32Array) return "int32";
+  return data instanceof Uint8Array ? "uint8" : undefined;
+}
+
+/** The rows of an array one after the other, each element as it is, by table (bytes), or times scale plus shift. */
+function gatherRows(
+  data: TypedArray,
+  width: number,
+  indices: ArrayLike<number>,
+  out: TypedArray,
+  convert: "none" | TypedArray | readonly [scale: number, shift: number],
+): TypedArray {
+  for (let i = 0; i < indices.length; i++) {
+    const from = indices[i] * width;
+    const to = i * width;
+    if (convert === "none") {
+      if (width === 1) out[to] = data[from];
+      else out.set(data.subarray(from, from + width), to);
+    } else if (ArrayBuffer.isView(convert)) {
+      for (let k = 0; k < width; k++) out[to + k] = convert[data[from + k]];
+    } else {
+      const [scale, shift] = convert;
+      for (let k = 0; k < width; k++) out[to + k] = data[from + k] * scale + shift;
+    }
+  }
+  return out;
+}
+
+function hostSource(column: Column, which: string): Source {
+  const { data, scale = 1, shift = 0 } = column;
+  const stored = storedType(data);
+  if (!stored)
+    throw new DTypeError(`TensorDataset: ${which} must hold a Uint8Array, Int32Array or Float32Array, or be a tensor`);
+  const shape = checkShape("TensorDataset", column.shape ?? [data.length]);
+  if (shape.length === 0) throw new ShapeError(`TensorDataset: ${which} has shape [], which has no axis of rows`);
+  if (numel(shape) !== data.length)
+    throw new ShapeError(`TensorDataset: ${which}: ${data.length} values do not fill shape ${show(shape)}`);
+  for (const [name, value] of Object.entries({ scale, shift }))
+    if (!Number.isFinite(value)) throw new ValueError(`TensorDataset: ${which}: ${name} must be finite, got ${value}`);
+  const scaled = column.scale !== undefined || column.shift !== undefined;
+  const dtype = checkDType(`TensorDataset: ${which}`, column.dtype ?? (scaled ? "float32" : stored));
+  if (scaled && dtype !== "float32")
+    throw new DTypeError(`TensorDataset: ${which}: scale and shift need dtype float32, got ${dtype}`);
+  if (!DELIVERED[stored]?.includes(dtype))
+    throw new DTypeError(`TensorDataset: ${which} holds ${stored}, which dtype ${dtype} cannot hold without loss`);
+
+  const row = shape.slice(1);
+  const width = numel(row);
+  let convert: TypedArray | "none" | readonly [number, number] = scaled ? [scale, shift] : "none";
+  if (stored === "uint8" && dtype !== "uint8") {
+    // 256 values: computed once, then looked up.
+    const table = allocate(dtype, 256);
+    for (let v = 0; v < 256; v++) table[v] = dtype === "bool" ? Number(v !== 0) : v * scale + shift;
+    convert = table;
+  }
+  const gather = (indices: ArrayLike<number>): TypedArray =>
+    gatherRows(data, width, indices, allocate(dtype, indices.length * width), convert);
+  return { rows: shape[0], row, dtype, gather };
+}
+
+function tensorSource(tensor: Tensor, which: string): Source {
+  if (tensor.ndim === 0) throw new ShapeError(`TensorDataset: ${which} has shape [], which has no axis of rows`);
+  const { dtype } = tensor;
+  const row = tensor.shape.slice(1);
+  const width = numel(row);
+  let values: Promise<TypedArray> | undefined;
+  const gather = async (indices: ArrayLike<number>): Promise<TypedArray> => {
+    values ??= tensor.data().catch((error) => {
+      values = undefined; // the next use tries again
+      throw error;
+    });
+    return gatherRows(await values, width, indices, allocate(dtype, indices.length * width), "none");
+  };
+  return { rows: tensor.shape[0], row, dtype, gather };
+}
+
+function checkIndices(op: string, indices: ArrayLike<number>, rows: number): void {
+  for (let i = 0; i < indices.length; i++) {
+    const v = indices[i];
+    if (!Number.isInteger(v) || v < 0 || v >= rows)
+      throw new IndexError(`${op}: index ${v} at position ${i} is not that of one of ${rows} rows`, v, rows, i);
+  }
+}
+
+/**
+ * Rows that belong together, from columns with the same first extent: typed arrays on the host, described by a Column, or
+ * tensors, whose values are fetched with the first batch. Nothing is copied until a batch is made.
+ *
+ * @example new TensorDataset({ data: pixels, shape: [n, 784], scale: 1 / 255 }, { data: labels, dtype: "int32" })
+ */
+export class TensorDataset implements Dataset {
+  readonly length: number;
+  private readonly sources: readonly Source[];
+
+  /**
+   * @throws ShapeError if a column's values do not fill its shape, or columns have different numbers of rows; DTypeError if
+   * a column cannot be delivered in the dtype asked for.
+   */
+  constructor(...columns: (Column | TypedArray | Tensor)[]) {
+    if (columns.length === 0) throw new ValueError("TensorDataset: give at least one column");
+    this.sources = columns.map((column, i) => {
+      const which = `column ${i}`;
+      if (column instanceof Tensor) return tensorSource(column, which);
+      return hostSource(ArrayBuffer.isView(column) ? { data: column } : column, which);
+    });
+    this.length = this.sources[0].rows;
+    this.sources.forEach(({ rows }, i) => {
+      if (rows !== this.length)
+        throw new ShapeError(`TensorDataset: column 0 has ${this.length} rows, column ${i} has ${rows}`);
+    });
+  }
+
+  /**
+   * The rows at the indices, copied: one tensor per column, of shape [indices.length, ...row].
+   * @throws IndexError if an index is not an integer in [0, length).
+   */
+  async batch(indices: ArrayLike<number>): Promise<Tensor[]> {
+    checkIndices("TensorDataset.batch", indices, this.length);
+    const arrays = await Promise.all(this.sources.map((s) => s.gather(indices)));
+    return this.sources.map(({ row, dtype }, i) => new Tensor(dataLeaf([indices.length, ...row], dtype, arrays[i])));
+  }
+
+  /** Rows begin to end - 1, without copying them. Throws a ValueError unless 0 <= begin <= end <= length. */
+  subset(begin: number, end: number = this.length): Subset {
+    if (!Number.isInteger(begin) || !Number.isInteger(end) || begin < 0 || begin > end || end > this.length)
+      throw new ValueError(`subset: rows ${begin} to ${end} do not lie within ${this.length} rows`);
+    return new Subset(
+      this,
+      Uint32Array.from({ length: end - begin }, (_, i) => begin + i),
+    );
+  }
+}
+
+/** The rows of a dataset named by indices, in their order. */
+export class Subset implements Dataset {
+  readonly dataset: Dataset;
+  readonly indices: ArrayLike<number>;
+
+  /** @throws IndexError if an index is not an integer in [0, dataset.length). */
+  constructor(dataset: Dataset, indices: ArrayLike<number>) {
+    checkIndices("Subset", indices, dataset.length);
+    this.dataset = dataset;
+    this.indices = indices;
+  }
+
+  get length(): number {
+    return this.indices.length;
+  }
+
+  /** See Dataset.batch. Rejects with an IndexError if an index is not an integer in [0, length). */
+  async batch(indices: ArrayLike<number>): Promise<Tensor[]> {
+    checkIndices("Subset.batch", indices, this.length);
+    return this.dataset.batch(Uint32Array.from(indices, (i) => this.indices[i]));
+  }
+}
+
+/** No epoch of a DataLoader shuffles by this stream, so a split and a shuffle of one seed have nothing in common. */
+const SPLIT_STREAM = 2 ** 32 - 1;
+
+/**
+ * Splits a dataset at random into parts that do not overlap; the same for the same seed.
+ * @param lengths Rows per part, adding up to the dataset's length; or fractions that add up to 1 (each rounded down, what
+ * remains goes to the first parts, one row each).
+ * @throws ValueError if they do not add up.
+ */
+export function randomSplit(dataset: Dataset, lengths: readonly number[], options: { seed?: number } = {}): Subset[] {
+  const n = dataset.length;
+  const seed = checkSeed("randomSplit", options.seed ?? 0);
+  const text = `lengths ${show(lengths)}`;
+  if (lengths.some((x) => !(x >= 0))) throw new ValueError(`randomSplit: ${text} must not be negative`);
+  const total = lengths.reduce((a, b) => a + b, 0);
+  let counts = lengths;
+  if (lengths.some((x) => !Number.isInteger(x)) || (total === 1 && n !== 1)) {
+    if (Math.abs(total - 1) > 1e-12)
+      throw new ValueError(`randomSplit: fractions ${show(lengths)} add up to ${total}, not 1`);
+    // The product may fall just short of an integer (0.29 * 100): one part in 2^40 is no row.
+    const floors = lengths.map((x) => Math.min(n, Math.floor(n * x * (1 + 2 ** -40))));
+    let rest = n - floors.reduce((a, b) => a + b, 0);
+    counts = floors.map((c, i) => (lengths[i] > 0 && rest > 0 ? (rest--, c + 1) : c));
+  } else if (total !== n) throw new ValueError(`randomSplit: ${text} add up to ${total}, the dataset has ${n} rows`);
+  const order = permutation(n, seed, SPLIT_STREAM);
+  let at = 0;
+  return counts.map((count) => {
+    at += count;
+    return new Subset(dataset, order.subarray(at - count, at));
+  });
+}
+
+/** @internal */
+export function checkSeed(op: string, seed: number): number {
+  if (!Number.isSafeInteger(seed) || seed < 0)
+    throw new ValueError(`${op}: seed must be an integer from 0 to 2^53 - 1, got ${String(seed)}`);
+  return seed;
+}

@@ -1,0 +1,122 @@
+/** @file DataLoader: batches of a dataset, epoch by epoch. */
+import { AbortedError, ValueError } from "../core/errors.ts";
+import { permutation } from "../core/threefry.ts";
+import type { Tensor } from "../tensor.ts";
+import { checkSeed, type Dataset } from "./dataset.ts";
+
+export interface DataLoaderOptions {
+  /** Rows per batch; default 1. */
+  batchSize?: number;
+  /** Whether each epoch takes the rows in another order; default false. */
+  shuffle?: boolean;
+  /** The orders depend on it and on the number of the epoch alone; default 0. */
+  seed?: number;
+  /** Whether a last batch of fewer rows is left out; default false. */
+  dropLast?: boolean;
+  /** Ends iteration with an AbortedError before the next batch. */
+  signal?: AbortSignal;
+}
+
+/** Calls f in a task of its own, so after everything that now waits for a promise has gone on. */
+function later(f: () => void): void {
+  if (typeof setImmediate === "function") {
+    setImmediate(f);
+    return;
+  }
+  // Timers would come too late: browsers make them wait 4 ms.
+  const { port1, port2 } = new MessageChannel();
+  const run = (): void => {
+    port1.close();
+    f();
+  };
+  port1.addEventListener("message", run, { once: true });
+  port1.start();
+  port2.postMessage(null);
+}
+
+/** Settles as the promise does, unless the signal comes first. */
+async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return promise;
+  const error = (): AbortedError => new AbortedError("DataLoader: stopped by its signal", { cause: signal.reason });
+  if (signal.aborted) throw error();
+  let stop = (): void => {};
+  const aborted = new Promise<never>((_, reject) => {
+    stop = () => reject(error());
+    signal.addEventListener("abort", stop, { once: true });
+  });
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener("abort", stop);
+  }
+}
+
+/**
+ * Batches of a dataset as arrays of tensors, one per column, by `for await`. Each iteration is an epoch; with `shuffle` each
+ * has its own order. While the caller works on a batch the next one is prepared.
+ */
+export class DataLoader implements AsyncIterable<Tensor[]> {
+  readonly dataset: Dataset;
+  readonly batchSize: number;
+  readonly shuffle: boolean;
+  readonly seed: number;
+  readonly dropLast: boolean;
+  /** Number of the next epoch, from 0. Set it to go on where a training was interrupted. */
+  epoch = 0;
+  private readonly signal: AbortSignal | undefined;
+
+  /** @throws ValueError for a batchSize that is not a positive integer, or a seed that is not an integer >= 0. */
+  constructor(dataset: Dataset, options: DataLoaderOptions = {}) {
+    const { batchSize = 1, shuffle = false, seed = 0, dropLast = false, signal } = options;
+    if (!dataset || typeof dataset.batch !== "function" || !Number.isSafeInteger(dataset.length) || dataset.length < 0)
+      throw new ValueError("DataLoader: the dataset must have a length and a method batch(indices)");
+    if (!Number.isSafeInteger(batchSize) || batchSize < 1)
+      throw new ValueError(`DataLoader: batchSize must be a positive integer, got ${String(batchSize)}`);
+    if (signal !== undefined && typeof signal?.addEventListener !== "function")
+      throw new ValueError("DataLoader: signal must be an AbortSignal");
+    this.dataset = dataset;
+    this.batchSize = batchSize;
+    this.shuffle = Boolean(shuffle);
+    this.seed = checkSeed("DataLoader", seed);
+    this.dropLast = Boolean(dropLast);
+    this.signal = signal;
+  }
+
+  /** Number of batches in an epoch. */
+  get length(): number {
+    const batches = this.dataset.length / this.batchSize;
+    return this.dropLast ? Math.floor(batches) : Math.ceil(batches);
+  }
+
+  /** Begins an epoch. Rejects with an AbortedError between batches once the signal is aborted. */
+  [Symbol.asyncIterator](): AsyncGenerator<Tensor[], void, undefined> {
+    return this.run(this.epoch++);
+  }
+
+  private async *run(epoch: number): AsyncGenerator<Tensor[], void, undefined> {
+    const { dataset, batchSize, length, signal } = this;
+    const n = dataset.length;
+    const order = this.shuffle ? permutation(n, this.seed, epoch) : Uint32Array.from({ length: n }, (_, i) => i);
+    let ahead: Promise<Tensor[]> | undefined;
+    let wanted = 0;
+    const prepare = (): void => {
+      if (ahead || wanted >= length) return;
+      const indices = order.subarray(wanted * batchSize, (wanted + 1) * batchSize);
+      ahead = (async () => dataset.batch(indices))();
+      ahead.catch(() => {}); // reported when it is asked for
+    };
+    try {
+      while (wanted < length) {
+        prepare();
+        const batch = await unlessAborted(ahead as Promise<Tensor[]>, signal);
+        ahead = undefined;
+        wanted++;
+        // Not now: first the caller starts its step with this batch, then the copying runs beside it.
+        later(prepare);
+        yield batch;
+      }
+    } finally {
+      wanted = length; // what is still scheduled prepares nothing
+    }
+  }
+}
