@@ -224,6 +224,27 @@ describe("map", () => {
     }
   });
 
+  it("runs the first micro-operations once per call, for a whole tile", () => {
+    const n = isa.MapTile.Elements * 2 + 33;
+    for (const machine of machines) {
+      machine.reset();
+      const out = machine.alloc(n * 4);
+      const ip = encode(machine, {
+        n,
+        grain: 16,
+        slots: [
+          [Slot.Register, 0],
+          [Slot.Dense, out],
+        ],
+        once: [[Micro.Iota, 0]],
+        body: [[Micro.Copy, 1, 0]],
+      });
+      machine.run(ip);
+      const want = Int32Array.from({ length: n }, (_, i) => i % isa.MapTile.Elements);
+      expect(different(machine.readI32(out, n), want)).toBe(-1);
+    }
+  });
+
   it("does nothing for no units", () => {
     everyWay((machine) => {
       const out = machine.i32([7, 7, 7, 7, 7]);

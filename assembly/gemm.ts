@@ -1,0 +1,497 @@
+// Matrix products: one micro-kernel, several packers, after Goto and van de Geijn (2008) and BLIS.
+//
+// An element of C is a sum over blocks of K whose length depends on K alone; within a block it is accumulated one k at
+// a time from zero, and the blocks are added to C in order. Every path below keeps to that, so an element has the same
+// bits wherever slices, blocks and edges happen to fall. Lanes that hold no element of C repeat valid data: they are
+// computed and thrown away.
+import { arg, loadPart, madd, ptr, storePart } from "./simd";
+import { Gemm } from "./isa";
+
+/** Longest block of K: a panel of B (8 KB) and one of A (4 KB) stay in the L1 cache. */
+const KC: i32 = 256;
+/** Scratch: packed B and packed A share the L2 cache, then comes one tile for the edges. */
+const B_BYTES: i32 = 262144;
+const A_BYTES: i32 = 98304;
+const TILE: usize = B_BYTES + A_BYTES;
+
+/** Up to this many rows B is read in place: packing it would cost more than it saves. */
+const FEW_ROWS: i32 = 8;
+/** Up to this many columns A is read in place, where its elements lie side by side along K or along M. */
+const FEW_COLUMNS_ALONG_K: i32 = 32;
+const FEW_COLUMNS_ALONG_M: i32 = 16;
+
+export function gemm(ip: usize, begin: i32, end: i32, scratch: usize): void {
+  const m = arg(ip, Gemm.M);
+  const n = arg(ip, Gemm.N);
+  const byColumns = arg(ip, Gemm.Slice) != 0;
+  const block = arg(ip, Gemm.Block);
+  const extent = byColumns ? n : m;
+  const cRow = ptr(ip, Gemm.CRow) << 2;
+  const aRow = ptr(ip, Gemm.ARow) << 2;
+  const bCol = ptr(ip, Gemm.BCol) << 2;
+  while (begin < end) {
+    // All units of one batch entry make one product, so B is packed once.
+    const blocks = (extent + block - 1) / block;
+    const entry = begin / blocks;
+    const first = begin - entry * blocks;
+    const last = min(blocks, first + end - begin);
+    begin += last - first;
+    const from = first * block;
+    const size = min(extent, last * block) - from;
+    let c = ptr(ip, Gemm.C) + <usize>entry * (ptr(ip, Gemm.CBatch) << 2);
+    let a = ptr(ip, Gemm.A) + <usize>entry * (ptr(ip, Gemm.ABatch) << 2);
+    let b = ptr(ip, Gemm.B) + <usize>entry * (ptr(ip, Gemm.BBatch) << 2);
+    if (byColumns) {
+      c += (<usize>from) << 2;
+      b += <usize>from * bCol;
+    } else {
+      c += <usize>from * cRow;
+      a += <usize>from * aRow;
+    }
+    gemmSlice(
+      c,
+      cRow,
+      a,
+      aRow,
+      ptr(ip, Gemm.ACol) << 2,
+      b,
+      ptr(ip, Gemm.BRow) << 2,
+      bCol,
+      byColumns ? m : size,
+      byColumns ? size : n,
+      arg(ip, Gemm.K),
+      scratch,
+    );
+  }
+}
+
+/** C = A B for one slice of one batch entry. Strides are in bytes from here on. */
+export function gemmSlice(
+  c: usize,
+  cRow: usize,
+  a: usize,
+  aRow: usize,
+  aCol: usize,
+  b: usize,
+  bRow: usize,
+  bCol: usize,
+  m: i32,
+  n: i32,
+  k: i32,
+  scratch: usize,
+): void {
+  if (m <= 0 || n <= 0) return;
+  if (k <= 0) {
+    for (let i = 0; i < m; ++i) memory.fill(c + <usize>i * cRow, 0, (<usize>n) << 2);
+    return;
+  }
+  if (n == 1 && m > 1 && cRow == 4) {
+    // A column is as good a row: C^T = B^T A^T.
+    const matrix = a;
+    const matrixRow = aRow;
+    a = b;
+    b = matrix;
+    aRow = bCol;
+    bCol = matrixRow;
+    const matrixCol = aCol;
+    aCol = bRow;
+    bRow = matrixCol;
+    n = m;
+    m = 1;
+  }
+
+  const depths = (k + KC - 1) / KC;
+  const depth = ((k + depths - 1) / depths + 3) & ~3;
+  const bInPlace = bCol == 4 && m <= FEW_ROWS;
+  // With few rows a packed panel is used once or twice, soon after: better it never leaves the L1 cache.
+  const width = bInPlace ? n : m <= FEW_ROWS ? 32 : (B_BYTES / 4 / depth) & ~7;
+  const height = m == 1 ? 1 : (A_BYTES / 4 / depth) & ~3;
+  // A in place: row by row where it is contiguous along K (or there is one row), whole panels where along M.
+  const aByRows = m == 1 || (aCol == 4 && n <= FEW_COLUMNS_ALONG_K);
+  const aByColumns = !aByRows && aRow == 4 && aCol != 0 && n <= FEW_COLUMNS_ALONG_M;
+  const packedA = scratch + B_BYTES;
+
+  // Loop over K.
+  for (let p = 0; p < k; p += depth) {
+    const kc = min(depth, k - p);
+    const ap = a + <usize>p * aCol;
+    const bp = b + <usize>p * bRow;
+    // Loop over N.
+    for (let j = 0; j < n; j += width) {
+      const nc = min(width, n - j);
+      const bBlock = bp + <usize>j * bCol;
+      if (!bInPlace) gemmPackB(scratch, bBlock, bRow, bCol, kc, nc);
+      else if (nc & 7) gemmPackB(scratch, bBlock + <usize>((nc & ~7) << 2), bRow, bCol, kc, nc & 7);
+      // Loop over M.
+      for (let i = 0; i < m; i += height) {
+        const mc = min(height, m - i);
+        const aBlock = ap + <usize>i * aRow;
+        // A block of all rows is packed once for all columns.
+        if (!aByRows && (j == 0 || mc < m)) {
+          if (!aByColumns) gemmPackA(packedA, aBlock, aRow, aCol, kc, mc);
+          else if (mc & 3) gemmPackA(packedA, aBlock + <usize>((mc & ~3) << 2), aRow, aCol, kc, mc & 3);
+        }
+        const cBlock = c + <usize>i * cRow + ((<usize>j) << 2);
+        let jr = 0;
+        if (m == 1) {
+          const bStep: usize = bInPlace ? bRow : 32;
+          const bPanel: usize = bInPlace ? 32 : (<usize>kc) << 5;
+          for (; jr + 32 <= nc; jr += 32)
+            gemmRow1x32(
+              aBlock,
+              aCol,
+              bInPlace ? bBlock + ((<usize>jr) << 2) : scratch + <usize>jr * ((<usize>kc) << 2),
+              bStep,
+              bPanel,
+              kc,
+              cBlock + ((<usize>jr) << 2),
+              p,
+            );
+        }
+        // Loop over the panels of B.
+        for (; jr < nc; jr += 8) {
+          const cols = nc - jr;
+          let panelB = scratch;
+          let bStep: usize = 32;
+          if (!bInPlace) panelB += <usize>jr * ((<usize>kc) << 2);
+          else if (cols >= 8) {
+            panelB = bBlock + ((<usize>jr) << 2);
+            bStep = bRow;
+          }
+          // Loop over the panels of A.
+          for (let ir = 0; ir < mc; ir += 4) {
+            const rows = mc - ir;
+            let cTile = cBlock + <usize>ir * cRow + ((<usize>jr) << 2);
+            let tileRow = cRow;
+            let add = p;
+            const whole = rows >= 4 && cols >= 8;
+            if (!whole) {
+              cTile = scratch + TILE;
+              tileRow = 32;
+              add = 0;
+            }
+            if (aByRows) {
+              gemmRows4x8(aBlock + <usize>ir * aRow, aRow, aCol, rows, panelB, bStep, kc, cTile, tileRow, add);
+            } else if (!aByColumns) {
+              gemmTile4x8(packedA + <usize>ir * ((<usize>kc) << 2), 16, panelB, bStep, kc, cTile, tileRow, add);
+            } else if (rows >= 4) {
+              gemmTile4x8(aBlock + ((<usize>ir) << 2), aCol, panelB, bStep, kc, cTile, tileRow, add);
+            } else {
+              gemmTile4x8(packedA, 16, panelB, bStep, kc, cTile, tileRow, add);
+            }
+            if (!whole)
+              gemmEdge(
+                cBlock + <usize>ir * cRow + ((<usize>jr) << 2),
+                cRow,
+                scratch + TILE,
+                min(rows, 4),
+                min(cols, 8),
+                p,
+              );
+          }
+        }
+      }
+    }
+  }
+}
+
+/**
+ * The micro-kernel: a 4x8 tile of C = A B, or C += A B if `add`, over kc > 0. Four elements of A lie side by side,
+ * eight of B; aStep and bStep lead to the next k. Eight accumulators, two vectors of B, four splats and a product are
+ * all the registers x64 has, and unrolling would spill.
+ */
+export function gemmTile4x8(
+  a: usize,
+  aStep: usize,
+  b: usize,
+  bStep: usize,
+  kc: i32,
+  c: usize,
+  cRow: usize,
+  add: i32,
+): void {
+  const end = a + <usize>kc * aStep;
+  let c00 = f32x4.splat(0);
+  let c01 = c00;
+  let c10 = c00;
+  let c11 = c00;
+  let c20 = c00;
+  let c21 = c00;
+  let c30 = c00;
+  let c31 = c00;
+  do {
+    const b0 = v128.load(b);
+    const b1 = v128.load(b, 16);
+    const a0 = v128.load32_splat(a);
+    c00 = madd(a0, b0, c00);
+    c01 = madd(a0, b1, c01);
+    const a1 = v128.load32_splat(a, 4);
+    c10 = madd(a1, b0, c10);
+    c11 = madd(a1, b1, c11);
+    const a2 = v128.load32_splat(a, 8);
+    c20 = madd(a2, b0, c20);
+    c21 = madd(a2, b1, c21);
+    const a3 = v128.load32_splat(a, 12);
+    c30 = madd(a3, b0, c30);
+    c31 = madd(a3, b1, c31);
+    a += aStep;
+    b += bStep;
+  } while (a != end);
+  storeRow(c, c00, c01, add);
+  storeRow((c += cRow), c10, c11, add);
+  storeRow((c += cRow), c20, c21, add);
+  storeRow(c + cRow, c30, c31, add);
+}
+
+/** The same tile from `rows` rows of A in place; below 4, the last valid one stands in for the others. */
+export function gemmRows4x8(
+  a: usize,
+  aRow: usize,
+  aStep: usize,
+  rows: i32,
+  b: usize,
+  bStep: usize,
+  kc: i32,
+  c: usize,
+  cRow: usize,
+  add: i32,
+): void {
+  let p1 = rows > 1 ? a + aRow : a;
+  let p2 = rows > 2 ? p1 + aRow : p1;
+  let p3 = rows > 3 ? p2 + aRow : p2;
+  let c00 = f32x4.splat(0);
+  let c01 = c00;
+  let c10 = c00;
+  let c11 = c00;
+  let c20 = c00;
+  let c21 = c00;
+  let c30 = c00;
+  let c31 = c00;
+  do {
+    const b0 = v128.load(b);
+    const b1 = v128.load(b, 16);
+    const a0 = v128.load32_splat(a);
+    c00 = madd(a0, b0, c00);
+    c01 = madd(a0, b1, c01);
+    const a1 = v128.load32_splat(p1);
+    c10 = madd(a1, b0, c10);
+    c11 = madd(a1, b1, c11);
+    const a2 = v128.load32_splat(p2);
+    c20 = madd(a2, b0, c20);
+    c21 = madd(a2, b1, c21);
+    const a3 = v128.load32_splat(p3);
+    c30 = madd(a3, b0, c30);
+    c31 = madd(a3, b1, c31);
+    a += aStep;
+    p1 += aStep;
+    p2 += aStep;
+    p3 += aStep;
+    b += bStep;
+  } while (--kc);
+  storeRow(c, c00, c01, add);
+  storeRow((c += cRow), c10, c11, add);
+  storeRow((c += cRow), c20, c21, add);
+  storeRow(c + cRow, c30, c31, add);
+}
+
+/** One row of C, 32 columns: four panels of B, bPanel bytes apart. */
+export function gemmRow1x32(
+  a: usize,
+  aStep: usize,
+  b: usize,
+  bStep: usize,
+  bPanel: usize,
+  kc: i32,
+  c: usize,
+  add: i32,
+): void {
+  let p1 = b + bPanel;
+  let p2 = p1 + bPanel;
+  let p3 = p2 + bPanel;
+  let c0 = f32x4.splat(0);
+  let c1 = c0;
+  let c2 = c0;
+  let c3 = c0;
+  let c4 = c0;
+  let c5 = c0;
+  let c6 = c0;
+  let c7 = c0;
+  do {
+    const s = v128.load32_splat(a);
+    c0 = madd(s, v128.load(b), c0);
+    c1 = madd(s, v128.load(b, 16), c1);
+    c2 = madd(s, v128.load(p1), c2);
+    c3 = madd(s, v128.load(p1, 16), c3);
+    c4 = madd(s, v128.load(p2), c4);
+    c5 = madd(s, v128.load(p2, 16), c5);
+    c6 = madd(s, v128.load(p3), c6);
+    c7 = madd(s, v128.load(p3, 16), c7);
+    a += aStep;
+    b += bStep;
+    p1 += bStep;
+    p2 += bStep;
+    p3 += bStep;
+  } while (--kc);
+  storeRow(c, c0, c1, add);
+  storeRow(c + 32, c2, c3, add);
+  storeRow(c + 64, c4, c5, add);
+  storeRow(c + 96, c6, c7, add);
+}
+
+// @ts-ignore: decorator
+@inline
+function storeRow(c: usize, v0: v128, v1: v128, add: i32): void {
+  if (add) {
+    v0 = f32x4.add(v128.load(c), v0);
+    v1 = f32x4.add(v128.load(c, 16), v1);
+  }
+  v128.store(c, v0);
+  v128.store(c, v1, 16);
+}
+
+/** Moves or adds the valid part of a tile to C. */
+export function gemmEdge(c: usize, cRow: usize, tile: usize, rows: i32, cols: i32, add: i32): void {
+  do {
+    let from = tile;
+    let to = c;
+    let left = cols;
+    for (; left >= 4; left -= 4) {
+      let v = v128.load(from);
+      if (add) v = f32x4.add(v128.load(to), v);
+      v128.store(to, v);
+      from += 16;
+      to += 16;
+    }
+    if (left) {
+      let v = v128.load(from);
+      if (add) v = f32x4.add(loadPart(to, left), v);
+      storePart(to, v, left);
+    }
+    tile += 32;
+    c += cRow;
+  } while (--rows);
+}
+
+/** Packs kc x nc of B into panels of 8 columns, [kc][8] each; the last panel is filled up by repetition. */
+export function gemmPackB(to: usize, b: usize, bRow: usize, bCol: usize, kc: i32, nc: i32): void {
+  const panel = (<usize>kc) << 5;
+  if (bCol == 4) {
+    // Two panels at once, or lines of the cache would be fetched twice where the strides make them collide.
+    for (; nc >= 16; nc -= 16) {
+      copy16(to, to + 16, to + panel, to + panel + 16, 32, b, bRow, kc);
+      to += panel << 1;
+      b += 64;
+    }
+    if (nc >= 8) {
+      copy8(to, b, bRow, kc);
+      to += panel;
+      b += 32;
+      nc -= 8;
+    }
+  }
+  for (; nc > 0; nc -= 8) {
+    packColumns(to, 32, b, bRow, bCol, kc, nc);
+    // The right half of the panel need only hold something valid.
+    packColumns(to + 16, 32, nc > 4 ? b + (bCol << 2) : b, bRow, bCol, kc, nc > 4 ? nc - 4 : nc);
+    to += panel;
+    b += bCol << 3;
+  }
+}
+
+/** Packs mc x kc of A into panels of 4 rows, [kc][4] each; the last panel is filled up by repetition. */
+export function gemmPackA(to: usize, a: usize, aRow: usize, aCol: usize, kc: i32, mc: i32): void {
+  const panel = (<usize>kc) << 4;
+  if (aRow == 4) {
+    for (; mc >= 16; mc -= 16) {
+      copy16(to, to + panel, to + (panel << 1), to + panel * 3, 16, a, aCol, kc);
+      to += panel << 2;
+      a += 64;
+    }
+    for (; mc >= 4; mc -= 4) {
+      copy4(to, a, aCol, kc);
+      to += panel;
+      a += 16;
+    }
+  }
+  for (; mc > 0; mc -= 4) {
+    packColumns(to, 16, a, aCol, aRow, kc, mc);
+    to += panel;
+    a += aRow << 2;
+  }
+}
+
+/** kc rows of 16 elements to four places each; `step` leads to those of the next row. */
+function copy16(t0: usize, t1: usize, t2: usize, t3: usize, step: usize, from: usize, row: usize, kc: i32): void {
+  do {
+    v128.store(t0, v128.load(from));
+    v128.store(t1, v128.load(from, 16));
+    v128.store(t2, v128.load(from, 32));
+    v128.store(t3, v128.load(from, 48));
+    t0 += step;
+    t1 += step;
+    t2 += step;
+    t3 += step;
+    from += row;
+  } while (--kc);
+}
+
+/** kc rows of 8 elements. */
+function copy8(to: usize, from: usize, row: usize, kc: i32): void {
+  do {
+    v128.store(to, v128.load(from));
+    v128.store(to, v128.load(from, 16), 16);
+    to += 32;
+    from += row;
+  } while (--kc);
+}
+
+/** kc rows of 4 elements. */
+function copy4(to: usize, from: usize, row: usize, kc: i32): void {
+  do {
+    v128.store(to, v128.load(from));
+    to += 16;
+    from += row;
+  } while (--kc);
+}
+
+/** kc x 4 elements of any strides to rows of `step` bytes; the last of `cols` < 4 columns is repeated. */
+function packColumns(to: usize, step: usize, p0: usize, row: usize, col: usize, kc: i32, cols: i32): void {
+  let p1 = cols > 1 ? p0 + col : p0;
+  let p2 = cols > 2 ? p1 + col : p1;
+  let p3 = cols > 3 ? p2 + col : p2;
+  if (row == 4) {
+    for (; kc >= 4; kc -= 4) {
+      const r0 = v128.load(p0);
+      const r1 = v128.load(p1);
+      const r2 = v128.load(p2);
+      const r3 = v128.load(p3);
+      const l01 = v128.shuffle<f32>(r0, r1, 0, 4, 1, 5);
+      const l23 = v128.shuffle<f32>(r2, r3, 0, 4, 1, 5);
+      const h01 = v128.shuffle<f32>(r0, r1, 2, 6, 3, 7);
+      const h23 = v128.shuffle<f32>(r2, r3, 2, 6, 3, 7);
+      v128.store(to, v128.shuffle<f64>(l01, l23, 0, 2));
+      to += step;
+      v128.store(to, v128.shuffle<f64>(l01, l23, 1, 3));
+      to += step;
+      v128.store(to, v128.shuffle<f64>(h01, h23, 0, 2));
+      to += step;
+      v128.store(to, v128.shuffle<f64>(h01, h23, 1, 3));
+      to += step;
+      p0 += 16;
+      p1 += 16;
+      p2 += 16;
+      p3 += 16;
+    }
+  }
+  for (; kc > 0; --kc) {
+    store<u32>(to, load<u32>(p0));
+    store<u32>(to, load<u32>(p1), 4);
+    store<u32>(to, load<u32>(p2), 8);
+    store<u32>(to, load<u32>(p3), 12);
+    to += step;
+    p0 += row;
+    p1 += row;
+    p2 += row;
+    p3 += row;
+  }
+}
