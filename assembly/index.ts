@@ -10,3 +10,4 @@ export { gemm, gemmEdge, gemmPackA, gemmPackB, gemmRow1x32, gemmRows4x8, gemmSli
 export { peak, peakLoop } from "./peak";
 export { map } from "./map";
 export * from "./micro";
+export { adam, adamRange } from "./optimizer";

@@ -34,6 +34,7 @@ export enum Opcode {
   ScatterAddRows = 9,
   Random = 10,
   Transpose = 11,
+  Adam = 12,
 }
 
 /** Memory map. Page 0 stays untouched: static data, if a compiler ever emitted any, would land there. */
@@ -295,6 +296,34 @@ export enum Transpose {
   Cols = 8,
   Block = 9,
   Length = 10,
+}
+
+/**
+ * Adam: over N float32 elements, NewM = Beta1 M + Rest1 G, NewV = Beta2 V + Rest2 G G,
+ * NewW = W - NewM stepSize / (sqrt(NewV) root + Eps), with stepSize and root (1 / sqrt(1 - beta2^t)) read at addresses.
+ * New values may lie over old ones. A unit is `Grain` elements, a multiple of 4.
+ */
+export enum Adam {
+  W = 4,
+  M = 5,
+  V = 6,
+  G = 7,
+  NewW = 8,
+  NewM = 9,
+  NewV = 10,
+  /** Address of one float32. */
+  StepSize = 11,
+  /** Address of one float32. */
+  Root = 12,
+  N = 13,
+  Grain = 14,
+  /** The rest are float32 bits. */
+  Beta1 = 15,
+  Rest1 = 16,
+  Beta2 = 17,
+  Rest2 = 18,
+  Eps = 19,
+  Length = 20,
 }
 
 /**

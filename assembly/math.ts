@@ -30,20 +30,20 @@ function step(sum: v128, x: v128, at: K): v128 {
 
 // @ts-ignore: decorator
 @inline
-function low(x: v128): v128 {
+export function low(x: v128): v128 {
   return f64x2.promote_low_f32x4(x);
 }
 
 // @ts-ignore: decorator
 @inline
-function high(x: v128): v128 {
+export function high(x: v128): v128 {
   return f64x2.promote_low_f32x4(v128.shuffle<i64>(x, x, 1, 1));
 }
 
 /** Rounds two pairs of float64 to four float32. */
 // @ts-ignore: decorator
 @inline
-function join(low: v128, high: v128): v128 {
+export function join(low: v128, high: v128): v128 {
   return v128.shuffle<i64>(f32x4.demote_f64x2_zero(low), f32x4.demote_f64x2_zero(high), 0, 2);
 }
 
@@ -89,7 +89,7 @@ function fraction(x: v128, t: v128): v128 {
 /** e^x for |x| <= 700, or NaN. */
 // @ts-ignore: decorator
 @inline
-function exp64(x: v128): v128 {
+export function exp64(x: v128): v128 {
   const t = octaves(x);
   return i64x2.add(f64x2.add(fraction(x, t), k(K.One)), i64x2.shl(t, 52));
 }
@@ -243,7 +243,7 @@ function mantissaLess1(t: v128): v128 {
 /** log x for normal x > 0. */
 // @ts-ignore: decorator
 @inline
-function log64(x: v128): v128 {
+export function log64(x: v128): v128 {
   const t = i64x2.add(x, k(K.LogBias));
   return logSum(mantissaLess1(t), negatedExponent(t));
 }

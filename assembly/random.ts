@@ -2,6 +2,7 @@
 // easy as 1, 2, 3", SC 2011; rotations and key schedule from there). Element e is a function of the key, the counters
 // and e alone. No fused multiply-adds here: a seed gives the same numbers in every build.
 import { Random, RandomKind } from "./isa";
+import { log64 } from "./math";
 import { storeUpTo } from "./reduce";
 import { arg, farg, ptr } from "./simd";
 
@@ -58,28 +59,17 @@ function threefry(to: usize, key0: i32, key1: i32, counter0: v128, counter1: v12
 
 /** Writes the vector constants of `normalPair` to the table at t. */
 function writeNormalTable(t: usize): void {
-  v128.store(t, i64x2.splat(0x3fe6a09e667f3bcd)); // sqrt(1/2) as float64 bits
-  v128.store(t, i64x2.splat(0x3ff0000000000000), 16); // 1
-  v128.store(t, i64x2.splat(0x4330000000000000), 32); // 2^52
-  v128.store(t, f64x2.splat(4503599627371519.0), 48); // 2^52 + 1023
-  v128.store(t, f64x2.splat(-1.3862943611198906), 64); // -2 ln 2
-  v128.store(t, f64x2.splat(-4.0), 80);
-  v128.store(t, f64x2.splat(1.0 / 13.0), 96); // artanh(s) = s + s^3/3 + s^5/5 + ...
-  v128.store(t, f64x2.splat(1.0 / 11.0), 112);
-  v128.store(t, f64x2.splat(1.0 / 9.0), 128);
-  v128.store(t, f64x2.splat(1.0 / 7.0), 144);
-  v128.store(t, f64x2.splat(1.0 / 5.0), 160);
-  v128.store(t, f64x2.splat(1.0 / 3.0), 176);
-  v128.store(t, f64x2.splat(-1.0 / 1307674368000.0), 192); // sin(a) = a - a^3/3! + a^5/5! - ...
-  v128.store(t, f64x2.splat(1.0 / 6227020800.0), 208);
-  v128.store(t, f64x2.splat(-1.0 / 39916800.0), 224);
-  v128.store(t, f64x2.splat(1.0 / 362880.0), 240);
-  v128.store(t, f64x2.splat(-1.0 / 5040.0), 256);
-  v128.store(t, f64x2.splat(1.0 / 120.0), 272);
-  v128.store(t, f64x2.splat(-1.0 / 6.0), 288);
-  v128.store(t, f64x2.splat(0.25), 304);
-  v128.store(t, f64x2.splat(6.283185307179586), 320); // 2 pi
-  v128.store(t, f64x2.splat(5.9604644775390625e-8), 336);
+  v128.store(t, f64x2.splat(-1.0 / 1307674368000.0)); // sin(a) = a - a^3/3! + a^5/5! - ...
+  v128.store(t, f64x2.splat(1.0 / 6227020800.0), 16);
+  v128.store(t, f64x2.splat(-1.0 / 39916800.0), 32);
+  v128.store(t, f64x2.splat(1.0 / 362880.0), 48);
+  v128.store(t, f64x2.splat(-1.0 / 5040.0), 64);
+  v128.store(t, f64x2.splat(1.0 / 120.0), 80);
+  v128.store(t, f64x2.splat(-1.0 / 6.0), 96);
+  v128.store(t, f64x2.splat(0.25), 112);
+  v128.store(t, f64x2.splat(6.283185307179586), 128); // 2 pi
+  v128.store(t, f64x2.splat(5.9604644775390625e-8), 144);
+  v128.store(t, f64x2.splat(1.0), 160);
 }
 
 // @ts-ignore: decorator
@@ -92,35 +82,23 @@ function multiplyAdd(a: v128, b: v128, c: v128): v128 {
 // @ts-ignore: decorator
 @inline
 function normalPair(a: v128, b: v128, t: usize): v128 {
-  const one = v128.load(t, 16);
-  const unit = v128.load(t, 336);
+  const one = v128.load(t, 160);
+  const unit = v128.load(t, 144);
   const u1 = f64x2.mul(f64x2.add(f64x2.convert_low_i32x4_s(a), one), unit);
   const u2 = f64x2.mul(f64x2.convert_low_i32x4_s(b), unit);
 
-  // u1 = m 2^e with m between sqrt(1/2) and sqrt(2); ln m = 2 artanh(s), s = (m - 1) / (m + 1). u1 = 1 gives exactly 0.
-  const biased = i64x2.shr_u(i64x2.add(i64x2.sub(u1, v128.load(t)), one), 52);
-  const m = i64x2.add(i64x2.sub(u1, i64x2.shl(biased, 52)), one);
-  const e = f64x2.sub(v128.or(biased, v128.load(t, 32)), v128.load(t, 48));
-  const s = f64x2.div(f64x2.sub(m, one), f64x2.add(m, one));
-  const z = f64x2.mul(s, s);
-  let p = multiplyAdd(v128.load(t, 96), z, v128.load(t, 112));
-  p = multiplyAdd(p, z, v128.load(t, 128));
-  p = multiplyAdd(p, z, v128.load(t, 144));
-  p = multiplyAdd(p, z, v128.load(t, 160));
-  p = multiplyAdd(p, z, v128.load(t, 176));
-  p = multiplyAdd(p, z, one);
-  const minusTwoLog = f64x2.add(f64x2.mul(e, v128.load(t, 64)), f64x2.mul(f64x2.mul(p, s), v128.load(t, 80)));
+  const minusTwoLog = f64x2.mul(log64(u1), f64x2.splat(-2)); // exactly 0 for u1 = 1
 
   // cos(2 pi u2) = sin(2 pi w), w = 1/4 - |u2 - nearest integer|, exact and at most 1/4: no cancellation at the zeros.
-  const w = f64x2.sub(v128.load(t, 304), f64x2.abs(f64x2.sub(u2, f64x2.nearest(u2))));
-  const angle = f64x2.mul(w, v128.load(t, 320));
+  const w = f64x2.sub(v128.load(t, 112), f64x2.abs(f64x2.sub(u2, f64x2.nearest(u2))));
+  const angle = f64x2.mul(w, v128.load(t, 128));
   const q = f64x2.mul(angle, angle);
-  let c = multiplyAdd(v128.load(t, 192), q, v128.load(t, 208));
-  c = multiplyAdd(c, q, v128.load(t, 224));
-  c = multiplyAdd(c, q, v128.load(t, 240));
-  c = multiplyAdd(c, q, v128.load(t, 256));
-  c = multiplyAdd(c, q, v128.load(t, 272));
-  c = multiplyAdd(c, q, v128.load(t, 288));
+  let c = multiplyAdd(v128.load(t), q, v128.load(t, 16));
+  c = multiplyAdd(c, q, v128.load(t, 32));
+  c = multiplyAdd(c, q, v128.load(t, 48));
+  c = multiplyAdd(c, q, v128.load(t, 64));
+  c = multiplyAdd(c, q, v128.load(t, 80));
+  c = multiplyAdd(c, q, v128.load(t, 96));
   c = multiplyAdd(c, q, one);
   return f64x2.mul(f64x2.sqrt(minusTwoLog), f64x2.mul(c, angle));
 }

@@ -3,102 +3,22 @@
 // Exponentials and row sums are float64 inside: a row of a million columns loses nothing, and neither does x - max.
 // A NaN, a +Inf, or nothing but -Inf in a row makes its sum NaN, and with it the row, as in PyTorch.
 import { CrossEntropy, CrossEntropyGrad, Softmax, SoftmaxGrad } from "./isa";
+import { exp64, high, join, log64, low } from "./math";
 import { loadUpTo, storeUpTo } from "./reduce";
 import { arg, faultIndex, ptr } from "./simd";
 
-// --- exp and log in float64 ---
-
-/** Writes the vector constants of `expPair` to the table at t. */
-function writeExpTable(t: usize): void {
-  v128.store(t, f64x2.splat(1.4426950408889634)); // log2(e)
-  v128.store(t, f64x2.splat(6755399441055744.0), 16); // 1.5 * 2^52: adding it rounds to an integer in the low bits
-  v128.store(t, f64x2.splat(0.6931471805599453), 32); // ln 2
-  v128.store(t, f64x2.splat(-708.0), 48); // the result stays a normal number
-  v128.store(t, f64x2.splat(709.0), 64);
-  v128.store(t, f64x2.splat(1.0 / 40320.0), 80); // 1 / 8!, and down to 1 / 1!
-  v128.store(t, f64x2.splat(1.0 / 5040.0), 96);
-  v128.store(t, f64x2.splat(1.0 / 720.0), 112);
-  v128.store(t, f64x2.splat(1.0 / 120.0), 128);
-  v128.store(t, f64x2.splat(1.0 / 24.0), 144);
-  v128.store(t, f64x2.splat(1.0 / 6.0), 160);
-  v128.store(t, f64x2.splat(0.5), 176);
-  v128.store(t, f64x2.splat(1.0), 192);
-}
-
+/** e^x for two float64; x beyond +-700 counts as that (0 and infinite in float32), NaN stays NaN. */
 // @ts-ignore: decorator
 @inline
-function fma(a: v128, b: v128, c: v128): v128 {
-  if (ASC_FEATURE_RELAXED_SIMD) return f64x2.relaxed_madd(a, b, c);
-  return f64x2.add(f64x2.mul(a, b), c);
-}
-
-/** e^x for two float64, relative error 3e-10, exactly 1 at 0; x beyond -708 and 709 counts as that, NaN stays NaN. */
-// @ts-ignore: decorator
-@inline
-function expPair(x: v128, t: usize): v128 {
-  const magic = v128.load(t, 16);
+function expPair(x: v128): v128 {
   // pmax and pmin return their first operand when the comparison fails, as it does for NaN.
-  x = f64x2.pmin(f64x2.pmax(x, v128.load(t, 48)), v128.load(t, 64));
-  const k = fma(x, v128.load(t), magic);
-  const r = f64x2.sub(x, f64x2.mul(f64x2.sub(k, magic), v128.load(t, 32)));
-  // The series of e^r by Estrin's scheme, pairs of terms and then pairs of pairs: short chains of dependent operations.
-  const r2 = f64x2.mul(r, r);
-  const one = v128.load(t, 192);
-  const c67 = fma(v128.load(t, 96), r, v128.load(t, 112));
-  const c45 = fma(v128.load(t, 128), r, v128.load(t, 144));
-  const c23 = fma(v128.load(t, 160), r, v128.load(t, 176));
-  const c01 = f64x2.add(r, one);
-  const r4 = f64x2.mul(r2, r2);
-  const upper = fma(v128.load(t, 80), r4, fma(c67, r2, c45));
-  const p = fma(upper, r4, fma(c23, r2, c01));
-  // Times 2^k through the exponent bits. The NaN of a float32 has no low bits that could do harm here.
-  return i64x2.add(p, i64x2.shl(k, 52));
+  return exp64(f64x2.pmin(f64x2.pmax(x, f64x2.splat(-700)), f64x2.splat(700)));
 }
 
 /** ln x for a normal positive float64; NaN and Inf come back. */
-function log64(x: f64): f64 {
+function logSum(x: f64): f64 {
   if (!(x < Infinity)) return x;
-  // x = m 2^e with m between sqrt(1/2) and sqrt(2), ln m = 2 artanh((m - 1) / (m + 1)).
-  const sqrtHalf: i64 = 0x3fe6a09e667f3bcd;
-  const bits = reinterpret<i64>(x);
-  const e = (bits - sqrtHalf) >> 52;
-  const m = reinterpret<f64>(bits - (e << 52));
-  const s = (m - 1.0) / (m + 1.0);
-  const z = s * s;
-  let p: f64 = 1.0 / 21.0;
-  p = p * z + 1.0 / 19.0;
-  p = p * z + 1.0 / 17.0;
-  p = p * z + 1.0 / 15.0;
-  p = p * z + 1.0 / 13.0;
-  p = p * z + 1.0 / 11.0;
-  p = p * z + 1.0 / 9.0;
-  p = p * z + 1.0 / 7.0;
-  p = p * z + 1.0 / 5.0;
-  p = p * z + 1.0 / 3.0;
-  return <f64>e * 0.6931471805599453 + 2.0 * (s + s * z * p);
-}
-
-// --- rows ---
-
-/** The two low lanes of a float32 vector in float64. */
-// @ts-ignore: decorator
-@inline
-function low(v: v128): v128 {
-  return f64x2.promote_low_f32x4(v);
-}
-
-/** The two high lanes of a float32 vector in float64. */
-// @ts-ignore: decorator
-@inline
-function high(v: v128): v128 {
-  return f64x2.promote_low_f32x4(v128.shuffle<i64>(v, v, 1, 1));
-}
-
-/** Four float32 from two float64 pairs. */
-// @ts-ignore: decorator
-@inline
-function narrow(lo: v128, hi: v128): v128 {
-  return v128.shuffle<i64>(f32x4.demote_f64x2_zero(lo), f32x4.demote_f64x2_zero(hi), 0, 2);
+  return f64x2.extract_lane(log64(f64x2.splat(x)), 0);
 }
 
 // @ts-ignore: decorator
@@ -125,19 +45,19 @@ function largest(p: usize, n: i32): f64 {
 }
 
 /** Sum of e^(x - max) over n float32; their float32 values go to `to` unless that is 0. */
-function expSum(to: usize, p: usize, n: i32, max: f64, t: usize): f64 {
+function expSum(to: usize, p: usize, n: i32, max: f64): f64 {
   const none = f32x4.splat(-Infinity);
   const shift = f64x2.splat(max);
   let lo = f64x2.splat(0);
   let hi = f64x2.splat(0);
   for (; n > 0; n -= 4, p += 16) {
     const v = loadUpTo(p, n, none);
-    const a = expPair(f64x2.sub(low(v), shift), t);
-    const b = expPair(f64x2.sub(high(v), shift), t);
+    const a = expPair(f64x2.sub(low(v), shift));
+    const b = expPair(f64x2.sub(high(v), shift));
     lo = f64x2.add(lo, a);
     hi = f64x2.add(hi, b);
     if (to != 0) {
-      storeUpTo(to, narrow(a, b), n);
+      storeUpTo(to, join(a, b), n);
       to += 16;
     }
   }
@@ -150,7 +70,7 @@ function scale(p: usize, n: i32, by: f64): void {
   const zero = f32x4.splat(0);
   for (; n > 0; n -= 4, p += 16) {
     const v = loadUpTo(p, n, zero);
-    storeUpTo(p, narrow(f64x2.mul(low(v), k), f64x2.mul(high(v), k)), n);
+    storeUpTo(p, join(f64x2.mul(low(v), k), f64x2.mul(high(v), k)), n);
   }
 }
 
@@ -161,7 +81,7 @@ function shift2(to: usize, p: usize, n: i32, a: f64, b: f64): void {
   const zero = f32x4.splat(0);
   for (; n > 0; n -= 4, p += 16, to += 16) {
     const v = loadUpTo(p, n, zero);
-    storeUpTo(to, narrow(f64x2.sub(f64x2.sub(low(v), va), vb), f64x2.sub(f64x2.sub(high(v), va), vb)), n);
+    storeUpTo(to, join(f64x2.sub(f64x2.sub(low(v), va), vb), f64x2.sub(f64x2.sub(high(v), va), vb)), n);
   }
 }
 
@@ -170,19 +90,18 @@ function fillRow(to: usize, n: i32, v: v128): void {
   for (; n > 0; n -= 4, to += 16) storeUpTo(to, v, n);
 }
 
-export function softmax(ip: usize, begin: i32, end: i32, scratch: usize): void {
+export function softmax(ip: usize, begin: i32, end: i32, _scratch: usize): void {
   const cols = arg(ip, Softmax.Cols);
   const block = arg(ip, Softmax.Block);
   const last = min(arg(ip, Softmax.Rows), end * block);
   const log = arg(ip, Softmax.Log) != 0;
   const bytes = (<usize>cols) << 2;
-  writeExpTable(scratch);
   for (let r = begin * block; r < last; r++) {
     const from = ptr(ip, Softmax.In) + <usize>r * bytes;
     const to = ptr(ip, Softmax.Out) + <usize>r * bytes;
     const max = largest(from, cols);
-    const sum = expSum(log ? 0 : to, from, cols, max, scratch);
-    if (log) shift2(to, from, cols, max, log64(sum));
+    const sum = expSum(log ? 0 : to, from, cols, max);
+    if (log) shift2(to, from, cols, max, logSum(sum));
     else scale(to, cols, 1.0 / sum);
   }
 }
@@ -223,45 +142,43 @@ function softmaxGradRow(to: usize, y: usize, g: usize, n: i32, s: f64): void {
     const b = loadUpTo(g, n, zero);
     const lo = f64x2.mul(low(a), f64x2.sub(low(b), vs));
     const hi = f64x2.mul(high(a), f64x2.sub(high(b), vs));
-    storeUpTo(to, narrow(lo, hi), n);
+    storeUpTo(to, join(lo, hi), n);
   }
 }
 
 /** to = g - e^y s for n float32. */
-function logSoftmaxGradRow(to: usize, y: usize, g: usize, n: i32, s: f64, t: usize): void {
+function logSoftmaxGradRow(to: usize, y: usize, g: usize, n: i32, s: f64): void {
   const vs = f64x2.splat(s);
   const zero = f32x4.splat(0);
   for (; n > 0; n -= 4, y += 16, g += 16, to += 16) {
     const a = loadUpTo(y, n, zero);
     const b = loadUpTo(g, n, zero);
-    const lo = f64x2.sub(low(b), f64x2.mul(expPair(low(a), t), vs));
-    const hi = f64x2.sub(high(b), f64x2.mul(expPair(high(a), t), vs));
-    storeUpTo(to, narrow(lo, hi), n);
+    const lo = f64x2.sub(low(b), f64x2.mul(expPair(low(a)), vs));
+    const hi = f64x2.sub(high(b), f64x2.mul(expPair(high(a)), vs));
+    storeUpTo(to, join(lo, hi), n);
   }
 }
 
-export function softmaxGrad(ip: usize, begin: i32, end: i32, scratch: usize): void {
+export function softmaxGrad(ip: usize, begin: i32, end: i32, _scratch: usize): void {
   const cols = arg(ip, SoftmaxGrad.Cols);
   const block = arg(ip, SoftmaxGrad.Block);
   const last = min(arg(ip, SoftmaxGrad.Rows), end * block);
   const log = arg(ip, SoftmaxGrad.Log) != 0;
   const bytes = (<usize>cols) << 2;
-  writeExpTable(scratch);
   for (let r = begin * block; r < last; r++) {
     const y = ptr(ip, SoftmaxGrad.Y) + <usize>r * bytes;
     const g = ptr(ip, SoftmaxGrad.G) + <usize>r * bytes;
     const to = ptr(ip, SoftmaxGrad.Out) + <usize>r * bytes;
-    if (log) logSoftmaxGradRow(to, y, g, cols, sumRow(g, cols), scratch);
+    if (log) logSoftmaxGradRow(to, y, g, cols, sumRow(g, cols));
     else softmaxGradRow(to, y, g, cols, dotRow(y, g, cols));
   }
 }
 
-export function crossEntropy(ip: usize, begin: i32, end: i32, scratch: usize): void {
+export function crossEntropy(ip: usize, begin: i32, end: i32, _scratch: usize): void {
   const cols = arg(ip, CrossEntropy.Cols);
   const ignore = arg(ip, CrossEntropy.Ignore);
   const block = arg(ip, CrossEntropy.Block);
   const last = min(arg(ip, CrossEntropy.Rows), end * block);
-  writeExpTable(scratch);
   for (let r = begin * block; r < last; r++) {
     const at = (<usize>r) << 2;
     const label = load<i32>(ptr(ip, CrossEntropy.Label) + at);
@@ -273,20 +190,19 @@ export function crossEntropy(ip: usize, begin: i32, end: i32, scratch: usize): v
       } else {
         const x = ptr(ip, CrossEntropy.X) + at * <usize>cols;
         const max = largest(x, cols);
-        const sum = expSum(0, x, cols, max, scratch);
-        loss = max - <f64>load<f32>(x + ((<usize>label) << 2)) + log64(sum);
+        const sum = expSum(0, x, cols, max);
+        loss = max - <f64>load<f32>(x + ((<usize>label) << 2)) + logSum(sum);
       }
     }
     store<f32>(ptr(ip, CrossEntropy.Loss) + at, <f32>loss);
   }
 }
 
-export function crossEntropyGrad(ip: usize, begin: i32, end: i32, scratch: usize): void {
+export function crossEntropyGrad(ip: usize, begin: i32, end: i32, _scratch: usize): void {
   const cols = arg(ip, CrossEntropyGrad.Cols);
   const ignore = arg(ip, CrossEntropyGrad.Ignore);
   const block = arg(ip, CrossEntropyGrad.Block);
   const last = min(arg(ip, CrossEntropyGrad.Rows), end * block);
-  writeExpTable(scratch);
   for (let r = begin * block; r < last; r++) {
     const at = (<usize>r) << 2;
     const label = load<i32>(ptr(ip, CrossEntropyGrad.Label) + at);
@@ -304,10 +220,10 @@ export function crossEntropyGrad(ip: usize, begin: i32, end: i32, scratch: usize
     const g = <f64>load<f32>(ptr(ip, CrossEntropyGrad.G) + at);
     const max = largest(x, cols);
     const hit = <f64>load<f32>(x + ((<usize>label) << 2)) - max;
-    const sum = expSum(to, x, cols, max, scratch);
+    const sum = expSum(to, x, cols, max);
     scale(to, cols, g / sum);
     // p - 1 from the unrounded p: near p = 1 all digits of the difference are right.
-    const p = f64x2.extract_lane(expPair(f64x2.splat(hit), scratch), 0) / sum;
+    const p = f64x2.extract_lane(expPair(f64x2.splat(hit)), 0) / sum;
     store<f32>(to + ((<usize>label) << 2), <f32>((p - 1.0) * g));
   }
 }

@@ -162,7 +162,7 @@ describe("gradients", () => {
     expect(await x.grad?.array()).toEqual([3, 5, 7]);
     x.sum().backward();
     expect(await x.grad?.array()).toEqual([4, 6, 8]);
-    x.grad = null;
+    x.grad = null as fl.Tensor | null;
     x.mul(2).backward(tensor([1, 10, 100]));
     expect(await x.grad?.array()).toEqual([2, 20, 200]);
   });

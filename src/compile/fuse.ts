@@ -23,8 +23,8 @@ export interface Fused {
   readonly groups: ReadonlyMap<Node, Group>;
 }
 
-/** Groups of elementwise nodes. `order` must be topological; `roots` leave the program. */
-export function fuse(order: readonly Node[], roots: readonly Node[]): Fused {
+/** Groups of elementwise nodes; `order` must be topological. */
+export function fuse(order: readonly Node[]): Fused {
   const depth = new Map<Node, number>();
   const groupOf = new Map<Node, Group>();
   const join = (n: Node, m: Node): void => {
@@ -45,7 +45,6 @@ export function fuse(order: readonly Node[], roots: readonly Node[]): Fused {
   }
   // Backwards: the least depth of the users, where all of them are direct ones.
   const latest = new Map<Node, number>();
-  for (const n of roots) latest.set(n, depth.get(n) as number);
   for (let i = order.length - 1; i >= 0; i--) {
     const n = order[i];
     const late = latest.get(n);

@@ -13,6 +13,7 @@ import { RANDOM } from "../ops/random.ts";
 import { STRUCTURE } from "../ops/structure.ts";
 import { fuse, type Group } from "./fuse.ts";
 import type { Access, Buffer, BufferKind, Instr, Ref, Word } from "./instr.ts";
+import { type AdamUpdate, matchAdam } from "./patterns.ts";
 import { collapse, dense, isDense, type Strided, viewThrough } from "./view.ts";
 
 /** Rows of a unit, where work is cut by rows: the height of the matrix kernel's tile. */
@@ -68,7 +69,7 @@ class Lowering {
   private readonly order: readonly Node[];
 
   constructor(topological: readonly Node[], roots: readonly Node[]) {
-    const { order, groups } = fuse(topological, roots);
+    const { order, groups } = fuse(topological);
     this.order = order;
     this.groups = groups;
     for (const n of order)
@@ -224,12 +225,63 @@ class Lowering {
   // --- Map -------------------------------------------------------------------------------------------------------------------
 
   private map(group: Group): void {
+    if (this.adam(group)) return;
     const outs = group.filter((n) => this.needed.has(n));
     this.emitMap(
       group[group.length - 1],
       group[0].shape,
       group,
       outs.map((node) => ({ node, to: this.result(node) })),
+    );
+  }
+
+  /** An optimiser's update in one pass, with whatever else is in the group before it. */
+  private adam(group: Group): boolean {
+    for (const n of group) {
+      const a = matchAdam(n);
+      if (!a || !group.includes(a.newM)) continue;
+      const results = [a.newW, a.newM, a.newV];
+      const rest = group.filter((x) => !a.nodes.has(x));
+      const inside = (x: Node): boolean => a.nodes.has(x);
+      if (rest.some((x) => x.src.some(inside)) || [...a.nodes].some((x) => this.needed.has(x) && !results.includes(x))) continue;
+      for (const x of [a.w, a.m, a.v, a.g, a.stepSize, a.root]) this.needed.add(x);
+      if (rest.length > 0) this.map(rest);
+      this.emitAdam(a);
+      return true;
+    }
+    return false;
+  }
+
+  private emitAdam(a: AdamUpdate): void {
+    const n = numel(a.newW.shape);
+    const old = [a.w, a.m, a.v, a.g].map((x) => this.ref(x));
+    const [stepSize, root] = [this.ref(a.stepSize), this.ref(a.root)];
+    const [newW, newM, newV] = [a.newW, a.newM, a.newV].map((x) => this.result(x));
+    const grain = this.grain(a.newW.shape, old.map((r) => r.buffer), n);
+    const I = isa.Adam;
+    const words = this.words(I.Length);
+    [words[I.W], words[I.M], words[I.V], words[I.G]] = old;
+    words[I.NewW] = newW;
+    words[I.NewM] = newM;
+    words[I.NewV] = newV;
+    words[I.StepSize] = stepSize;
+    words[I.Root] = root;
+    words[I.N] = n;
+    words[I.Grain] = grain;
+    words[I.Beta1] = floatBits(a.beta1);
+    words[I.Rest1] = floatBits(a.rest1);
+    words[I.Beta2] = floatBits(a.beta2);
+    words[I.Rest2] = floatBits(a.rest2);
+    words[I.Eps] = floatBits(a.eps);
+    this.emit(
+      isa.Opcode.Adam,
+      words,
+      Math.ceil(n / grain),
+      a.newW,
+      [...old.map((r): [Ref, number] => [r, grain * 4]), [stepSize, 0], [root, 0]],
+      [newW, newM, newV].map((r): [Ref, number] => [r, grain * 4]),
+      n,
+      "adam",
     );
   }
 

@@ -4,7 +4,7 @@ import { ValueError } from "../core/errors.ts";
 import { numel } from "../core/shape.ts";
 import type { Node } from "../graph/node.ts";
 import { add, apply, BINARY, mul, neg, scale, shift, sub, UNARY } from "../ops/elementwise.ts";
-import { constant } from "../ops/leaf.ts";
+import { constant, constantLike } from "../ops/leaf.ts";
 import { expand } from "../ops/structure.ts";
 import type { Parameter } from "../tensor.ts";
 import { Variable } from "../trace.ts";
@@ -174,8 +174,8 @@ export class Adam extends Optimizer {
     // 1 - beta^t without cancellation: the logarithm is taken here in float64, the rest is expm1.
     const correction = (beta: number): Node => neg(apply(UNARY.expm1, scale(t, Math.log(beta))));
     const stepSize = apply(BINARY.div, this.rateLike(t), correction(b1));
-    const rootCorrection = apply(UNARY.sqrt, correction(b2));
-    const denominator = shift(apply(BINARY.div, apply(UNARY.sqrt, v), expand(rootCorrection, v.shape)), this.eps);
+    const root = apply(BINARY.div, constantLike(t, 1), apply(UNARY.sqrt, correction(b2)));
+    const denominator = shift(mul(apply(UNARY.sqrt, v), expand(root, v.shape)), this.eps);
     this.steps[i].assign(t);
     this.first[i].assign(m);
     this.second[i].assign(v);

@@ -8,7 +8,7 @@ import { expandBack, sum } from "../../src/ops/structure.ts";
 
 /** The groups as text, each by the names of its operations. */
 function groups(...outputs: Node[]): string[] {
-  const { order, groups } = fuse(toposort(outputs), outputs);
+  const { order, groups } = fuse(toposort(outputs));
   return [...new Set(order.filter((n) => groups.has(n)).map((n) => groups.get(n)!))].map((g) =>
     g.map((n) => n.op.name).join(" "),
   );
@@ -40,6 +40,14 @@ describe("fuse", () => {
     const g = matmul(apply(UNARY.neg, matmul(w, w)), w);
     const moment = add(scale(m, 0.9), scale(g, 0.1));
     expect(groups(moment, add(w, moment), matmul(x, w))).toEqual(["neg", "mul mul add add"]);
+  });
+
+  test("a value that leaves the program waits for its users too", () => {
+    const m = leaf([16], "float32");
+    const rate = leaf([1], "float32");
+    const moment = scale(m, 0.9);
+    const step = mul(moment, expandBack(sum(apply(UNARY.neg, rate), [0]), [16], [0]));
+    expect(groups(moment, step)).toEqual(["neg", "mul mul"]);
   });
 
   test("groups are bounded, and a cut one stays in order", () => {
