@@ -6,9 +6,9 @@ import { FourlaneError, ValueError } from "./core/errors.ts";
 import { printGraph } from "./graph/print.ts";
 import type { Graph, Node } from "./graph/node.ts";
 import { leaf } from "./ops/leaf.ts";
-import { type Bound, session } from "./run/session.ts";
+import { session } from "./run/session.ts";
 import { Parameter, Tensor } from "./tensor.ts";
-import { bindingOf, bindings, collect, dataLeaf, flush, Trace, type Variable, withTrace } from "./trace.ts";
+import { bindingOf, bindings, collect, dataLeaf, flush, Trace, Variable, withTrace } from "./trace.ts";
 import { flattenTree, mapTree } from "./tree.ts";
 
 /** A compiled function: the function itself, and what it became. */
@@ -29,7 +29,7 @@ interface Entry {
   readonly guards: readonly (() => boolean)[];
   /** For each input of the program, which argument tensor it is. */
   readonly inputs: readonly number[];
-  readonly residents: readonly (Variable | Bound)[];
+  readonly residents: readonly Variable[];
   readonly updates: readonly Variable[];
   readonly result: unknown;
 }
@@ -55,7 +55,7 @@ export function compile<Args extends unknown[], Result>(fn: (...args: Args) => R
     const list = cache.get(text) ?? [];
     let entry = list.find((e) => e.guards.every((g) => g()));
     if (!entry) {
-      entry = record(fn, args, leaves);
+      entry = record(fn, args);
       // Entries whose guards failed may hold again (train and eval take turns), so they stay.
       list.push(entry);
       cache.set(text, list);
@@ -90,7 +90,7 @@ export function compile<Args extends unknown[], Result>(fn: (...args: Args) => R
   });
 }
 
-function record<Args extends unknown[], Result>(fn: (...args: Args) => Result, args: Args, tensors: Tensor[]): Entry {
+function record<Args extends unknown[], Result>(fn: (...args: Args) => Result, args: Args): Entry {
   const trace = new Trace();
   const arguments_: Node[] = [];
   const result = withTrace(trace, () => {
@@ -128,30 +128,23 @@ function record<Args extends unknown[], Result>(fn: (...args: Args) => Result, a
     if (binding?.kind !== "argument") throw new FourlaneError("TRACE", "compile: a tensor of another trace was used");
     return binding.index;
   });
-  const residents = graph.residents.map((n): Variable | Bound => {
+  const residents = graph.residents.map((n): Variable => {
     const binding = bindingOf(n);
     if (binding?.kind === "state") return binding.variable;
-    if (binding?.kind === "data" && ArrayBuffer.isView(binding.array))
-      return { state: session().state(n.shape, n.dtype, binding.array) };
+    if (binding?.kind === "data" && ArrayBuffer.isView(binding.array)) return new Variable(n.shape, n.dtype, binding.array);
     throw new FourlaneError("TRACE", "compile: a tensor from outside must have been computed; await its data() first");
   });
-  void tensors;
   return { program, graph, guards: trace.guards, inputs, residents, updates, result };
 }
 
 function launch(entry: Entry, tensors: readonly Tensor[]): Promise<TypedArray[]> {
-  const variables = entry.residents.filter(isVariable);
   flush().catch(() => {}); // assignments that wait come first: they are older
-  const home = variables[0]?.home ?? session();
+  const home = [...entry.residents, ...entry.updates][0]?.home ?? session();
   return home.launch(entry.program, {
     inputs: entry.inputs.map((i) => valueOf(tensors[i])),
-    residents: entry.residents.map((r) => (isVariable(r) ? r.bound() : r)),
+    residents: entry.residents.map((v) => v.bound()),
     updates: entry.updates.map((v) => v.target),
   });
-}
-
-function isVariable(r: Variable | Bound): r is Variable {
-  return "assign" in r;
 }
 
 function valueOf(t: Tensor): TypedArray | Promise<TypedArray> {

@@ -121,9 +121,11 @@ export class Session {
   private isDisposed = false;
   private binary: { module: WebAssembly.Module; relaxed: boolean; why: string } | undefined;
   private readonly sharing: { shared: boolean; reason: string };
-  private readonly collected = new FinalizationRegistry<{ device: Device; address: number }>(({ device, address }) => {
-    if (device === this.device) device.allocator.free(address);
-  });
+  private readonly collected = new FinalizationRegistry<{ device: WeakRef<Device>; address: number }>(
+    ({ device, address }) => {
+      if (this.device && device.deref() === this.device) this.device.allocator.free(address);
+    },
+  );
 
   constructor(options: InitOptions = {}) {
     checkOptions(options);
@@ -378,7 +380,7 @@ export class Session {
       }
       loaded = { address: device.allocator.alloc(image.byteLength), bases: [...bases], words };
       this.programs.set(program, loaded);
-      this.collected.register(program, { device, address: loaded.address });
+      this.collected.register(program, { device: new WeakRef(device), address: loaded.address });
       writes.push({ address: loaded.address, data: image });
       return loaded;
     }
