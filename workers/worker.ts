@@ -15,8 +15,9 @@ import {
 
 type Kernel = (ip: number, begin: number, end: number, scratch: number) => void;
 
-/** Turns of the loop a worker spins at a barrier before it sleeps: some tens of microseconds. */
-const BARRIER_SPINS = 20_000;
+/** Most and fewest turns a worker spins at a barrier before it sleeps: some tens of microseconds, or hardly any. */
+const MAX_SPINS = 20_000;
+const MIN_SPINS = 64;
 /** Longest sleep at a barrier before the abort word is looked at again, in milliseconds. */
 const SLICE_MS = 100;
 
@@ -27,7 +28,8 @@ let memory: WebAssembly.Memory;
 let words: Int32Array;
 let worker = 0;
 let workers = 1;
-let spins = BARRIER_SPINS;
+/** Halved when spinning was in vain: with more workers than free cores it keeps the others from arriving. */
+let spins = MAX_SPINS;
 
 function refresh(): void {
   // A memory that grew has a new buffer; old views keep their old length.
@@ -43,7 +45,12 @@ function barrier(): void {
     if (Atomics.load(words, at + Control.Sleepers) > 0) Atomics.notify(words, at + Control.Generation);
     return;
   }
-  for (let i = 0; i < spins; i++) if (Atomics.load(words, at + Control.Generation) !== generation) return;
+  for (let i = 0; i < spins; i++)
+    if (Atomics.load(words, at + Control.Generation) !== generation) {
+      spins = Math.min(MAX_SPINS, spins + (spins >> 2));
+      return;
+    }
+  spins = Math.max(MIN_SPINS, spins >> 1);
   Atomics.add(words, at + Control.Sleepers, 1);
   while (Atomics.load(words, at + Control.Generation) === generation) {
     if (Atomics.load(words, at + Control.Abort) !== 0) throw new Aborted();

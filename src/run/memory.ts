@@ -33,9 +33,13 @@ export class Allocator {
       hole.bytes -= size;
       if (hole.bytes === 0) this.holes.splice(i, 1);
     } else {
-      address = this.top;
+      // A hole at the very end is taken along.
+      const last = this.holes.at(-1);
+      const open = last !== undefined && last.address + last.bytes === this.top;
+      address = open ? last.address : this.top;
       if (address + size > this.limit) throw new OutOfMemoryError(size, this.limit);
-      this.top += size;
+      if (open) this.holes.pop();
+      this.top = address + size;
     }
     this.sizes.set(address, size);
     return address;

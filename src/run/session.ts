@@ -444,7 +444,12 @@ export async function init(options: InitOptions = {}): Promise<Info> {
   const next = new Session(options); // checks the options
   if (active && !active.disposed) throw new ValueError("init: the runtime is already in use; call dispose() first");
   active = next;
-  await next.ready();
+  try {
+    await next.ready();
+  } catch (error) {
+    if (active === next) active = undefined; // so that it can be tried again, with other options
+    throw error;
+  }
   return next.info();
 }
 
