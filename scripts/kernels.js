@@ -19,16 +19,22 @@ export async function buildKernels({ name, shared, relaxed }) {
   const features = ["simd", "threads", ...(relaxed ? ["relaxed-simd"] : [])];
   const args = [
     "assembly/index.ts",
-    "--outFile", `build/kernels.${name}.wasm`,
-    "--textFile", `build/kernels.${name}.wat`,
+    "--outFile",
+    `build/kernels.${name}.wasm`,
+    "--textFile",
+    `build/kernels.${name}.wat`,
     "-O2", // -O3 re-nests chains of multiply-adds and costs up to 40 %
-    "--runtime", "stub",
+    "--runtime",
+    "stub",
     "--noAssert",
     "--importMemory",
     "--noExportMemory",
-    "--initialMemory", "2",
-    "--maximumMemory", "65536",
-    "--enable", features.join(","),
+    "--initialMemory",
+    "2",
+    "--maximumMemory",
+    "65536",
+    "--enable",
+    features.join(","),
     ...(shared ? ["--sharedMemory"] : []),
   ];
   const outputs = new Map();

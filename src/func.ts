@@ -40,7 +40,10 @@ export function valueAndGrad<Args extends unknown[]>(
 
 /** The gradient of a function of tensors that returns one element; see valueAndGrad. */
 export function grad<Args extends unknown[]>(f: TensorFunction<Args>, argnums?: number): (...args: Args) => Tensor;
-export function grad<Args extends unknown[]>(f: TensorFunction<Args>, argnums: readonly number[]): (...args: Args) => Tensor[];
+export function grad<Args extends unknown[]>(
+  f: TensorFunction<Args>,
+  argnums: readonly number[],
+): (...args: Args) => Tensor[];
 export function grad<Args extends unknown[]>(
   f: TensorFunction<Args>,
   argnums: number | readonly number[] = 0,

@@ -131,7 +131,8 @@ function record<Args extends unknown[], Result>(fn: (...args: Args) => Result, a
   const residents = graph.residents.map((n): Variable => {
     const binding = bindingOf(n);
     if (binding?.kind === "state") return binding.variable;
-    if (binding?.kind === "data" && ArrayBuffer.isView(binding.array)) return new Variable(n.shape, n.dtype, binding.array);
+    if (binding?.kind === "data" && ArrayBuffer.isView(binding.array))
+      return new Variable(n.shape, n.dtype, binding.array);
     throw new FourlaneError("TRACE", "compile: a tensor from outside must have been computed; await its data() first");
   });
   return { program, graph, guards: trace.guards, inputs, residents, updates, result };

@@ -24,7 +24,8 @@ export class Generator {
   }
 
   private static words(seed: number): Int32Array {
-    if (!Number.isSafeInteger(seed) || seed < 0) throw new ValueError(`seed: must be an integer from 0 to 2^53 - 1, got ${seed}`);
+    if (!Number.isSafeInteger(seed) || seed < 0)
+      throw new ValueError(`seed: must be an integer from 0 to 2^53 - 1, got ${seed}`);
     return Int32Array.of(...seedWords(seed), 0);
   }
 

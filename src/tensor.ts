@@ -133,7 +133,9 @@ export class Tensor {
   backward(gradient?: Tensor): void {
     const y = this.node;
     if (!gradient && numel(y.shape) !== 1)
-      throw new ShapeError(`backward: the tensor has shape ${show(y.shape)}; give a gradient, or reduce it to one element`);
+      throw new ShapeError(
+        `backward: the tensor has shape ${show(y.shape)}; give a gradient, or reduce it to one element`,
+      );
     if (gradient && !sameShape(gradient.shape, y.shape))
       throw new ShapeError(`backward: the gradient has shape ${show(gradient.shape)}, the tensor ${show(y.shape)}`);
     const leaves: Node[] = [];
@@ -145,7 +147,10 @@ export class Tensor {
       tensors.push(t);
     }
     if (leaves.length === 0)
-      throw new FourlaneError("NO_GRADIENT", "backward: the tensor does not depend on any tensor that requires a gradient");
+      throw new FourlaneError(
+        "NO_GRADIENT",
+        "backward: the tensor does not depend on any tensor that requires a gradient",
+      );
     const grads = vjp([y], [gradient ? gradient.node : constantLike(y, 1)], leaves);
     grads.forEach((g, i) => {
       if (!g) return;
@@ -218,7 +223,9 @@ export class Tensor {
     const a = this.node;
     const b = asTensor(other).node;
     if (a.shape.length === 0 || b.shape.length === 0)
-      throw new ShapeError(`matmul: shapes ${show(a.shape)} and ${show(b.shape)}: scalars cannot be multiplied as matrices`);
+      throw new ShapeError(
+        `matmul: shapes ${show(a.shape)} and ${show(b.shape)}: scalars cannot be multiplied as matrices`,
+      );
     if (!isFloat(a.dtype) || !isFloat(b.dtype))
       throw new DTypeError(`matmul: dtypes ${a.dtype} and ${b.dtype} are not supported, only float32`);
     const x = a.shape.length === 1 ? structure.reshape(a, [1, a.shape[0]]) : a;
@@ -380,8 +387,16 @@ export class Tensor {
   narrow(axis: number, start: number, length: number): Tensor {
     const a = normalizeAxis("narrow", axis, this.ndim);
     const from = start < 0 ? start + this.shape[a] : start;
-    if (!Number.isInteger(start) || !Number.isInteger(length) || from < 0 || length < 0 || from + length > this.shape[a])
-      throw new ValueError(`narrow: ${length} elements from ${start} on leave axis ${axis} of shape ${show(this.shape)}`);
+    if (
+      !Number.isInteger(start) ||
+      !Number.isInteger(length) ||
+      from < 0 ||
+      length < 0 ||
+      from + length > this.shape[a]
+    )
+      throw new ValueError(
+        `narrow: ${length} elements from ${start} on leave axis ${axis} of shape ${show(this.shape)}`,
+      );
     const begin = this.shape.map((_, i) => (i === a ? from : 0));
     const size = this.shape.map((d, i) => (i === a ? length : d));
     return new Tensor(structure.slice(this.node, begin, size));
@@ -516,9 +531,10 @@ function operands(op: string, a: Tensor, b: TensorLike): [Node, Node] {
   const dtype = promote(x.dtype, y.dtype);
   const shape = broadcast(op, x.shape, y.shape);
   x = structure.expand(cast(x, dtype), shape);
-  y = y.shape.length === 0 && y.op.kind === "leaf" && y.op.name === "constant"
-    ? constant(y.attrs.value as number, shape, dtype)
-    : structure.expand(cast(y, dtype), shape);
+  y =
+    y.shape.length === 0 && y.op.kind === "leaf" && y.op.name === "constant"
+      ? constant(y.attrs.value as number, shape, dtype)
+      : structure.expand(cast(y, dtype), shape);
   return [x, y];
 }
 
@@ -554,7 +570,12 @@ export function tensor(
   if (ArrayBuffer.isView(values)) {
     flat = values as ArrayLike<number>;
     shape = given ?? [flat.length];
-    dtype = values instanceof Int32Array ? "int32" : values instanceof Uint8Array || values instanceof Uint8ClampedArray ? "uint8" : "float32";
+    dtype =
+      values instanceof Int32Array
+        ? "int32"
+        : values instanceof Uint8Array || values instanceof Uint8ClampedArray
+          ? "uint8"
+          : "float32";
   } else {
     const nested = flatten(values);
     flat = nested.flat;
@@ -615,7 +636,9 @@ export function arange(start: number, end?: number, step = 1): Tensor {
     throw new ValueError(`arange: start ${from}, end ${to} and step ${step} must be finite, the step not 0`);
   const n = Math.max(0, Math.ceil((to - from) / step));
   const i = new Tensor(structure.iota(checkShape("arange", [n])));
-  return [from, step].every(Number.isInteger) && Number.isInteger(to) ? i.mul(step).add(from) : i.float().mul(step).add(from);
+  return [from, step].every(Number.isInteger) && Number.isInteger(to)
+    ? i.mul(step).add(from)
+    : i.float().mul(step).add(from);
 }
 
 // --- functions of several tensors ----------------------------------------------------------------------------------------------
@@ -636,7 +659,12 @@ export function cat(tensors: readonly Tensor[], axis = 0): Tensor {
   if (tensors.length === 0) throw new ValueError("cat: give at least one tensor");
   const a = normalizeAxis("cat", axis, tensors[0].ndim);
   const dtype = tensors.map((t) => t.dtype).reduce(promote);
-  return new Tensor(structure.concat(tensors.map((t) => cast(t.node, dtype)), a));
+  return new Tensor(
+    structure.concat(
+      tensors.map((t) => cast(t.node, dtype)),
+      a,
+    ),
+  );
 }
 
 /** Tensors of one shape along a new axis. */

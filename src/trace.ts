@@ -34,7 +34,9 @@ export function dataLeaf(shape: Shape, dtype: DType, array: TypedArray | Promise
 
 // --- variables ---------------------------------------------------------------------------------------------------------------
 
-const collected = new FinalizationRegistry<{ owner: Session; state: State }>(({ owner, state }) => owner.release(state));
+const collected = new FinalizationRegistry<{ owner: Session; state: State }>(({ owner, state }) =>
+  owner.release(state),
+);
 
 /** Variables with a new value that no program has computed yet. */
 const dirty = new Set<Variable>();
@@ -89,7 +91,9 @@ export class Variable {
   /** Makes the value of a node the new value. Gradients do not flow through. Returns the node that now is the value. */
   assign(value: Node, op = "assign"): Node {
     if (!sameShape(value.shape, this.shape))
-      throw new ShapeError(`${op}: a value of shape ${show(value.shape)} cannot be assigned to one of ${show(this.shape)}`);
+      throw new ShapeError(
+        `${op}: a value of shape ${show(value.shape)} cannot be assigned to one of ${show(this.shape)}`,
+      );
     if (value.dtype !== this.dtype)
       throw new DTypeError(`${op}: a value of dtype ${value.dtype} cannot be assigned to one of ${this.dtype}`);
     const n = detach(value);
@@ -107,7 +111,8 @@ export class Variable {
 
   /** Sets the value to an array of the right length, from outside any trace. */
   set(array: TypedArray): void {
-    if (trace) throw new FourlaneError("TRACE", "a variable's value cannot be set from an array inside a compiled function");
+    if (trace)
+      throw new FourlaneError("TRACE", "a variable's value cannot be set from an array inside a compiled function");
     if (array.length !== numel(this.shape))
       throw new ShapeError(`set: ${array.length} values for a variable of shape ${show(this.shape)}`);
     flush().catch(() => {}); // what waits may depend on the value until now
@@ -266,7 +271,11 @@ export function evaluate(nodes: readonly Node[]): Promise<TypedArray[]> {
   let program: Program;
   const variables = [...dirty];
   try {
-    graph = collect(nodes, variables.map((v) => v.node), () => false);
+    graph = collect(
+      nodes,
+      variables.map((v) => v.node),
+      () => false,
+    );
     program = cached(graph);
   } catch (error) {
     return Promise.reject(error);

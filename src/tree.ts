@@ -8,7 +8,10 @@ function isPlain(x: unknown): x is Record<string, unknown> {
 }
 
 /** The tensors of a tree in order, and a text of everything else: equal texts mean the same structure. */
-export function flattenTree(tree: Tree, isLeaf: (t: Tensor) => boolean = () => true): { leaves: Tensor[]; text: string } {
+export function flattenTree(
+  tree: Tree,
+  isLeaf: (t: Tensor) => boolean = () => true,
+): { leaves: Tensor[]; text: string } {
   const leaves: Tensor[] = [];
   const walk = (x: unknown): string => {
     if (x instanceof Tensor && isLeaf(x)) {
@@ -16,7 +19,10 @@ export function flattenTree(tree: Tree, isLeaf: (t: Tensor) => boolean = () => t
       return `T${x.dtype}[${x.shape.join()}]`;
     }
     if (Array.isArray(x)) return `[${x.map(walk).join()}]`;
-    if (isPlain(x)) return `{${Object.keys(x).map((k) => `${JSON.stringify(k)}:${walk(x[k])}`).join()}}`;
+    if (isPlain(x))
+      return `{${Object.keys(x)
+        .map((k) => `${JSON.stringify(k)}:${walk(x[k])}`)
+        .join()}}`;
     if (typeof x === "object" && x !== null) return `#${identity(x)}`;
     if (typeof x === "function") return `#${identity(x)}`;
     return Object.is(x, -0) ? "-0" : `${typeof x}:${String(x)}`;

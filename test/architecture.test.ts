@@ -79,7 +79,8 @@ describe("package", () => {
 
   test("comlink is the only runtime dependency, and nothing runs at installation", () => {
     expect(Object.keys(pkg.dependencies)).toEqual(["comlink"]);
-    for (const script of ["preinstall", "install", "postinstall", "prepare"]) expect(pkg.scripts[script]).toBeUndefined();
+    for (const script of ["preinstall", "install", "postinstall", "prepare"])
+      expect(pkg.scripts[script]).toBeUndefined();
   });
 
   test("importing it touches neither DOM nor workers", () => {
@@ -99,7 +100,8 @@ describe("package", () => {
       const code = readFileSync(join(root, `dist/${platform}/index.js`), "utf8");
       expect(/[^.\w]eval\([^)]|new Function\(/.test(code), platform).toBe(false);
     }
-    for (const file of files("assembly")) expect(/\bMathf?\./.test(readFileSync(join(root, file), "utf8")), file).toBe(false);
+    for (const file of files("assembly"))
+      expect(/\bMathf?\./.test(readFileSync(join(root, file), "utf8")), file).toBe(false);
   });
 
   test("every exported type is reachable from the declarations that are shipped", () => {

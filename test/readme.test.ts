@@ -11,7 +11,9 @@ test("the README's quick start trains", () => {
   const dir = mkdtempSync(join(root, "build/readme-"));
   try {
     writeFileSync(join(dir, "start.mjs"), code);
-    const lines = execFileSync(process.execPath, [join(dir, "start.mjs")], { encoding: "utf8" }).trim().split("\n");
+    const lines = execFileSync(process.execPath, [join(dir, "start.mjs")], { encoding: "utf8" })
+      .trim()
+      .split("\n");
     const losses = lines.slice(0, -1).map((l) => Number(l.split(" ")[1]));
     expect(losses).toHaveLength(4);
     expect(losses[3]).toBeLessThan(losses[0] / 5);

@@ -7,14 +7,25 @@ afterAll(() => fl.dispose());
 
 describe("making and reading", () => {
   test("nested arrays, typed arrays, scalars, booleans", async () => {
-    expect(await tensor([[1, 2], [3, 4]]).array()).toEqual([[1, 2], [3, 4]]);
+    expect(
+      await tensor([
+        [1, 2],
+        [3, 4],
+      ]).array(),
+    ).toEqual([
+      [1, 2],
+      [3, 4],
+    ]);
     expect(tensor([true, false]).dtype).toBe("bool");
     expect(await tensor([[true], [false]]).array()).toEqual([[true], [false]]);
     expect(tensor(new Int32Array([1, 2])).dtype).toBe("int32");
     expect(tensor(new Uint8Array([1, 2])).dtype).toBe("uint8");
     expect(tensor(new Float64Array([0.1])).dtype).toBe("float32");
     expect(await tensor(7).item()).toBe(7);
-    expect(await tensor([1, 2, 3, 4, 5, 6], [2, 3]).array()).toEqual([[1, 2, 3], [4, 5, 6]]);
+    expect(await tensor([1, 2, 3, 4, 5, 6], [2, 3]).array()).toEqual([
+      [1, 2, 3],
+      [4, 5, 6],
+    ]);
     expect(await tensor([], [0, 3]).array()).toEqual([]);
     expect(await tensor([0.1], { dtype: "int32" }).array()).toEqual([0]);
   });
@@ -58,12 +69,24 @@ describe("making and reading", () => {
 });
 
 describe("operations", () => {
-  const a = tensor([[1, 2, 3], [4, 5, 6]]);
+  const a = tensor([
+    [1, 2, 3],
+    [4, 5, 6],
+  ]);
 
   test("broadcasting by NumPy's rules", async () => {
-    expect(await a.add(tensor([10, 20, 30])).array()).toEqual([[11, 22, 33], [14, 25, 36]]);
-    expect(await a.mul(tensor([[2], [3]])).array()).toEqual([[2, 4, 6], [12, 15, 18]]);
-    expect(await a.sub(1).array()).toEqual([[0, 1, 2], [3, 4, 5]]);
+    expect(await a.add(tensor([10, 20, 30])).array()).toEqual([
+      [11, 22, 33],
+      [14, 25, 36],
+    ]);
+    expect(await a.mul(tensor([[2], [3]])).array()).toEqual([
+      [2, 4, 6],
+      [12, 15, 18],
+    ]);
+    expect(await a.sub(1).array()).toEqual([
+      [0, 1, 2],
+      [3, 4, 5],
+    ]);
     expect(() => a.add(tensor([1, 2]))).toThrow("add: shapes [2, 3] and [2] do not broadcast together");
   });
 
@@ -99,36 +122,85 @@ describe("operations", () => {
   });
 
   test("sums do not drift: 2^22 times 0.1", async () => {
-    const s = await full([2 ** 22], 0.1).sum().item();
+    const s = await full([2 ** 22], 0.1)
+      .sum()
+      .item();
     expect(Math.abs(s / (2 ** 22 * Math.fround(0.1)) - 1)).toBeLessThan(1e-6);
   });
 
   test("matmul: matrices, vectors, batches", async () => {
-    const b = tensor([[1, 0], [0, 1], [1, 1]]);
-    expect(await a.matmul(b).array()).toEqual([[4, 5], [10, 11]]);
+    const b = tensor([
+      [1, 0],
+      [0, 1],
+      [1, 1],
+    ]);
+    expect(await a.matmul(b).array()).toEqual([
+      [4, 5],
+      [10, 11],
+    ]);
     expect(await a.matmul(tensor([1, 1, 1])).array()).toEqual([6, 15]);
     expect(await tensor([1, 1]).matmul(a).array()).toEqual([5, 7, 9]);
-    expect(await tensor([1, 2, 3]).matmul(tensor([1, 2, 3])).item()).toBe(14);
+    expect(
+      await tensor([1, 2, 3])
+        .matmul(tensor([1, 2, 3]))
+        .item(),
+    ).toBe(14);
     expect((await a.expand(5, 2, 3).matmul(b)).shape).toEqual([5, 2, 2]);
     expect(a.unsqueeze(0).matmul(ones([4, 3, 2])).shape).toEqual([4, 2, 2]);
-    expect(await a.unsqueeze(0).matmul(b.expand(4, 3, 2)).sum().item()).toBe(4 * 30);
+    expect(
+      await a
+        .unsqueeze(0)
+        .matmul(b.expand(4, 3, 2))
+        .sum()
+        .item(),
+    ).toBe(4 * 30);
     expect(() => a.matmul(a)).toThrow("matmul: shapes [2, 3] and [2, 3] cannot be multiplied");
     expect(() => a.matmul(tensor(3))).toThrow(fl.ShapeError);
-    expect(await zeros([2, 0]).matmul(zeros([0, 3])).array()).toEqual([[0, 0, 0], [0, 0, 0]]);
+    expect(
+      await zeros([2, 0])
+        .matmul(zeros([0, 3]))
+        .array(),
+    ).toEqual([
+      [0, 0, 0],
+      [0, 0, 0],
+    ]);
   });
 
   test("movement", async () => {
-    expect(await a.t().array()).toEqual([[1, 4], [2, 5], [3, 6]]);
-    expect(await a.reshape(3, -1).array()).toEqual([[1, 2], [3, 4], [5, 6]]);
-    expect(await a.t().reshape(2, 3).array()).toEqual([[1, 4, 2], [5, 3, 6]]);
-    expect(await a.flip(1).array()).toEqual([[3, 2, 1], [6, 5, 4]]);
-    expect(await a.slice([0, 1]).array()).toEqual([[2, 3], [5, 6]]);
-    expect(await a.slice([0, 0], [2, 3], [1, 2]).array()).toEqual([[1, 3], [4, 6]]);
+    expect(await a.t().array()).toEqual([
+      [1, 4],
+      [2, 5],
+      [3, 6],
+    ]);
+    expect(await a.reshape(3, -1).array()).toEqual([
+      [1, 2],
+      [3, 4],
+      [5, 6],
+    ]);
+    expect(await a.t().reshape(2, 3).array()).toEqual([
+      [1, 4, 2],
+      [5, 3, 6],
+    ]);
+    expect(await a.flip(1).array()).toEqual([
+      [3, 2, 1],
+      [6, 5, 4],
+    ]);
+    expect(await a.slice([0, 1]).array()).toEqual([
+      [2, 3],
+      [5, 6],
+    ]);
+    expect(await a.slice([0, 0], [2, 3], [1, 2]).array()).toEqual([
+      [1, 3],
+      [4, 6],
+    ]);
     expect(await a.slice([-1, -2]).array()).toEqual([[5, 6]]);
     expect(await a.narrow(1, 1, 1).array()).toEqual([[2], [5]]);
     expect(await cat([a, a.neg()], 1).sum(1).array()).toEqual([0, 0]);
     expect((await stack([a, a], -1)).shape).toEqual([2, 3, 2]);
-    expect(await a.indexSelect(1, tensor(Int32Array.of(2, 0))).array()).toEqual([[3, 1], [6, 4]]);
+    expect(await a.indexSelect(1, tensor(Int32Array.of(2, 0))).array()).toEqual([
+      [3, 1],
+      [6, 4],
+    ]);
     expect(a.unsqueeze(-1).shape).toEqual([2, 3, 1]);
     expect(a.unsqueeze(0).squeeze().shape).toEqual([2, 3]);
     expect(a.flatten().shape).toEqual([6]);
@@ -187,7 +259,9 @@ describe("gradients", () => {
 
   test("PyTorch's conventions at kinks", async () => {
     const grad = async (f: (x: fl.Tensor) => fl.Tensor, at: number[]): Promise<unknown> =>
-      fl.grad((x: fl.Tensor) => f(x).sum())(tensor(at)).array();
+      fl
+        .grad((x: fl.Tensor) => f(x).sum())(tensor(at))
+        .array();
     expect(await grad((x) => x.relu(), [-1, 0, 1])).toEqual([0, 0, 1]);
     expect(await grad((x) => x.abs(), [-1, 0, 1])).toEqual([-1, 0, 1]);
     expect(await grad((x) => x.maximum(0), [-1, 0, 1])).toEqual([0, 0.5, 1]);
@@ -215,15 +289,25 @@ describe("gradients", () => {
 
   test("a captured tensor is not the argument: no perturbation confusion", async () => {
     const inner = (x: fl.Tensor): fl.Tensor => fl.grad((y: fl.Tensor) => x.mul(y))(tensor(1));
-    expect(await fl.grad((x: fl.Tensor) => x.mul(inner(x)))(tensor(3)).item()).toBe(6);
-    const [value, grads] = fl.valueAndGrad((a: fl.Tensor, b: fl.Tensor) => a.mul(b).sum(), [0, 1])(tensor(3), tensor(4));
+    expect(
+      await fl
+        .grad((x: fl.Tensor) => x.mul(inner(x)))(tensor(3))
+        .item(),
+    ).toBe(6);
+    const [value, grads] = fl.valueAndGrad((a: fl.Tensor, b: fl.Tensor) => a.mul(b).sum(), [0, 1])(
+      tensor(3),
+      tensor(4),
+    );
     expect(await value.item()).toBe(12);
     expect(await Promise.all((grads as fl.Tensor[]).map((g) => g.item()))).toEqual([4, 3]);
   });
 });
 
 describe("losses", () => {
-  const logits = tensor([[1, 2, 3], [3, 1, 0]]);
+  const logits = tensor([
+    [1, 2, 3],
+    [3, 1, 0],
+  ]);
   const labels = tensor(Int32Array.of(2, 1));
   const nll = [0.4076059644443803, 2.1698460195562174];
 
@@ -238,12 +322,18 @@ describe("losses", () => {
   test("labels outside the classes are a typed error that names them", async () => {
     for (const bad of [3, -1, 2 ** 30]) {
       const loss = fl.crossEntropy(logits, tensor(Int32Array.of(0, bad)));
-      await expect(loss.item()).rejects.toThrow(`crossEntropy: label ${bad} at position 1 is out of range for 3 classes`);
+      await expect(loss.item()).rejects.toThrow(
+        `crossEntropy: label ${bad} at position 1 is out of range for 3 classes`,
+      );
       await expect(fl.crossEntropy(logits, tensor(Int32Array.of(0, bad))).item()).rejects.toBeInstanceOf(fl.IndexError);
     }
     expect(() => fl.crossEntropy(logits, tensor([0, 1]))).toThrow(fl.DTypeError);
     expect(() => fl.crossEntropy(logits, tensor(Int32Array.of(1)))).toThrow("input [2, 3] and target [1]");
-    await expect(tensor([1, 2]).indexSelect(0, tensor(Int32Array.of(2))).data()).rejects.toThrow(fl.IndexError);
+    await expect(
+      tensor([1, 2])
+        .indexSelect(0, tensor(Int32Array.of(2)))
+        .data(),
+    ).rejects.toThrow(fl.IndexError);
   });
 
   test("mean squared error", async () => {

@@ -96,9 +96,7 @@ function waitForBell(seen: number): number {
 export const api: WorkerApi = {
   setup(options: Setup): void {
     ({ worker, workers } = options);
-    memory =
-      options.memory ??
-      new WebAssembly.Memory({ initial: Math.ceil(options.bytes / 65536), maximum: 65536 });
+    memory = options.memory ?? new WebAssembly.Memory({ initial: Math.ceil(options.bytes / 65536), maximum: 65536 });
     const { exports } = new WebAssembly.Instance(options.module, { env: { memory } });
     const names = Object.values(isa.Opcode).filter((v) => typeof v === "string");
     kernels = names.map((name) => exports[name[0].toLowerCase() + name.slice(1)] as Kernel);

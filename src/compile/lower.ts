@@ -243,7 +243,8 @@ class Lowering {
       const results = [a.newW, a.newM, a.newV];
       const rest = group.filter((x) => !a.nodes.has(x));
       const inside = (x: Node): boolean => a.nodes.has(x);
-      if (rest.some((x) => x.src.some(inside)) || [...a.nodes].some((x) => this.needed.has(x) && !results.includes(x))) continue;
+      if (rest.some((x) => x.src.some(inside)) || [...a.nodes].some((x) => this.needed.has(x) && !results.includes(x)))
+        continue;
       for (const x of [a.w, a.m, a.v, a.g, a.stepSize, a.root]) this.needed.add(x);
       if (rest.length > 0) this.map(rest);
       this.emitAdam(a);
@@ -257,7 +258,11 @@ class Lowering {
     const old = [a.w, a.m, a.v, a.g].map((x) => this.ref(x));
     const [stepSize, root] = [this.ref(a.stepSize), this.ref(a.root)];
     const [newW, newM, newV] = [a.newW, a.newM, a.newV].map((x) => this.result(x));
-    const grain = this.grain(a.newW.shape, old.map((r) => r.buffer), n);
+    const grain = this.grain(
+      a.newW.shape,
+      old.map((r) => r.buffer),
+      n,
+    );
     const I = isa.Adam;
     const words = this.words(I.Length);
     [words[I.W], words[I.M], words[I.V], words[I.G]] = old;
@@ -394,7 +399,8 @@ class Lowering {
       const dst = out ? slot(isa.Slot.Dense, out.to) : register();
       for (const { name, immediates = [] } of steps) {
         const micro = isa.Micro[name as keyof typeof isa.Micro];
-        if (micro === undefined) throw new FourlaneError("NO_KERNEL", `${x.op.name}: no kernel ${name} for ${x.src[0].dtype}`);
+        if (micro === undefined)
+          throw new FourlaneError("NO_KERNEL", `${x.op.name}: no kernel ${name} for ${x.src[0].dtype}`);
         const args = [...src, ...immediates.map(immediate)];
         each.push([micro, dst, args[0], args[1] ?? 0, args[2] ?? 0]);
         src = [dst];
@@ -411,7 +417,11 @@ class Lowering {
     if (registers > isa.MapTile.Registers || slots.length > isa.MapTile.Slots)
       throw new FourlaneError("INTERNAL", `map: ${registers} registers, ${slots.length} slots are too many`);
 
-    const grain = this.grain(shape, [...reads.values()].filter(([, how]) => how === "slice").map(([ref]) => ref.buffer), n);
+    const grain = this.grain(
+      shape,
+      [...reads.values()].filter(([, how]) => how === "slice").map(([ref]) => ref.buffer),
+      n,
+    );
     const units = Math.ceil(n / grain);
     const I = isa.Map;
     const words = this.words(I.Body);
@@ -582,8 +592,7 @@ class Lowering {
     inner: number,
     final: boolean,
   ): Ref {
-    const target = (): Ref =>
-      final ? this.result(n) : { buffer: this.buffer(outer * inner * 4, n.dtype), offset: 0 };
+    const target = (): Ref => (final ? this.result(n) : { buffer: this.buffer(outer * inner * 4, n.dtype), offset: 0 });
     // Few results of many rows: partial results first, cut by shape alone.
     if (rows >= 4 * SUM_BLOCK && outer * inner < 256) {
       const blocks = Math.ceil(rows / SUM_BLOCK);

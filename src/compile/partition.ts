@@ -25,7 +25,8 @@ export function partition(instrs: Instr[]): number {
       if (!list) writers.set(a.buffer.id, [{ instr: i, access: a }]);
       else {
         const first = list[0];
-        if (first.access.unit > 0) i.phase = Math.max(i.phase, first.instr.phase + (i.lanes === 1 && first.instr.lanes === 1 ? 0 : 1));
+        if (first.access.unit > 0)
+          i.phase = Math.max(i.phase, first.instr.phase + (i.lanes === 1 && first.instr.lanes === 1 ? 0 : 1));
         list.push({ instr: i, access: a });
       }
     }

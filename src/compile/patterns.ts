@@ -65,7 +65,8 @@ export function matchAdam(newW: Node): AdamUpdate | undefined {
   if (!is(newM, ADD) || !is(newV, ADD)) return undefined;
   const [m, gm] = newM.src.map(scaled);
   const [v, gv] = newV.src.map(scaled);
-  if (!m || !gm || !v || !gv || !is(gv[1], MUL) || gv[1].src[0] !== gv[1].src[1] || gv[1].src[0] !== gm[1]) return undefined;
+  if (!m || !gm || !v || !gv || !is(gv[1], MUL) || gv[1].src[0] !== gv[1].src[1] || gv[1].src[0] !== gm[1])
+    return undefined;
   return {
     w,
     m: m[1],

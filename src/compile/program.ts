@@ -87,7 +87,9 @@ export function encode(low: Lowered, phases: number, plan: Plan): Program {
     relocations: Int32Array.from(relocations),
     arenaBytes: plan.bytes,
     inputs: low.inputs.map(whole),
-    outputs: low.outputs.map(({ ref, node }) => place(ref, node.shape, node.dtype, bytesOfNode(node.shape, node.dtype))),
+    outputs: low.outputs.map(({ ref, node }) =>
+      place(ref, node.shape, node.dtype, bytesOfNode(node.shape, node.dtype)),
+    ),
     residents: low.residents.map(whole),
     updates: low.updates.map(whole),
     phases,

@@ -88,7 +88,9 @@ export function simplify(graph: Graph): Graph {
   const uses = new Map<Node, number>();
   const roots = [...once.outputs, ...once.updates];
   for (const n of [...toposort(roots).flatMap((n) => n.src), ...roots]) uses.set(n, (uses.get(n) ?? 0) + 1);
-  const lone: Rule[] = LONE_RULES.map((rule) => (n) => (n.src.length === 1 && uses.get(n.src[0]) === 1 ? rule(n) : undefined));
+  const lone: Rule[] = LONE_RULES.map(
+    (rule) => (n) => (n.src.length === 1 && uses.get(n.src[0]) === 1 ? rule(n) : undefined),
+  );
   return rebuild(once, [...lone, ...RULES]);
 }
 

@@ -4,7 +4,11 @@ import { FourlaneError } from "../core/errors.ts";
 import { type Node, toposort } from "../graph/node.ts";
 
 /** Tangents of `outputs`, given those of `inputs`; null where zero. */
-export function jvp(outputs: readonly Node[], inputs: readonly Node[], tangents: readonly (Node | null)[]): (Node | null)[] {
+export function jvp(
+  outputs: readonly Node[],
+  inputs: readonly Node[],
+  tangents: readonly (Node | null)[],
+): (Node | null)[] {
   const map = new Map<Node, Node | null>(inputs.map((x, i) => [x, tangents[i]]));
   for (const n of toposort(outputs)) {
     if (map.has(n)) continue;

@@ -4,7 +4,7 @@ import { type Attrs, type Graph, type Node, toposort } from "./node.ts";
 
 function attrsText(attrs: Attrs): string {
   const parts = Object.entries(attrs)
-    .filter(([, v]) => v !== undefined && typeof v !== "object" ? true : Array.isArray(v))
+    .filter(([, v]) => (v !== undefined && typeof v !== "object" ? true : Array.isArray(v)))
     .map(([k, v]) => `${k}=${Array.isArray(v) ? `[${v.join(",")}]` : String(v)}`);
   return parts.length > 0 ? ` {${parts.join(", ")}}` : "";
 }

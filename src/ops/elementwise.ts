@@ -75,8 +75,12 @@ function elementwise(name: string, entry: Entry): OpDef {
   };
 }
 
-const unary = (name: string, f: (x: number) => number, d: (x: Node, t: Node, y: Node) => Node, domain?: Domain): OpDef =>
-  elementwise(name, { f, d: [(n, t) => d(n.src[0], t, n)], domain });
+const unary = (
+  name: string,
+  f: (x: number) => number,
+  d: (x: Node, t: Node, y: Node) => Node,
+  domain?: Domain,
+): OpDef => elementwise(name, { f, d: [(n, t) => d(n.src[0], t, n)], domain });
 
 /** A function whose derivative is zero wherever it has one. */
 const flat = (name: string, f: (x: number) => number, domain?: Domain): OpDef =>
@@ -136,11 +140,7 @@ export function cast(n: Node, dtype: DType): Node {
 
 /** Half of t where a and b are equal, t where `wins` holds, else 0: how PyTorch splits the gradient of a tie. */
 const routed = (n: Node, t: Node, wins: OpDef): Node =>
-  where(
-    apply(EQ, n.src[0], n.src[1]),
-    scale(t, 0.5),
-    where(apply(wins, n.src[0], n.src[1]), t, constantLike(t, 0)),
-  );
+  where(apply(EQ, n.src[0], n.src[1]), scale(t, 0.5), where(apply(wins, n.src[0], n.src[1]), t, constantLike(t, 0)));
 
 const NEG = elementwise("neg", { f: (x) => -x, d: [(_, t) => neg(t)], domain: "number" });
 const ADD = elementwise("add", { f: (a, b) => a + b, d: [(_, t) => t, (_, t) => t], domain: "number" });
@@ -159,11 +159,7 @@ const GT = compare("gt", (a, b) => a > b);
 const LT = compare("lt", (a, b) => a < b);
 const WHERE = elementwise("where", {
   f: (c, a, b) => (c !== 0 ? a : b),
-  d: [
-    null,
-    (n, t) => where(n.src[0], t, constantLike(t, 0)),
-    (n, t) => where(n.src[0], constantLike(t, 0), t),
-  ],
+  d: [null, (n, t) => where(n.src[0], t, constantLike(t, 0)), (n, t) => where(n.src[0], constantLike(t, 0), t)],
   infer: ([c, a, b]) => {
     if (!sameShape(c.shape, a.shape) || !sameShape(a.shape, b.shape))
       throw new ShapeError(`where: shapes ${show(c.shape)}, ${show(a.shape)} and ${show(b.shape)} differ`);
@@ -199,7 +195,11 @@ const COS: OpDef = unary("cos", Math.cos, (x, t) => neg(mul(t, apply(SIN, x))));
 const SINH = unary("sinh", Math.sinh, (x, t) => mul(t, apply(COSH, x)));
 const COSH: OpDef = unary("cosh", Math.cosh, (x, t) => mul(t, apply(SINH, x)));
 const SIGN = flat("sign", (x) => (x > 0 ? 1 : x < 0 ? -1 : 0), "number");
-const SQUARE = unary("square", (x) => x * x, (x, t) => mul(t, scale(x, 2)));
+const SQUARE = unary(
+  "square",
+  (x) => x * x,
+  (x, t) => mul(t, scale(x, 2)),
+);
 const SIGMOID = unary("sigmoid", sigmoidRef, (_x, t, y) => mul(t, mul(y, sub(constantLike(y, 1), y))));
 const ERF = unary("erf", erfRef, (x, t) => mul(t, scale(apply(EXP, neg(apply(SQUARE, x))), 2 / Math.sqrt(Math.PI))));
 const LOG = unary("log", Math.log, (x, t) => div(t, x));
@@ -253,9 +253,17 @@ export const UNARY = {
   /** Square root; the gradient at 0 is infinite, as in PyTorch. */
   sqrt: SQRT,
   /** 1 / sqrt(x). */
-  rsqrt: unary("rsqrt", (x) => 1 / Math.sqrt(x), (_x, t, y) => mul(t, scale(mul(y, mul(y, y)), -0.5))),
+  rsqrt: unary(
+    "rsqrt",
+    (x) => 1 / Math.sqrt(x),
+    (_x, t, y) => mul(t, scale(mul(y, mul(y, y)), -0.5)),
+  ),
   /** 1 / x. */
-  reciprocal: unary("reciprocal", (x) => 1 / x, (_x, t, y) => neg(mul(t, mul(y, y)))),
+  reciprocal: unary(
+    "reciprocal",
+    (x) => 1 / x,
+    (_x, t, y) => neg(mul(t, mul(y, y))),
+  ),
   /** Sine of x in radians. */
   sin: SIN,
   /** Cosine of x in radians. */
@@ -287,20 +295,32 @@ export const UNARY = {
   /** x without its fraction. */
   trunc: flat("trunc", Math.trunc),
   /** max(x, 0); the gradient at 0 is 0. Its Jacobian is a diagonal mask and never materialised. */
-  relu: unary("relu", (x) => (x > 0 ? x : x === x ? 0 : x), (_x, t, y) => makeNode(RELU_MASK, [t, y])),
+  relu: unary(
+    "relu",
+    (x) => (x > 0 ? x : x === x ? 0 : x),
+    (_x, t, y) => makeNode(RELU_MASK, [t, y]),
+  ),
   /** log(1 + e^x). */
   softplus: unary("softplus", softplusRef, (x, t) => mul(t, apply(SIGMOID, x))),
   /** x Phi(x), Phi the normal distribution's cumulative function, by erf. */
-  gelu: unary("gelu", (x) => (x === -Infinity ? 0 : 0.5 * x * (1 + erfRef(x / Math.SQRT2))), (x, t) => {
-    const cdf = scale(shift(apply(ERF, scale(x, Math.SQRT1_2)), 1), 0.5);
-    const pdf = scale(apply(EXP, scale(apply(SQUARE, x), -0.5)), 1 / Math.sqrt(2 * Math.PI));
-    return mul(t, add(cdf, mul(x, pdf)));
-  }),
+  gelu: unary(
+    "gelu",
+    (x) => (x === -Infinity ? 0 : 0.5 * x * (1 + erfRef(x / Math.SQRT2))),
+    (x, t) => {
+      const cdf = scale(shift(apply(ERF, scale(x, Math.SQRT1_2)), 1), 0.5);
+      const pdf = scale(apply(EXP, scale(apply(SQUARE, x), -0.5)), 1 / Math.sqrt(2 * Math.PI));
+      return mul(t, add(cdf, mul(x, pdf)));
+    },
+  ),
   /** x sigmoid(x). */
-  silu: unary("silu", (x) => x * sigmoidRef(x), (x, t) => {
-    const s = apply(SIGMOID, x);
-    return mul(t, mul(s, shift(mul(x, sub(constantLike(s, 1), s)), 1)));
-  }),
+  silu: unary(
+    "silu",
+    (x) => x * sigmoidRef(x),
+    (x, t) => {
+      const s = apply(SIGMOID, x);
+      return mul(t, mul(s, shift(mul(x, sub(constantLike(s, 1), s)), 1)));
+    },
+  ),
   /** -x. */
   neg: NEG,
 };

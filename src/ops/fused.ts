@@ -55,8 +55,16 @@ const rowMap = (name: string, f: (v: number, lse: number) => number, vjp: NonNul
   },
 });
 
-const SOFTMAX = rowMap("softmax", (v, lse) => Math.exp(v - lse), (n, g) => [makeNode(SOFTMAX_GRAD, [n, g])]);
-const LOG_SOFTMAX = rowMap("logSoftmax", (v, lse) => v - lse, (n, g) => [makeNode(LOG_SOFTMAX_GRAD, [n, g])]);
+const SOFTMAX = rowMap(
+  "softmax",
+  (v, lse) => Math.exp(v - lse),
+  (n, g) => [makeNode(SOFTMAX_GRAD, [n, g])],
+);
+const LOG_SOFTMAX = rowMap(
+  "logSoftmax",
+  (v, lse) => v - lse,
+  (n, g) => [makeNode(LOG_SOFTMAX_GRAD, [n, g])],
+);
 
 const rowGrad = (
   name: string,
@@ -68,7 +76,8 @@ const rowGrad = (
   kind: "other",
   infer: ([y, g]) => {
     checkRows(name, y);
-    if (show(y.shape) !== show(g.shape)) throw new ShapeError(`${name}: shapes ${show(y.shape)}, ${show(g.shape)} differ`);
+    if (show(y.shape) !== show(g.shape))
+      throw new ShapeError(`${name}: shapes ${show(y.shape)}, ${show(g.shape)} differ`);
     return { shape: y.shape, dtype: y.dtype };
   },
   decompose: (n) => decompose(n.src[0], n.src[1]),

@@ -44,7 +44,8 @@ function gatherRef(x: RefArray, shape: Shape, index: (at: number[]) => number): 
   return out;
 }
 
-const dot = (at: readonly number[], strides: readonly number[]): number => at.reduce((s, a, i) => s + a * strides[i], 0);
+const dot = (at: readonly number[], strides: readonly number[]): number =>
+  at.reduce((s, a, i) => s + a * strides[i], 0);
 
 // --- expand | sum -----------------------------------------------------------------------------------------------------
 
@@ -75,7 +76,12 @@ const SUM = linear(
   ([x], n) => reduceRef(x, n.attrs.axes as number[], 0, (a, b) => a + b),
 );
 
-function reduceRef(x: RefArray, axes: readonly number[], init: number, f: (a: number, b: number) => number): Float64Array {
+function reduceRef(
+  x: RefArray,
+  axes: readonly number[],
+  init: number,
+  f: (a: number, b: number) => number,
+): Float64Array {
   const keep = reducedShape(x.shape, axes, true);
   const strides = stridesOf(keep).map((s, i) => (axes.includes(i) ? 0 : s));
   const out = new Float64Array(numel(keep)).fill(init);
@@ -164,7 +170,12 @@ const FLIP = linear(
   ([x], n) => {
     const s = stridesOf(x.shape);
     const axes = n.attrs.axes as number[];
-    return gatherRef(x, n.shape, (at) => dot(at.map((a, i) => (axes.includes(i) ? x.shape[i] - 1 - a : a)), s));
+    return gatherRef(x, n.shape, (at) =>
+      dot(
+        at.map((a, i) => (axes.includes(i) ? x.shape[i] - 1 - a : a)),
+        s,
+      ),
+    );
   },
 ) as OpDef;
 
@@ -197,7 +208,9 @@ const SLICE = linear(
     x.shape.forEach((d, i) => {
       const last = begin[i] + (size[i] - 1) * step[i];
       if (begin[i] < 0 || size[i] < 0 || step[i] < 1 || (size[i] > 0 && last >= d))
-        throw new ValueError(`slice: begin ${show(begin)}, size ${show(size)}, step ${show(step)} leave ${show(x.shape)}`);
+        throw new ValueError(
+          `slice: begin ${show(begin)}, size ${show(size)}, step ${show(step)} leave ${show(x.shape)}`,
+        );
     });
     return { shape: size, dtype: x.dtype };
   },
@@ -205,7 +218,12 @@ const SLICE = linear(
   ([x], n) => {
     const { begin, step } = n.attrs as { begin: number[]; step: number[] };
     const s = stridesOf(x.shape);
-    return gatherRef(x, n.shape, (at) => dot(at.map((a, i) => begin[i] + a * step[i]), s));
+    return gatherRef(x, n.shape, (at) =>
+      dot(
+        at.map((a, i) => begin[i] + a * step[i]),
+        s,
+      ),
+    );
   },
 ) as OpDef;
 
@@ -275,7 +293,11 @@ const CONCAT: OpDef = {
   jvp: (n, ts) =>
     ts.every((t) => t === null)
       ? null
-      : makeNode(CONCAT, n.src.map((x, i) => ts[i] ?? constantLike(x, 0)), n.attrs),
+      : makeNode(
+          CONCAT,
+          n.src.map((x, i) => ts[i] ?? constantLike(x, 0)),
+          n.attrs,
+        ),
   ref: (src, n) => {
     const axis = n.attrs.axis as number;
     const inner = numel(n.shape.slice(axis + 1));
@@ -300,7 +322,9 @@ export function concat(xs: readonly Node[], axis: number): Node {
 
 const checkNonEmpty = (name: string, x: Node, attrs: Attrs): void => {
   if ((attrs.axes as number[]).some((a) => x.shape[a] === 0))
-    throw new ShapeError(`${name}: cannot reduce the empty axes ${show(attrs.axes as number[])} of shape ${show(x.shape)}`);
+    throw new ShapeError(
+      `${name}: cannot reduce the empty axes ${show(attrs.axes as number[])} of shape ${show(x.shape)}`,
+    );
 };
 
 function extremum(name: "max" | "min"): OpDef {
@@ -309,7 +333,8 @@ function extremum(name: "max" | "min"): OpDef {
     kind: "other",
     infer: ([x], attrs) => {
       checkNonEmpty(name, x, attrs);
-      if (x.dtype !== "float32" && x.dtype !== "int32") throw new DTypeError(`${name}: dtype ${x.dtype} is not supported`);
+      if (x.dtype !== "float32" && x.dtype !== "int32")
+        throw new DTypeError(`${name}: dtype ${x.dtype} is not supported`);
       return { shape: reducedShape(x.shape, attrs.axes as number[], attrs.keepdim as boolean), dtype: x.dtype };
     },
     vjp: (n, g) => {
@@ -346,7 +371,8 @@ function argExtremum(name: "argmax" | "argmin"): OpDef {
     kind: "other",
     infer: ([x], attrs) => {
       checkNonEmpty(name, x, { axes: [attrs.axis] });
-      if (x.dtype !== "float32" && x.dtype !== "int32") throw new DTypeError(`${name}: dtype ${x.dtype} is not supported`);
+      if (x.dtype !== "float32" && x.dtype !== "int32")
+        throw new DTypeError(`${name}: dtype ${x.dtype} is not supported`);
       return { shape: reducedShape(x.shape, [attrs.axis as number], attrs.keepdim as boolean), dtype: "int32" };
     },
     vjp: () => [null],
@@ -455,4 +481,3 @@ export const STRUCTURE = {
   detach: DETACH,
   iota: IOTA,
 };
-

@@ -194,4 +194,3 @@ export class AdamW extends Adam {
     return { w: mul(w, keep), g };
   }
 }
-

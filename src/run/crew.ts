@@ -32,7 +32,8 @@ export class Crew {
         if (this.fault || this.ended) return;
         const why = cause instanceof Error ? cause.message : String(cause);
         // The worker's script is a data: URL in Node: its whole text would stand in every line of the stack.
-        if (cause instanceof Error && cause.stack) cause.stack = cause.stack.replace(/data:text\/javascript,[^:\s]*/g, "worker");
+        if (cause instanceof Error && cause.stack)
+          cause.stack = cause.stack.replace(/data:text\/javascript,[^:\s]*/g, "worker");
         const what = { start: "did not start", crash: "died", trap: "trapped", hung: "stopped moving" }[fault];
         const when = this.step < 0 ? "" : ` in step ${this.step}`;
         this.fault = new WorkerError(fault, worker, this.step, `worker ${worker} ${what}${when}: ${why}`, { cause });

@@ -110,8 +110,7 @@ export class Machine {
   /** Throws if any word outside the allocated blocks changed. */
   checkGuards(): void {
     const words = new Int32Array(this.memory.buffer);
-    for (const w of this.guards)
-      if (words[w] !== GUARD) throw new Error(`guard word at byte ${w * 4} was overwritten`);
+    for (const w of this.guards) if (words[w] !== GUARD) throw new Error(`guard word at byte ${w * 4} was overwritten`);
   }
 }
 
@@ -121,7 +120,8 @@ export function floatBits(value: number): number {
 
 /** Distance in units in the last place of float32; 0 if both are NaN or equal (+0 = -0). */
 export function ulps(actual: number, expected: number): number {
-  if (Number.isNaN(actual) || Number.isNaN(expected)) return Number.isNaN(actual) && Number.isNaN(expected) ? 0 : Infinity;
+  if (Number.isNaN(actual) || Number.isNaN(expected))
+    return Number.isNaN(actual) && Number.isNaN(expected) ? 0 : Infinity;
   const want = Math.fround(expected);
   if (actual === want) return 0;
   if (!Number.isFinite(actual) || !Number.isFinite(want)) {

@@ -22,7 +22,14 @@ interface Run {
   readonly v: Float32Array;
 }
 
-function run(machine: Machine, inputs: number[][], grain: number, workers: number, offset: number, inPlace: boolean): Run {
+function run(
+  machine: Machine,
+  inputs: number[][],
+  grain: number,
+  workers: number,
+  offset: number,
+  inPlace: boolean,
+): Run {
   machine.reset();
   const n = inputs[0].length;
   const [w, m, v, g] = inputs.map((a) => machine.f32(a, offset));
@@ -59,7 +66,11 @@ describe.each(["private-plain", "private-relaxed"])("adam (%s)", (variant) => {
 
   test("every length from 0 to 67, odd offsets, in place and not, is the rounded expression", () => {
     for (let n = 0; n <= 67; n++)
-      for (const [offset, inPlace] of [[0, false], [4, true], [12, false]] as const) {
+      for (const [offset, inPlace] of [
+        [0, false],
+        [4, true],
+        [12, false],
+      ] as const) {
         const data = inputs(n);
         const got = run(machine, data, 4, 1, offset, inPlace);
         for (let i = 0; i < n; i++) {
@@ -77,7 +88,19 @@ describe.each(["private-plain", "private-relaxed"])("adam (%s)", (variant) => {
   });
 
   test("NaN and infinities go where arithmetic sends them", () => {
-    const got = run(machine, [[1, 1, 1, 1, 1], [0, 0, 0, 0, 0], [0, 0, 0, 0, 0], [Number.NaN, Number.POSITIVE_INFINITY, 0, -0, 0]], 4, 1, 0, false);
+    const got = run(
+      machine,
+      [
+        [1, 1, 1, 1, 1],
+        [0, 0, 0, 0, 0],
+        [0, 0, 0, 0, 0],
+        [Number.NaN, Number.POSITIVE_INFINITY, 0, -0, 0],
+      ],
+      4,
+      1,
+      0,
+      false,
+    );
     expect(got.w[0]).toBeNaN();
     expect(got.w[1]).toBeNaN();
     expect([got.w[2], got.w[3], got.w[4]]).toEqual([1, 1, 1]);

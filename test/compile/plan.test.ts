@@ -93,7 +93,8 @@ function expectDataflow({ low, phases, plan: p }: Planned): void {
     for (const i of low.instrs.filter((x) => x.phase === phase)) {
       if (i.units === 0) continue;
       for (const r of i.reads)
-        for (const l of lines(r.buffer)) expect(owner.get(l), `${i.text} reads buffer ${r.buffer.id}`).toBe(r.buffer.id);
+        for (const l of lines(r.buffer))
+          expect(owner.get(l), `${i.text} reads buffer ${r.buffer.id}`).toBe(r.buffer.id);
       for (const w of i.writes) for (const l of lines(w.buffer)) owner.set(l, w.buffer.id);
     }
   for (const { ref } of low.outputs)

@@ -43,19 +43,19 @@ const REFERENCE = {
 
 describe("optimisers follow PyTorch's rules", () => {
   const start = [0.5, -1.5, 2, 0];
-  const grads = Array.from({ length: 12 }, (_, t) => start.map((_v, i) => Math.fround(Math.sin(t * 1.7 + i) * 2 ** (i - 2))));
+  const grads = Array.from({ length: 12 }, (_, t) =>
+    start.map((_v, i) => Math.fround(Math.sin(t * 1.7 + i) * 2 ** (i - 2))),
+  );
   type Make = (p: fl.Parameter) => fl.optim.Optimizer;
   const cases: [string, Make, () => number[]][] = [
     ["SGD", (p) => new optim.SGD([p], { lr: 0.1 }), () => REFERENCE.sgd([...start], grads, { lr: 0.1 })],
-    ...[
-      { momentum: 0.9 },
-      { momentum: 0.9, nesterov: true, weightDecay: 0.1 },
-      { momentum: 0.8, dampening: 0.3 },
-    ].map((o): [string, Make, () => number[]] => [
-      `SGD ${JSON.stringify(o)}`,
-      (p) => new optim.SGD([p], { lr: 0.05, ...o }),
-      () => REFERENCE.sgd([...start], grads, { lr: 0.05, ...o }),
-    ]),
+    ...[{ momentum: 0.9 }, { momentum: 0.9, nesterov: true, weightDecay: 0.1 }, { momentum: 0.8, dampening: 0.3 }].map(
+      (o): [string, Make, () => number[]] => [
+        `SGD ${JSON.stringify(o)}`,
+        (p) => new optim.SGD([p], { lr: 0.05, ...o }),
+        () => REFERENCE.sgd([...start], grads, { lr: 0.05, ...o }),
+      ],
+    ),
     ["Adam", (p) => new optim.Adam([p]), () => REFERENCE.adam([...start], grads, {})],
     [
       "Adam with everything",
@@ -106,7 +106,11 @@ describe("optimisers follow PyTorch's rules", () => {
 
 describe("compile", () => {
   let traces = 0;
-  const make = (): { model: fl.nn.Sequential; step: fl.Compiled<[fl.Tensor, fl.Tensor], fl.Tensor>; optimizer: fl.optim.Adam } => {
+  const make = (): {
+    model: fl.nn.Sequential;
+    step: fl.Compiled<[fl.Tensor, fl.Tensor], fl.Tensor>;
+    optimizer: fl.optim.Adam;
+  } => {
     fl.manualSeed(7);
     const model = new nn.Sequential(new nn.Linear(4, 16), new nn.ReLU(), new nn.Dropout(0.25), new nn.Linear(16, 3));
     const optimizer = new optim.Adam(model.parameters(), { lr: 0.01 });
@@ -121,7 +125,10 @@ describe("compile", () => {
     return { model, step, optimizer };
   };
   const rows = 24;
-  const x = tensor(Float32Array.from({ length: rows * 4 }, (_, i) => Math.sin(i * 1.3) + (i % 4 === i % 3 ? 1 : 0)), [rows, 4]);
+  const x = tensor(
+    Float32Array.from({ length: rows * 4 }, (_, i) => Math.sin(i * 1.3) + (i % 4 === i % 3 ? 1 : 0)),
+    [rows, 4],
+  );
   const y = tensor(Int32Array.from({ length: rows }, (_, i) => i % 3));
 
   beforeEach(() => {
@@ -259,7 +266,12 @@ describe("modules", () => {
         return this.b.forward(this.a.forward(t));
       }
     }
-    expect([...new Tied().namedParameters()].map(([n]) => n)).toEqual(["a.weight", "a.bias", "list.0.weight", "list.0.bias"]);
+    expect([...new Tied().namedParameters()].map(([n]) => n)).toEqual([
+      "a.weight",
+      "a.bias",
+      "list.0.weight",
+      "list.0.bias",
+    ]);
   });
 
   test("the same seed gives the same parameters, seed 0 too", async () => {
@@ -280,7 +292,9 @@ describe("modules", () => {
     b.loadStateDict({ weight: Float32Array.of(1, 2, 3, 4, 5, 6), bias: tensor([7, 8]) });
     expect(await b.forward(fl.ones([1, 3])).array()).toEqual([[13, 23]]);
     expect(() => b.loadStateDict({ weight: tensor([1]) })).toThrow("missing bias");
-    expect(() => b.loadStateDict({ weight: tensor([1]), bias: tensor([1, 2]) })).toThrow("weight has shape [2, 3], got [1]");
+    expect(() => b.loadStateDict({ weight: tensor([1]), bias: tensor([1, 2]) })).toThrow(
+      "weight has shape [2, 3], got [1]",
+    );
     expect(await b.bias?.array()).toEqual([7, 8]);
   });
 });

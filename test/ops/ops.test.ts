@@ -26,7 +26,9 @@ async function run(outputs: readonly Node[], leaves: ReadonlyMap<Node, Float64Ar
     a.set(leaves.get(n) as Float64Array);
     return a;
   });
-  const [one, three] = await Promise.all(sessions.map((s) => s.launch(program, { inputs: arrays, residents: [], updates: [] })));
+  const [one, three] = await Promise.all(
+    sessions.map((s) => s.launch(program, { inputs: arrays, residents: [], updates: [] })),
+  );
   one.forEach((a, i) => expect(Buffer.from(a.buffer).equals(Buffer.from(three[i].buffer))).toBe(true));
   return one;
 }
@@ -84,25 +86,37 @@ describe.each(ALL)("%s", (_, op) => {
       const values64 = evaluateRef([...real, ...(tangent ? [tangent] : [])], all);
       const uv = all.get(u) as Float64Array;
       let k = 0;
-      const reverse = grads.reduce((s, g, i) => s + (g ? dot(values64[k++], all.get(tangents[i]) as Float64Array) : 0), 0);
+      const reverse = grads.reduce(
+        (s, g, i) => s + (g ? dot(values64[k++], all.get(tangents[i]) as Float64Array) : 0),
+        0,
+      );
       const forward = tangent ? dot(values64[values64.length - 1], uv) : 0;
-      expect(Math.abs(reverse - forward), `${name}: adjoint identity`).toBeLessThanOrEqual(1e-9 * (1 + Math.abs(forward)));
+      expect(Math.abs(reverse - forward), `${name}: adjoint identity`).toBeLessThanOrEqual(
+        1e-9 * (1 + Math.abs(forward)),
+      );
 
       // Central differences in float64, where the function is smooth at the sample.
-      const smooth = !["floor", "ceil", "round", "trunc", "sign", "detach"].includes(op.name) && !name.includes("[6] float32[6]");
+      const smooth =
+        !["floor", "ceil", "round", "trunc", "sign", "detach"].includes(op.name) && !name.includes("[6] float32[6]");
       if (smooth) {
         const h = 1e-6;
         const at = (s: number): number => {
           const moved: Values = new Map(all);
           inputs.forEach((x, i) => {
             const t = all.get(tangents[i]) as Float64Array;
-            moved.set(x, (all.get(x) as Float64Array).map((v, j) => v + s * h * t[j]));
+            moved.set(
+              x,
+              (all.get(x) as Float64Array).map((v, j) => v + s * h * t[j]),
+            );
           });
           return dot(evaluateRef([node], moved)[0], uv);
         };
         const numeric = (at(1) - at(-1)) / (2 * h);
         const ties = ["max", "min"].includes(op.name) && name.includes("[4,6]");
-        if (!ties) expect(Math.abs(numeric - forward), `${name}: finite differences`).toBeLessThanOrEqual(1e-4 * (1 + Math.abs(forward)));
+        if (!ties)
+          expect(Math.abs(numeric - forward), `${name}: finite differences`).toBeLessThanOrEqual(
+            1e-4 * (1 + Math.abs(forward)),
+          );
       }
 
       const wasm = await run([...real, ...(tangent ? [tangent] : [])], all);
@@ -124,16 +138,32 @@ describe.each(ALL)("%s", (_, op) => {
       });
       const real = grads.map((g, i) => [g, dirs[i]] as const).filter((p): p is readonly [Node, Node] => p[0] !== null);
       if (real.length === 0) continue;
-      const forward = jvp(real.map(([g]) => g), inputs, dirs);
+      const forward = jvp(
+        real.map(([g]) => g),
+        inputs,
+        dirs,
+      );
       const allAxes = (n: Node): number[] => n.shape.map((_s, i) => i);
       const scalar = real.map(([g, d]) => sum(mul(g, d), allAxes(g))).reduce((a, b) => makeNode(ALL_OPS.add, [a, b]));
-      const reverse = vjp([scalar], [makeNode(ALL_OPS.constant, [], { value: 1, shape: [], dtype: "float32" })], inputs);
+      const reverse = vjp(
+        [scalar],
+        [makeNode(ALL_OPS.constant, [], { value: 1, shape: [], dtype: "float32" })],
+        inputs,
+      );
       // H is symmetric: (d'H) d by both routes.
       const quadratic = (parts: readonly (Node | null)[], with_: readonly Node[]): number => {
-        const pairs = parts.map((p, i) => [p, with_[i]] as const).filter((p): p is readonly [Node, Node] => p[0] !== null);
-        return evaluateRef(pairs.map(([p]) => p), all).reduce((s, v, i) => s + dot(v, all.get(pairs[i][1]) as Float64Array), 0);
+        const pairs = parts
+          .map((p, i) => [p, with_[i]] as const)
+          .filter((p): p is readonly [Node, Node] => p[0] !== null);
+        return evaluateRef(
+          pairs.map(([p]) => p),
+          all,
+        ).reduce((s, v, i) => s + dot(v, all.get(pairs[i][1]) as Float64Array), 0);
       };
-      const a = quadratic(forward, real.map(([, d]) => d));
+      const a = quadratic(
+        forward,
+        real.map(([, d]) => d),
+      );
       const b = quadratic(reverse, dirs);
       expect(Math.abs(a - b), name).toBeLessThanOrEqual(1e-8 * (1 + Math.abs(a)));
     }

@@ -25,7 +25,8 @@ export function evaluateRef(outputs: readonly Node[], leaves: Values): Float64Ar
 
 /** |error| <= 1e-5 + 1.3e-6 |reference|, torch.testing's tolerance for float32; NaN meets NaN, infinities their own. */
 export function expectClose(actual: ArrayLike<number>, expected: ArrayLike<number>, what: string, loosen = 1): void {
-  if (actual.length !== expected.length) throw new Error(`${what}: ${actual.length} elements, wanted ${expected.length}`);
+  if (actual.length !== expected.length)
+    throw new Error(`${what}: ${actual.length} elements, wanted ${expected.length}`);
   for (let i = 0; i < expected.length; i++) {
     const a = actual[i];
     const e = expected[i];

@@ -38,7 +38,11 @@ function build(op: OpDef, operands: Operand[], attrs: Attrs, seed: number): Samp
     return n;
   });
   const node = makeNode(op, src, attrs);
-  return { name: `${op.name} ${operands.map((o) => `${o.dtype ?? "float32"}[${o.shape.join()}]`).join(" ")}`, node, values };
+  return {
+    name: `${op.name} ${operands.map((o) => `${o.dtype ?? "float32"}[${o.shape.join()}]`).join(" ")}`,
+    node,
+    values,
+  };
 }
 
 const SHAPES: Shape[] = [[], [1], [7], [3, 5], [2, 3, 4], [0], [4, 0], [70, 9], [300], [1025]];
@@ -67,8 +71,40 @@ const ARITY: Record<string, Operand["dtype"][]> = {
   not: ["bool"],
 };
 
-const BINARY = ["add", "sub", "mul", "div", "pow", "maximum", "minimum", "atan2", "remainder", "eq", "ne", "lt", "le", "gt", "ge"];
-const INTEGER = ["add", "sub", "mul", "maximum", "minimum", "neg", "abs", "sign", "eq", "ne", "lt", "le", "gt", "ge", "remainder"];
+const BINARY = [
+  "add",
+  "sub",
+  "mul",
+  "div",
+  "pow",
+  "maximum",
+  "minimum",
+  "atan2",
+  "remainder",
+  "eq",
+  "ne",
+  "lt",
+  "le",
+  "gt",
+  "ge",
+];
+const INTEGER = [
+  "add",
+  "sub",
+  "mul",
+  "maximum",
+  "minimum",
+  "neg",
+  "abs",
+  "sign",
+  "eq",
+  "ne",
+  "lt",
+  "le",
+  "gt",
+  "ge",
+  "remainder",
+];
 
 function elementwise(op: OpDef): Sample[] {
   const [low, high] = DOMAINS[op.name] ?? [-2, 2];
@@ -82,13 +118,38 @@ function elementwise(op: OpDef): Sample[] {
           const operand = { shape, dtype: from, low: from === "uint8" || to === "uint8" ? 0 : -5, high: 200 };
           samples.push(build(op, [operand], { dtype: to }, i));
         }
-    else samples.push(build(op, dtypes.map((dtype) => ({ shape, dtype: dtype as DType, low, high })), {}, i));
+    else
+      samples.push(
+        build(
+          op,
+          dtypes.map((dtype) => ({ shape, dtype: dtype as DType, low, high })),
+          {},
+          i,
+        ),
+      );
     if (INTEGER.includes(op.name))
-      samples.push(build(op, dtypes.map(() => ({ shape, dtype: "int32", low: op.name === "remainder" ? 1 : -9, high: 9 })), {}, i));
+      samples.push(
+        build(
+          op,
+          dtypes.map(() => ({ shape, dtype: "int32", low: op.name === "remainder" ? 1 : -9, high: 9 })),
+          {},
+          i,
+        ),
+      );
   });
   // Ties and kinks.
   if (dtypes.length === 2 && !ARITY[op.name] && !DOMAINS[op.name] && op.name !== "atan2")
-    samples.push(build(op, [{ shape: [6], values: [1, 2, 3, -1, 0, 0] }, { shape: [6], values: [1, 1, 4, -1, 0, 1] }], {}, 99));
+    samples.push(
+      build(
+        op,
+        [
+          { shape: [6], values: [1, 2, 3, -1, 0, 0] },
+          { shape: [6], values: [1, 1, 4, -1, 0, 1] },
+        ],
+        {},
+        99,
+      ),
+    );
   return samples;
 }
 
@@ -178,7 +239,11 @@ const OTHERS: Record<string, [Operand[], Attrs][]> = {
   randomBits: [[[{ shape: [3], dtype: "int32", values: [1, 2, 3] }], { shape: [37], draw: 1, a: 0, b: 0 }]],
   uniform: [[[{ shape: [3], dtype: "int32", values: [1, 2, 3] }], { shape: [9, 7], draw: 0, a: -1, b: 3 }]],
   normal: [[[{ shape: [3], dtype: "int32", values: [0, 0, 0] }], { shape: [9, 7], draw: 2, a: 1, b: 0.5 }]],
-  softmax: [[[x([5])], {}], [[x([9, 10])], {}], [[x([2, 3, 70])], {}]],
+  softmax: [
+    [[x([5])], {}],
+    [[x([9, 10])], {}],
+    [[x([2, 3, 70])], {}],
+  ],
   softmaxGrad: [[[x([9, 10], { low: 0, high: 0.3 }), x([9, 10])], {}]],
   crossEntropyRows: [[[x([6, 5]), index([0, 4, 2, -100, 1, 1])], { ignore: -100 }]],
   crossEntropyGradRows: [[[x([6, 5]), index([0, 4, 2, -100, 1, 1]), x([6])], { ignore: -100 }]],
