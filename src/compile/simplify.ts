@@ -94,6 +94,11 @@ export function simplify(graph: Graph): Graph {
   return rebuild(once, [...lone, ...RULES]);
 }
 
+/** n with other sources of the same shapes: what was inferred when it was made still holds. */
+function withSources(n: Node, src: readonly Node[]): Node {
+  return src.every((s, i) => s === n.src[i]) ? n : { ...n, src };
+}
+
 function rebuild(graph: Graph, rules: readonly Rule[]): Graph {
   const known = new Map<string, Node>();
   const ids = new Map<Node, number>();
@@ -104,7 +109,10 @@ function rebuild(graph: Graph, rules: readonly Rule[]): Graph {
     for (let changed = true; changed; ) {
       changed = false;
       // What a rule made is made of nodes this graph does not know yet.
-      if (now.src.some((s) => !ids.has(s))) now = { ...now, src: now.src.map((s) => (ids.has(s) ? s : intern(s))) };
+      now = withSources(
+        now,
+        now.src.map((s) => (ids.has(s) ? s : intern(s))),
+      );
       for (const rule of rules) {
         const next = rule(now);
         if (next && next !== now) {
@@ -128,10 +136,15 @@ function rebuild(graph: Graph, rules: readonly Rule[]): Graph {
   };
 
   for (const n of toposort([...graph.inputs, ...graph.residents, ...graph.outputs, ...graph.updates])) {
-    const src = n.src.map((s) => done.get(s) as Node);
-    const same = src.every((s, i) => s === n.src[i]);
-    // Shapes were checked when the node was made; a rebuilt one keeps them.
-    done.set(n, intern(same ? n : { ...n, src }));
+    done.set(
+      n,
+      intern(
+        withSources(
+          n,
+          n.src.map((s) => done.get(s) as Node),
+        ),
+      ),
+    );
   }
   const map = (list: readonly Node[]): Node[] => list.map((n) => done.get(n) as Node);
   return { inputs: graph.inputs, residents: graph.residents, outputs: map(graph.outputs), updates: map(graph.updates) };
