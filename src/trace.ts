@@ -122,8 +122,12 @@ export class Variable {
 
   /** The value, after everything asked for so far. */
   async read(): Promise<TypedArray> {
-    if (dirty.has(this)) await flush();
-    return this.owner.read(this.state);
+    // Queued at once, so that whoever waits in the queue for this value stands behind it.
+    const flushed = dirty.has(this) ? flush() : undefined;
+    const value = this.owner.read(this.state);
+    value.catch(() => {});
+    await flushed;
+    return value;
   }
 
   /** Frees the memory; later uses reject with a DisposedError. */

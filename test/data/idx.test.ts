@@ -221,6 +221,13 @@ describe("loadMnist", () => {
     expect(await y.array()).toEqual([5, 0]);
   });
 
+  it("delivers images as stored when asked to", async () => {
+    const { train } = await loadMnist({ trainImages: images(3), trainLabels: labels(0, 9, 5) }, { raw: true });
+    const [x] = await train.batch([1]);
+    expect([x.shape, x.dtype]).toEqual([[1, 1, 2, 2], "uint8"]);
+    expect([...(await x.data())]).toEqual([68, 85, 102, 119]);
+  });
+
   it("takes other classes and other images", async () => {
     const letters = { trainImages: images(1), trainLabels: labels(25) };
     expect((await loadMnist(letters, { classes: 26 })).test).toBeNull();

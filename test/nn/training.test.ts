@@ -298,3 +298,13 @@ describe("modules", () => {
     expect(await b.bias?.array()).toEqual([7, 8]);
   });
 });
+
+describe("order", () => {
+  test("a parameter that waits for its initialiser can be an argument in disguise", async () => {
+    const p = new Parameter(fl.rand([3]));
+    const f = compile((x: fl.Tensor) => x.mul(2));
+    const doubled = await f(p.reshape(3)).data();
+    const values = await p.data();
+    expect([...doubled]).toEqual([...values].map((v) => v * 2));
+  });
+});
