@@ -1,0 +1,119 @@
+// Step times: engines x workloads. All engines are alive at once and take turns in short bursts, so that whatever else
+// the machine does falls on all of them alike; the least burst counts, because other load only ever adds time.
+import { openWorkload } from "./engines/index.js";
+import { flopOf } from "./workloads.js";
+
+/** Losses of the same steps may differ by rounding only. */
+const LOSS_TOLERANCE = 2e-4;
+
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+const median = (values) => values.toSorted((a, b) => a - b)[Math.floor((values.length - 1) / 2)];
+
+/** Starts what can be started. Returns engines with a child, and why the others are missing. */
+export async function startAll(engines) {
+  const running = [];
+  const missing = [];
+  for (const engine of engines) {
+    try {
+      const child = await engine.start();
+      running.push({ ...engine, child, hello: await child.hello });
+    } catch (error) {
+      missing.push({ ...engine, reason: error.message.trim().split("\n").at(-1) });
+    }
+  }
+  return { running, missing };
+}
+
+/** Measures one workload on all running engines. */
+export async function measureSteps(workload, running, { bursts, burstMs }) {
+  const results = [];
+  const tasks = [];
+  for (const engine of running) {
+    const { id, label, family, host, math, threads } = engine;
+    const result = { id, label, family, host, math, threads };
+    results.push(result);
+    try {
+      const { firstMs, losses, plan } = await openWorkload(engine.child, workload);
+      Object.assign(result, { firstMs, losses, plan });
+      for (const mode of engine.modes) tasks.push({ engine, result, mode, steps: 1, times: [] });
+    } catch (error) {
+      result.error = error.message;
+    }
+  }
+
+  const burst = async (task) => {
+    try {
+      const { ms } = await task.engine.child.request("run", { steps: task.steps, mode: task.mode });
+      return ms;
+    } catch (error) {
+      task.result.error = error.message;
+      return Number.NaN;
+    }
+  };
+  // Warm up until an engine's compilers are done, and find out how many steps make a burst.
+  for (const task of tasks) {
+    let ms = await burst(task);
+    const until = performance.now() + 8 * burstMs;
+    while (performance.now() < until && !task.result.error) {
+      task.steps = Math.max(1, Math.ceil(burstMs / ms));
+      ms = Math.min(ms, await burst(task));
+    }
+  }
+  for (let round = 0; round < bursts; round++) {
+    // Everyone follows everyone else some time.
+    for (let i = 0; i < tasks.length; i++) {
+      const task = tasks[(i * (round % 2 ? tasks.length - 1 : 1) + round) % tasks.length];
+      if (task.result.error) continue;
+      task.times.push(await burst(task));
+      await pause(task.engine.restMs); // until its threads sleep
+    }
+  }
+
+  for (const { result, mode, times } of tasks) {
+    if (result.error || times.length === 0) continue;
+    result[`${mode}Ms`] = Math.min(...times);
+    result[`${mode}MedianMs`] = median(times);
+  }
+  for (const { child } of running) await child.request("close").catch(() => {});
+  return summary(workload, results);
+}
+
+function summary(workload, results) {
+  const flop = flopOf(workload);
+  const torch = results.filter((r) => r.family === "torch" && r.awaitedMs);
+  const torchBest = torch.reduce((best, r) => (best && best.awaitedMs <= r.awaitedMs ? best : r), undefined);
+  const losses = results.find((r) => r.losses)?.losses ?? [];
+  for (const result of results) {
+    if (!result.awaitedMs) continue;
+    result.gflops = flop / result.awaitedMs / 1e6;
+    if (torchBest) result.ratio = result.awaitedMs / torchBest.awaitedMs;
+    result.agrees = result.losses.every(
+      (loss, i) => Math.abs(loss - losses[i]) <= LOSS_TOLERANCE * Math.abs(losses[i]),
+    );
+  }
+  const fourlane = results.filter((r) => r.family === "fourlane" && r.awaitedMs);
+  const speedups = fourlane
+    .filter((r) => r.threads === 1)
+    .flatMap((one) => {
+      const two = fourlane.find((r) => r.host === one.host && r.math === one.math && r.threads === 2);
+      if (!two) return [];
+      return [
+        {
+          host: one.host,
+          math: one.math,
+          awaited: one.awaitedMs / two.awaitedMs,
+          pipelined: one.pipelinedMs / two.pipelinedMs,
+        },
+      ];
+    });
+  return {
+    workload: workload.name,
+    sizes: workload.sizes,
+    batch: workload.batch,
+    flop,
+    torchBest: torchBest && { id: torchBest.id, ms: torchBest.awaitedMs },
+    plan: fourlane[0]?.plan,
+    engines: results,
+    speedups,
+  };
+}
