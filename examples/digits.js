@@ -16,8 +16,11 @@ import {
   optim,
   ValueError,
 } from "fourlane";
-import colors from "picocolors";
+import picocolors from "picocolors";
 import { loadDigits } from "./digits-data.js";
+
+// Colours where a person looks; a pipe or a log gets plain text.
+const colors = picocolors.createColors(Boolean(process.stdout.isTTY) && !process.env.NO_COLOR);
 
 const MODELS = {
   mlp: {
