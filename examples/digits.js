@@ -19,6 +19,9 @@ import {
 import picocolors from "picocolors";
 import { loadDigits } from "./digits-data.js";
 
+// Whoever reads the output may stop reading: `npm start | head`.
+process.stdout.on("error", (error) => process.exit(error.code === "EPIPE" ? 0 : 1));
+
 // Colours where a person looks; a pipe or a log gets plain text.
 const colors = picocolors.createColors(Boolean(process.stdout.isTTY) && !process.env.NO_COLOR);
 
