@@ -8,7 +8,7 @@ import type { Graph, Node } from "./graph/node.ts";
 import { leaf } from "./ops/leaf.ts";
 import { session } from "./run/session.ts";
 import { Parameter, Tensor } from "./tensor.ts";
-import { bindingOf, bindings, collect, dataLeaf, flush, Trace, Variable, withTrace } from "./trace.ts";
+import { bindingOf, bindings, collect, compileLater, dataLeaf, flush, Trace, Variable, withTrace } from "./trace.ts";
 import { flattenTree, mapTree } from "./tree.ts";
 
 /** A compiled function: the function itself, and what it became. */
@@ -24,7 +24,9 @@ export interface Compiled<Args extends unknown[], Result> {
 }
 
 interface Entry {
-  readonly program: Program;
+  /** Compiles, unless that was done. */
+  readonly compiled: () => Program;
+  readonly program: Promise<Program>;
   readonly graph: Graph;
   readonly guards: readonly (() => boolean)[];
   /** For each input of the program, which argument tensor it is. */
@@ -85,7 +87,7 @@ export function compile<Args extends unknown[], Result>(fn: (...args: Args) => R
     return entry;
   };
   return Object.assign(call, {
-    explain: (...args: Args | []) => shown(args).program.print(),
+    explain: (...args: Args | []) => shown(args).compiled().print(),
     graph: (...args: Args | []) => printGraph(shown(args).graph),
   });
 }
@@ -93,6 +95,9 @@ export function compile<Args extends unknown[], Result>(fn: (...args: Args) => R
 function record<Args extends unknown[], Result>(fn: (...args: Args) => Result, args: Args): Entry {
   const trace = new Trace();
   const arguments_: Node[] = [];
+  // Tensors from outside live in the memory of the runtime in use.
+  const home = session();
+  trace.guards.push(() => session() === home);
   const result = withTrace(trace, () => {
     let i = 0;
     const placeholders = mapTree(args, (t) => {
@@ -122,7 +127,6 @@ function record<Args extends unknown[], Result>(fn: (...args: Args) => Result, a
     values,
     () => true,
   );
-  const program = compileGraph(graph);
   const inputs = graph.inputs.map((n) => {
     const binding = bindingOf(n);
     if (binding?.kind !== "argument") throw new FourlaneError("TRACE", "compile: a tensor of another trace was used");
@@ -135,13 +139,21 @@ function record<Args extends unknown[], Result>(fn: (...args: Args) => Result, a
       return new Variable(n.shape, n.dtype, binding.array);
     throw new FourlaneError("TRACE", "compile: a tensor from outside must have been computed; await its data() first");
   });
-  return { program, graph, guards: trace.guards, inputs, residents, updates, result };
+  let made: Program | undefined;
+  const compiled = (): Program => {
+    made ??= compileGraph(graph);
+    return made;
+  };
+  return { compiled, program: compileLater(compiled), graph, guards: trace.guards, inputs, residents, updates, result };
 }
 
 function launch(entry: Entry, tensors: readonly Tensor[]): Promise<TypedArray[]> {
-  flush().catch(() => {}); // assignments that wait come first: they are older
-  const home = [...entry.residents, ...entry.updates][0]?.home ?? session();
+  const after = flush("retry"); // assignments that wait come first: they are older
+  after.catch(() => {});
+  // A variable of a runtime that was disposed: that one rejects.
+  const home = [...entry.residents, ...entry.updates].find((v) => v.home !== session())?.home ?? session();
   return home.launch(entry.program, {
+    after,
     inputs: entry.inputs.map((i) => valueOf(tensors[i])),
     residents: entry.residents.map((v) => v.bound()),
     updates: entry.updates.map((v) => v.target),

@@ -6,7 +6,7 @@ import { compileGraph } from "./compile/compile.ts";
 import { attrsKey } from "./compile/simplify.ts";
 import type { Program } from "./compile/program.ts";
 import { allocate, type DType, type TypedArray } from "./core/dtype.ts";
-import { DTypeError, FourlaneError, ShapeError } from "./core/errors.ts";
+import { DisposedError, DTypeError, FourlaneError, ShapeError, WorkerError } from "./core/errors.ts";
 import { numel, sameShape, type Shape, show } from "./core/shape.ts";
 import { type Graph, type Node, toposort } from "./graph/node.ts";
 import { LEAF, leaf } from "./ops/leaf.ts";
@@ -52,6 +52,10 @@ export class Variable {
   private readonly state: State;
   private now: Node | undefined;
   private nowSeen = -1;
+  /** The node of the first value, if it is computed. */
+  private readonly initial: Node | undefined;
+  /** How often the value was set from outside. */
+  private sets = 0;
   /** Called with each node that becomes the value: lets the owner recognise it. */
   onNode: ((n: Node) => void) | undefined;
 
@@ -61,9 +65,11 @@ export class Variable {
     this.dtype = dtype;
     this.owner = session();
     const isArray = ArrayBuffer.isView(value);
-    this.state = this.owner.state(shape, dtype, isArray ? value : allocate(dtype, numel(shape)));
+    this.state = this.owner.state(shape, dtype, isArray ? value : allocate(dtype, numel(shape)), !isArray);
     collected.register(this, { owner: this.owner, state: this.state }, this);
-    if (!isArray) this.assign(value);
+    if (isArray) return;
+    const n = this.assign(value);
+    if (!trace) this.initial = n;
   }
 
   /** The value, as a node of the trace in progress, or of the lazy graph. */
@@ -115,8 +121,9 @@ export class Variable {
       throw new FourlaneError("TRACE", "a variable's value cannot be set from an array inside a compiled function");
     if (array.length !== numel(this.shape))
       throw new ShapeError(`set: ${array.length} values for a variable of shape ${show(this.shape)}`);
-    flush().catch(() => {}); // what waits may depend on the value until now
+    flush("retry").catch(() => {}); // what waits may depend on the value until now
     this.now = undefined;
+    this.sets++;
     this.owner.write(this.state, array).catch(() => {});
   }
 
@@ -137,6 +144,22 @@ export class Variable {
     this.owner.release(this.state);
   }
 
+  /** @internal What evaluate() takes on, to be given back if that fails. */
+  take(): Pending {
+    const { node, sets } = this;
+    dirty.delete(this);
+    return {
+      variable: this,
+      node,
+      initial: this.state.empty ? this.initial : undefined,
+      putBack: (n) => {
+        if (dirty.has(this) || this.sets !== sets || this.state.disposed) return;
+        this.now = n;
+        dirty.add(this);
+      },
+    };
+  }
+
   /** @internal */
   bound(seen?: number): Bound {
     return { state: this.state, seen };
@@ -151,6 +174,16 @@ export class Variable {
   get home(): Session {
     return this.owner;
   }
+}
+
+/** An assignment on its way to a program. */
+interface Pending {
+  readonly variable: Variable;
+  readonly node: Node;
+  /** The node of the first value, if no program has computed it yet. */
+  readonly initial: Node | undefined;
+  /** Makes n the value that waits, unless there is a newer one. */
+  putBack(n: Node): void;
 }
 
 // --- the trace in progress ------------------------------------------------------------------------------------------------------
@@ -238,41 +271,73 @@ function structure(graph: Graph): string {
 }
 
 const CACHE_LIMIT = 256;
-const programs = new Map<string, Program>();
+const programs = new Map<string, Program | Promise<Program>>();
 
-function cached(graph: Graph): Program {
+/**
+ * Compiles in a task of its own: tracing and compiling in one, or several programs one after the other, would hold up
+ * the page for too long.
+ */
+export function compileLater(compile: () => Program): Promise<Program> {
+  const program = new Promise<void>((resolve) => {
+    if (typeof setImmediate === "function") setImmediate(resolve);
+    else setTimeout(resolve);
+  }).then(compile);
+  program.catch(() => {}); // reported where a value is read
+  return program;
+}
+
+function cached(graph: Graph): Program | Promise<Program> {
   const key = structure(graph);
   let program = programs.get(key);
   if (program) programs.delete(key);
-  else program = compileGraph(graph);
+  else {
+    program = compileLater(() => compileGraph(graph));
+    program.then(
+      (done) => programs.has(key) && programs.set(key, done),
+      () => programs.delete(key),
+    );
+  }
   programs.set(key, program); // the most recent is last
   if (programs.size > CACHE_LIMIT) programs.delete(programs.keys().next().value as string);
   return program;
 }
 
-function variableOf(n: Node): Variable {
-  const binding = bindings.get(n);
-  if (binding?.kind !== "state") throw new FourlaneError("INTERNAL", "not a variable's leaf");
-  return binding.variable;
+/**
+ * After a launch that failed: what becomes of the assignments it was to carry out. The caller was told, so they are
+ * dropped like the step they belong to - but never an initial value, nor the random state it was drawn from. With
+ * "retry" nobody was told, and all of them wait again if it was the workers' fault.
+ */
+function recover(error: unknown, nodes: readonly Node[], pending: readonly Pending[], failed: "drop" | "retry"): void {
+  const fault = error instanceof WorkerError;
+  if (fault && failed === "retry") {
+    for (const p of pending) p.putBack(p.node);
+    return;
+  }
+  const initials = pending.flatMap((p) => p.initial ?? []);
+  if (initials.length === 0) return;
+  const sources = new Set(toposort(initials).map((n) => variableOf(n)));
+  const kept = pending.filter((p) => p.initial || sources.has(p.variable));
+  // They may be what cannot be computed: then they have had their turn.
+  if (!fault && nodes.length === 0 && kept.length === pending.length) return;
+  for (const p of kept) p.putBack(p.initial ?? p.node);
+  if (!fault) flush().catch(() => {});
 }
 
-/** The session all variables of a graph live in. */
-function homeOf(variables: readonly Variable[]): Session {
-  const homes = new Set(variables.map((v) => v.home));
-  if (homes.size > 1 || (homes.size === 1 && !homes.has(session()))) {
-    for (const h of homes) if (h !== session()) return h; // its disposal is reported by the launch
-  }
-  return session();
+/** The variable a leaf is the value of. */
+function variableOf(n: Node): Variable | undefined {
+  const binding = bindings.get(n);
+  return binding?.kind === "state" ? binding.variable : undefined;
 }
 
 /** Computes nodes, and with them all pending assignments. Resolves to one array per node. */
-export function evaluate(nodes: readonly Node[]): Promise<TypedArray[]> {
+export function evaluate(nodes: readonly Node[], failed: "drop" | "retry" = "drop"): Promise<TypedArray[]> {
   if (trace)
     return Promise.reject(
       new FourlaneError("TRACE", "a tensor cannot be read inside a compiled function: return it and read it outside"),
     );
   let graph: Graph;
-  let program: Program;
+  let program: Program | Promise<Program>;
+  for (const v of dirty) if (v.home.disposed) dirty.delete(v);
   const variables = [...dirty];
   try {
     graph = collect(
@@ -280,6 +345,9 @@ export function evaluate(nodes: readonly Node[]): Promise<TypedArray[]> {
       variables.map((v) => v.node),
       () => false,
     );
+    // Nothing that waits may go down with a tensor of a runtime that is gone.
+    if (graph.residents.some((n) => variableOf(n)?.home.disposed))
+      throw new DisposedError("a tensor depends on a parameter made before the runtime was disposed");
     program = cached(graph);
   } catch (error) {
     return Promise.reject(error);
@@ -292,14 +360,15 @@ export function evaluate(nodes: readonly Node[]): Promise<TypedArray[]> {
     const binding = bindings.get(n) as Extract<Binding, { kind: "state" }>;
     return binding.variable.bound(binding.seen);
   });
-  for (const v of variables) dirty.delete(v);
-  const home = homeOf([...variables, ...graph.residents.map(variableOf)]);
-  return home.launch(program, { inputs, residents, updates: variables.map((v) => v.target) });
+  const pending = variables.map((v) => v.take());
+  const result = session().launch(program, { inputs, residents, updates: variables.map((v) => v.target) });
+  if (pending.length > 0) result.catch((error) => recover(error, nodes, pending, failed));
+  return result;
 }
 
 /** Carries out all pending assignments. */
-export async function flush(): Promise<void> {
-  if (dirty.size > 0) await evaluate([]);
+export async function flush(failed: "drop" | "retry" = "drop"): Promise<void> {
+  if (dirty.size > 0) await evaluate([], failed);
 }
 
 export { bindings };

@@ -2,7 +2,7 @@
  * @file The workers themselves: started together, watched, ended together. comlink never settles a call whose worker died,
  * so liveness is kept here: the first fault of any worker fails the whole crew, once, with a typed error.
  */
-import { type Remote, wrap } from "comlink";
+import { releaseProxy, type Remote, wrap } from "comlink";
 import { WorkerError, type WorkerFault } from "../core/errors.ts";
 import type { Platform, WorkerHandle } from "./platform.ts";
 import type { Setup, WorkerApi } from "./protocol.ts";
@@ -30,20 +30,27 @@ export class Crew {
     this.failed = new Promise<never>((_, reject) => {
       this.fail = (fault, worker, cause) => {
         if (this.fault || this.ended) return;
-        const why = cause instanceof Error ? cause.message : String(cause);
+        const error = cause instanceof Error ? cause : new Error(String(cause));
         // The worker's script is a data: URL in Node: its whole text would stand in every line of the stack.
-        if (cause instanceof Error && cause.stack)
-          cause.stack = cause.stack.replace(/data:text\/javascript,[^:\s]*/g, "worker");
+        if (error.stack) error.stack = error.stack.replace(/data:text\/javascript,[^:\s]*/g, "worker");
         const what = { start: "did not start", crash: "died", trap: "trapped", hung: "stopped moving" }[fault];
         const when = this.step < 0 ? "" : ` in step ${this.step}`;
-        this.fault = new WorkerError(fault, worker, this.step, `worker ${worker} ${what}${when}: ${why}`, { cause });
+        const message = `worker ${worker} ${what}${when}: ${error.message}`;
+        this.fault = new WorkerError(fault, worker, this.step, message, { cause: error });
         reject(this.fault);
       };
     });
     this.failed.catch(() => {});
     for (let w = 0; w < count; w++) {
+      let handle: WorkerHandle;
+      try {
+        handle = platform.spawn(`fourlane ${w}`);
+      } catch (cause) {
+        // A policy of the page, or no more threads: start() rejects with it, and the workers before are ended.
+        this.fail("start", w, cause);
+        return;
+      }
       const { port1, port2 } = new MessageChannel();
-      const handle = platform.spawn(`fourlane ${w}`);
       handle.onFailure((cause) => this.fail(this.apis.length < count || !this.ready ? "start" : "crash", w, cause));
       handle.post(port2, [port2]);
       this.handles.push(handle);
@@ -72,6 +79,7 @@ export class Crew {
       Promise.resolve(api.setup({ ...setup, worker, workers })).then(
         () => {
           answered[worker] = true;
+          ticks = 0; // many workers on few cores start one after the other
         },
         (cause) => this.report("start", worker, cause),
       ),
@@ -93,12 +101,15 @@ export class Crew {
 
   /** Whether the workers keep the process alive: they do while a step is in flight. */
   hold(alive: boolean): void {
+    if (this.ended) return; // ending workers keep the process alive until they are gone
     for (const h of this.handles) h.hold(alive);
   }
 
   /** Ends all workers. */
   async end(): Promise<void> {
     this.ended = true;
+    // comlink keeps a proxy's port, and with it whoever waits for an answer, until the proxy is released.
+    for (const api of this.apis) api[releaseProxy]();
     for (const p of this.ports) p.close();
     await Promise.all(this.handles.map((h) => h.terminate()));
   }

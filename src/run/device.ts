@@ -45,6 +45,8 @@ export interface Device {
   readonly allocator: Allocator;
   readonly workers: number;
   readonly shared: boolean;
+  /** Whether a worker failed: launches reject, the workers are to be replaced. */
+  readonly failed: boolean;
   /** Runs a job. Rejects with a WorkerError, after which the device is of no more use but for peek(). */
   launch(job: Job): Promise<JobResult>;
   /** Bytes as they are now, without running anything; undefined if they cannot be had. */
@@ -100,6 +102,7 @@ export class SharedDevice implements Device {
   private words: Int32Array;
   private bytes: Uint8Array;
   private bell = 0;
+  private ended = false;
   private readonly flight = new Flight();
   private readonly crew: Crew;
   private readonly memory: WebAssembly.Memory;
@@ -144,6 +147,10 @@ export class SharedDevice implements Device {
     return this.crew.size;
   }
 
+  get failed(): boolean {
+    return this.crew.fault !== undefined;
+  }
+
   /** Makes everybody leave whatever they wait for. */
   private abort(): void {
     const { words } = this;
@@ -174,6 +181,7 @@ export class SharedDevice implements Device {
   }
 
   async launch(job: Job): Promise<JobResult> {
+    if (this.ended) throw new DisposedError(DISPOSED);
     if (this.crew.fault) throw this.crew.fault;
     this.grow();
     const { words, bytes, crew } = this;
@@ -243,12 +251,15 @@ export class SharedDevice implements Device {
       const now = performance.now();
       const onTime = now - last < 2 * period;
       last = now;
-      const seen = `${this.bell}:${Array.from({ length: this.workers }, (_, w) => this.words[heartbeatOf(w) >> 2]).join()}`;
+      const counts = Array.from({ length: this.workers }, (_, w) => this.words[heartbeatOf(w) >> 2]);
+      const seen = `${this.bell}:${counts.join()}`;
       if (seen !== beats) still = 0;
       else if (onTime) still += period;
       beats = seen;
-      if (still >= this.options.hangTimeout)
-        this.crew.report("hung", 0, new Error(`no worker moved for ${Math.round(still)} ms`));
+      if (still < this.options.hangTimeout) return;
+      // All count the same instructions: who is behind holds up the others. (By difference, as counts wrap around.)
+      const behind = counts.reduce((least, n, w) => (((n - counts[least]) | 0) < 0 ? w : least), 0);
+      this.crew.report("hung", behind, new Error(`no worker moved for ${Math.round(still)} ms`));
     }, period);
     (this.watchdog as { unref?: () => void }).unref?.();
   }
@@ -260,6 +271,7 @@ export class SharedDevice implements Device {
   }
 
   async dispose(): Promise<void> {
+    this.ended = true;
     this.flight.fail(new DisposedError(DISPOSED));
     clearInterval(this.watchdog);
     this.abort();
@@ -274,6 +286,7 @@ export class PrivateDevice implements Device {
   readonly allocator: Allocator;
   private readonly flight = new Flight();
   private launches = 0;
+  private ended = false;
   private readonly crew: Crew;
   private readonly options: DeviceOptions;
 
@@ -296,8 +309,13 @@ export class PrivateDevice implements Device {
     return device;
   }
 
+  get failed(): boolean {
+    return this.crew.fault !== undefined;
+  }
+
   async launch(job: Job): Promise<JobResult> {
     const { crew } = this;
+    if (this.ended) throw new DisposedError(DISPOSED);
     if (crew.fault) throw crew.fault;
     const writes = job.writes.map(({ address, data }) => ({
       address,
@@ -309,10 +327,17 @@ export class PrivateDevice implements Device {
     writes.push({ address: isa.Memory.Fault, data: new Uint8Array(FAULT_BYTES) });
     crew.step = ++this.launches;
     crew.hold(true);
-    const clock = setTimeout(
-      () => crew.report("hung", 0, new Error(`no answer for ${this.options.hangTimeout} ms`)),
-      this.options.hangTimeout,
-    );
+    // Only time this thread was awake for counts: a page that slept, or was busy, accuses nobody.
+    const { hangTimeout } = this.options;
+    const period = Math.min(1000, hangTimeout / 4);
+    let still = 0;
+    let last = performance.now();
+    const clock = setInterval(() => {
+      const now = performance.now();
+      if (now - last < 2 * period) still += period;
+      last = now;
+      if (still >= hangTimeout) crew.report("hung", 0, new Error(`no answer for ${Math.round(still)} ms`));
+    }, period);
     try {
       const results = await this.flight.run(() =>
         Promise.resolve(
@@ -334,7 +359,7 @@ export class PrivateDevice implements Device {
         fault: faultOf(new Int32Array(fault.buffer)),
       };
     } finally {
-      clearTimeout(clock);
+      clearInterval(clock);
       crew.step = -1;
       crew.hold(false);
     }
@@ -345,6 +370,7 @@ export class PrivateDevice implements Device {
   }
 
   async dispose(): Promise<void> {
+    this.ended = true;
     this.flight.fail(new DisposedError(DISPOSED));
     await this.crew.end();
   }

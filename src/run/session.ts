@@ -78,15 +78,38 @@ export class State {
   current: 0 | 1 = 0;
   /** Whether memory holds what `host` holds. */
   uploaded = false;
-  /** Where the value before the last change is to be found. */
-  before: "other slot" | "unchanged" | "lost" = "lost";
+  /** Which change made the current value; a change that failed made none. */
+  changedAt = 0;
+  /** Which change made the value in the other slot; Infinity if there is none. */
+  previousAt = Number.POSITIVE_INFINITY;
+  /** Whether a program has yet to compute the first value. */
+  empty: boolean;
+  /** Why the last change that failed did so. */
+  failure: unknown;
   disposed = false;
 
-  constructor(shape: Shape, dtype: DType, host: TypedArray) {
+  constructor(shape: Shape, dtype: DType, host: TypedArray, empty: boolean) {
     this.shape = shape;
     this.dtype = dtype;
     this.bytes = host.byteLength;
     this.host = host;
+    this.empty = empty;
+  }
+
+  /** Counts a change that took place. */
+  changed(previousKept: boolean): void {
+    this.done++;
+    this.previousAt = previousKept ? this.changedAt : Number.POSITIVE_INFINITY;
+    this.changedAt = this.done;
+    this.empty = false;
+  }
+
+  /** Forgets its places in memory. */
+  leave(): void {
+    this.slots = null;
+    this.current = 0;
+    this.uploaded = false;
+    this.previousAt = Number.POSITIVE_INFINITY;
   }
 }
 
@@ -97,6 +120,8 @@ export interface Bound {
 }
 
 export interface LaunchArgs {
+  /** If it failed, the launch fails likewise. */
+  readonly after?: Promise<unknown>;
   readonly inputs: readonly (TypedArray | Promise<TypedArray>)[];
   readonly residents: readonly Bound[];
   readonly updates: readonly State[];
@@ -105,7 +130,7 @@ export interface LaunchArgs {
 interface Loaded {
   readonly address: number;
   /** Address of each region the code in memory was adjusted to. */
-  readonly bases: number[];
+  bases: readonly number[];
   /** Words to adjust, by region. */
   readonly words: number[][];
 }
@@ -183,6 +208,8 @@ export class Session {
   /** Starts the workers, if they are not running. */
   ready(): Promise<Device> {
     if (this.isDisposed) return Promise.reject(new DisposedError("the runtime was disposed"));
+    // A worker that died between steps harmed none of them.
+    if (this.device?.failed) this.abandon(this.device);
     if (this.device) return Promise.resolve(this.device);
     this.starting ??= this.startDevice().finally(() => {
       this.starting = undefined;
@@ -205,20 +232,28 @@ export class Session {
   }
 
   /** Ends the workers; whatever is pending rejects with a DisposedError. */
-  async dispose(): Promise<void> {
-    if (this.isDisposed) return;
+  dispose(): Promise<void> {
+    this.ending ??= this.end();
+    return this.ending;
+  }
+
+  private ending: Promise<void> | undefined;
+
+  private async end(): Promise<void> {
     this.isDisposed = true;
     const device = this.device;
     this.device = undefined;
+    for (const state of this.states) state.leave();
+    this.states.clear();
     if (device) await device.dispose();
     await this.starting?.catch(() => {});
   }
 
   // --- states ------------------------------------------------------------------------------------------------------------------
 
-  /** A new state with the given value, which becomes the session's. */
-  state(shape: Shape, dtype: DType, value: TypedArray): State {
-    const state = new State(shape, dtype, value);
+  /** A new state with the given value, which becomes the session's; `empty`: a program is to compute the first one. */
+  state(shape: Shape, dtype: DType, value: TypedArray, empty = false): State {
+    const state = new State(shape, dtype, value, empty);
     this.states.add(state);
     return state;
   }
@@ -238,9 +273,14 @@ export class Session {
   /** The state's value after everything asked for so far. */
   read(state: State, seen?: number): Promise<TypedArray> {
     return this.enqueue(async () => {
-      const slot = this.slotOf({ state, seen });
-      if (state.host && slot === state.current) return state.host.slice();
+      const known = (): TypedArray | undefined =>
+        this.slotOf({ state, seen }) === state.current && state.host ? state.host.slice() : undefined;
+      const host = known();
+      if (host) return host;
       const device = await this.ready();
+      const rescued = known(); // from workers that had failed
+      if (rescued) return rescued;
+      const slot = this.slotOf({ state, seen });
       const { reads } = await device.launch({
         writes: [],
         patches: [],
@@ -258,19 +298,19 @@ export class Session {
     return this.enqueue(() => {
       state.host = value;
       state.uploaded = false;
-      state.done++;
-      state.before = "lost";
+      state.changed(false);
     });
   }
 
   private slotOf({ state, seen }: Bound): 0 | 1 {
     if (state.disposed) throw new DisposedError("a tensor was used after it was disposed");
-    const behind = seen === undefined ? 0 : state.done - seen;
-    if (behind === 0 || (behind === 1 && state.before === "unchanged")) return state.current;
-    if (behind === 1 && state.before === "other slot" && state.slots) return (1 - state.current) as 0 | 1;
+    if (state.empty) throw state.failure ?? new FourlaneError("INTERNAL", "a variable has no value yet");
+    const wanted = seen ?? state.done;
+    if (wanted >= state.changedAt) return state.current;
+    if (wanted >= state.previousAt && state.slots) return (1 - state.current) as 0 | 1;
     throw new StaleError(
-      `a tensor depends on a value of a variable of shape [${state.shape.join(", ")}] that ${behind} later changes ` +
-        "overwrote; read it before the variable changes again",
+      `a tensor depends on a value of a variable of shape [${state.shape.join(", ")}] that later changes overwrote; ` +
+        "read it before the variable changes again",
     );
   }
 
@@ -287,42 +327,47 @@ export class Session {
   }
 
   /** Runs a program once everything before it is done. Resolves to its outputs. */
-  launch(program: Program, args: LaunchArgs): Promise<TypedArray[]> {
+  launch(program: Program | Promise<Program>, args: LaunchArgs): Promise<TypedArray[]> {
     for (const u of args.updates) u.enqueued++;
     return this.enqueue(async () => {
-      let committed = false;
       try {
-        const outputs = await this.execute(program, args);
-        committed = true;
+        const outputs = await this.execute(program instanceof Promise ? await program : program, args);
+        for (const u of args.updates) u.changed(true);
         return outputs;
-      } finally {
+      } catch (error) {
         for (const u of args.updates) {
           u.done++;
-          if (!committed) u.before = "unchanged";
+          u.failure = error;
         }
+        throw error;
       }
     });
   }
 
-  private async execute(program: Program, { inputs, residents, updates }: LaunchArgs): Promise<TypedArray[]> {
-    const device = await this.ready();
+  private async execute(program: Program, { after, inputs, residents, updates }: LaunchArgs): Promise<TypedArray[]> {
+    if (after) await after;
     const values: TypedArray[] = [];
     for (const x of inputs) values.push(x instanceof Promise ? await x : x);
+    const device = await this.ready();
+    if (this.isDisposed) throw new DisposedError("the runtime was disposed");
 
     const { allocator } = device;
     const writes: { address: number; data: ArrayBufferView }[] = [];
     if (this.arena.bytes < program.arenaBytes) {
       if (this.arena.bytes > 0) allocator.free(this.arena.address);
+      this.arena = { address: 0, bytes: 0 };
       this.arena = { address: allocator.alloc(program.arenaBytes), bytes: program.arenaBytes };
     }
     const bases = [this.arena.address];
+    // True once the writes are done; until then anything may fail, for want of memory or because a tensor is stale.
+    const uploads: State[] = [];
     for (const bound of residents) {
       const { state } = bound;
       const slot = this.slotOf(bound);
       state.slots ??= [allocator.alloc(state.bytes), 0];
       if (!state.uploaded && slot === state.current) {
         writes.push({ address: state.slots[slot], data: state.host as TypedArray });
-        state.uploaded = true;
+        uploads.push(state);
       }
       bases.push(state.slots[slot]);
     }
@@ -334,7 +379,7 @@ export class Session {
       bases.push(state.slots[other]);
     }
     const patches: number[] = [];
-    const loaded = this.load(program, device, bases, writes, patches);
+    const { loaded, isNew } = this.load(program, device, bases, writes, patches);
     values.forEach((data, i) => writes.push({ address: bases[0] + program.inputs[i].offset, data }));
 
     const reads = program.outputs.map((o) => ({ address: bases[o.region] + o.offset, bytes: o.bytes }));
@@ -347,14 +392,20 @@ export class Session {
       result = await device.launch({ writes, patches, entry: loaded.address, length: program.code.length, reads });
     } catch (error) {
       if (error instanceof WorkerError) this.abandon(device);
+      else if (isNew) allocator.free(loaded.address);
       throw error;
+    }
+    for (const state of uploads) state.uploaded = true;
+    loaded.bases = bases;
+    if (isNew) {
+      this.programs.set(program, loaded);
+      this.collected.register(program, { device: new WeakRef(device), address: loaded.address });
     }
     if (result.fault) throw this.indexError(program, loaded, result.fault);
 
     const outputs = program.outputs.map((o, i) => viewAs(o.dtype, result.reads[i], 0, numel(o.shape)));
     updates.forEach((u, i) => {
       u.current = (1 - u.current) as 0 | 1;
-      u.before = "other slot";
       u.uploaded = true;
       u.host = device.shared ? null : viewAs(u.dtype, result.reads[program.outputs.length + i], 0, numel(u.shape));
     });
@@ -368,8 +419,8 @@ export class Session {
     bases: readonly number[],
     writes: { address: number; data: ArrayBufferView }[],
     patches: number[],
-  ): Loaded {
-    let loaded = this.programs.get(program);
+  ): { loaded: Loaded; isNew: boolean } {
+    const loaded = this.programs.get(program);
     if (!loaded) {
       const words: number[][] = bases.map(() => []);
       const image = program.code.slice();
@@ -378,18 +429,15 @@ export class Session {
         words[relocations[i + 1]].push(relocations[i]);
         image[relocations[i]] += bases[relocations[i + 1]];
       }
-      loaded = { address: device.allocator.alloc(image.byteLength), bases: [...bases], words };
-      this.programs.set(program, loaded);
-      this.collected.register(program, { device: new WeakRef(device), address: loaded.address });
-      writes.push({ address: loaded.address, data: image });
-      return loaded;
+      const address = device.allocator.alloc(image.byteLength);
+      writes.push({ address, data: image });
+      return { loaded: { address, bases, words }, isNew: true };
     }
     for (let r = 0; r < bases.length; r++) {
       if (bases[r] === loaded.bases[r]) continue;
-      loaded.bases[r] = bases[r];
       for (const w of loaded.words[r]) patches.push(loaded.address + w * 4, (program.code[w] + bases[r]) | 0);
     }
-    return loaded;
+    return { loaded, isNew: false };
   }
 
   /** After a fault: takes what the last completed step left out of the memory, and gives the device up. */
@@ -399,10 +447,7 @@ export class Session {
         const bytes = device.peek(state.slots[state.current], state.bytes);
         if (bytes) state.host = viewAs(state.dtype, bytes, 0, numel(state.shape));
       }
-      state.slots = null;
-      state.current = 0;
-      state.uploaded = false;
-      state.before = "lost";
+      state.leave();
     }
     this.programs = new WeakMap();
     this.arena = { address: 0, bytes: 0 };

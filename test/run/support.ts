@@ -1,0 +1,229 @@
+/** What the tests of the pool share: real worker handles, damaged programs, and promises that must settle in time. */
+import { platform } from "#platform";
+import { expect } from "vitest";
+import * as isa from "../../assembly/isa.ts";
+import { compileGraph } from "../../src/compile/compile.ts";
+import type { Program } from "../../src/compile/program.ts";
+import { mul } from "../../src/ops/elementwise.ts";
+import { leaf } from "../../src/ops/leaf.ts";
+import { matmul } from "../../src/ops/contract.ts";
+import * as fl from "../../src/index.ts";
+import type { WorkerHandle } from "../../src/run/platform.ts";
+
+/** How the pool is set up; every fault is tried on each. */
+export const POOLS: [string, fl.InitOptions][] = [
+  ["1 worker", { workers: 1 }],
+  ["2 workers", { workers: 2 }],
+  ["3 workers", { workers: 3 }],
+  ["private memory", { shared: false }],
+];
+
+const realSpawn = platform.spawn;
+let handles: WorkerHandle[] = [];
+
+/** The workers started since watchSpawns, oldest first. */
+export function spawned(): readonly WorkerHandle[] {
+  return handles;
+}
+
+/** Records the handles of the workers that start. `replace` may put something else in a worker's place. */
+export function watchSpawns(
+  replace?: (index: number, real: (name: string) => WorkerHandle) => WorkerHandle | undefined,
+): void {
+  handles = [];
+  platform.spawn = (name) => {
+    const handle = replace?.(handles.length, realSpawn) ?? realSpawn(name);
+    handles.push(handle);
+    return handle;
+  };
+}
+
+export function restoreSpawn(): void {
+  platform.spawn = realSpawn;
+}
+
+/** A new runtime, whatever was in use before. */
+export async function fresh(options: fl.InitOptions): Promise<fl.Info> {
+  await fl.dispose();
+  return fl.init(options);
+}
+
+export interface Settled {
+  readonly value?: unknown;
+  readonly error?: Error & Partial<fl.WorkerError & fl.IndexError & fl.OutOfMemoryError>;
+  readonly ms: number;
+}
+
+/** How a promise settles; throws if it does not do so in time. */
+export async function settle(promise: PromiseLike<unknown>, limit = 2000): Promise<Settled> {
+  const start = performance.now();
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`still pending after ${limit} ms`)), limit);
+  });
+  const settled = Promise.resolve(promise).then(
+    (value) => ({ value, ms: performance.now() - start }),
+    (error) => ({ error, ms: performance.now() - start }),
+  );
+  try {
+    return await Promise.race([settled, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+export const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** A WorkerError, in time, that says which worker failed, how, and why. */
+export function expectFault({ error, ms }: Settled, fault: fl.WorkerFault, worker: number): void {
+  expect(error).toBeInstanceOf(fl.WorkerError);
+  expect(error).toMatchObject({ fault, worker, code: `WORKER_${fault.toUpperCase()}` });
+  expect(error?.cause).toBeInstanceOf(Error);
+  expect(error?.message).toContain(`worker ${worker}`);
+  expect(error?.message.length).toBeLessThan(500);
+  expect(ms).toBeLessThan(2000);
+}
+
+/** A value as bits: NaN and -0 count. */
+export function bits(data: fl.TypedArray): string {
+  return Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString("hex");
+}
+
+// --- training --------------------------------------------------------------------------------------------------------
+
+const ROWS = 32;
+const FEATURES = 12;
+const CLASSES = 5;
+
+export interface Training {
+  readonly model: fl.nn.Sequential;
+  readonly optimizer: fl.optim.Adam;
+  /** One step. `burden` large matrix products are computed beside it, which change nothing but how long it takes. */
+  step(labels?: fl.Tensor, burden?: number): fl.Tensor;
+  /** Parameters, bit by bit. */
+  parameters(): Promise<string>;
+}
+
+export const goodLabels = (): fl.Tensor => fl.tensor(Int32Array.from({ length: ROWS }, (_, i) => (i * 7) % CLASSES));
+
+/** A small network with dropout and Adam: what a step leaves depends on all of its state. */
+export function training(): Training {
+  fl.manualSeed(11);
+  const { nn } = fl;
+  const model = new nn.Sequential(
+    new nn.Linear(FEATURES, 24),
+    new nn.ReLU(),
+    new nn.Dropout(0.25),
+    new nn.Linear(24, CLASSES),
+  );
+  const optimizer = new fl.optim.Adam(model.parameters(), { lr: 0.01 });
+  const x = fl.tensor(
+    Float32Array.from({ length: ROWS * FEATURES }, (_, i) => Math.sin(i * 1.7)),
+    [ROWS, FEATURES],
+  );
+  const size = 512;
+  const large = fl.tensor(
+    Float32Array.from({ length: size * size }, (_, i) => ((i * 31) % 17) / 4096),
+    [size, size],
+  );
+  const compiled = fl.compile((input: fl.Tensor, labels: fl.Tensor, weight: fl.Tensor | null, burden: number) => {
+    optimizer.zeroGrad();
+    const loss = fl.crossEntropy(model.forward(input), labels);
+    loss.backward();
+    optimizer.step();
+    if (!weight) return [loss];
+    let product = weight;
+    for (let i = 0; i < burden; i++) product = product.matmul(weight);
+    return [loss, product.sum()];
+  });
+  return {
+    model,
+    optimizer,
+    step: (labels = goodLabels(), burden = 0) => compiled(x, labels, burden > 0 ? large : null, burden)[0],
+    async parameters() {
+      const all: string[] = [];
+      for (const p of model.parameters()) all.push(bits(await p.data()));
+      return all.join();
+    },
+  };
+}
+
+/** Parameters after each of some steps without a fault: their bits do not depend on the pool. */
+export async function withoutFault(steps: number): Promise<string[]> {
+  await fresh({ workers: 2 });
+  const t = training();
+  const list: string[] = [];
+  for (let i = 0; i < steps; i++) {
+    await t.step().item();
+    list.push(await t.parameters());
+  }
+  await fl.dispose();
+  return list;
+}
+
+/** Matrix products that keep any machine busy for some hundred milliseconds at least. */
+export const BURDEN = 150;
+
+// --- damaged programs ------------------------------------------------------------------------------------------------
+
+/** A program of three phases with matrix products, so that workers meet at barriers. */
+export function chainProgram(size = 64): Program {
+  const x = leaf([size, size], "float32");
+  const product = matmul(matmul(x, x), mul(x, x));
+  return compileGraph({ inputs: [x], residents: [], outputs: [matmul(product, product)], updates: [] });
+}
+
+export const chainInput = (size = 64): Float32Array =>
+  Float32Array.from({ length: size * size }, (_, i) => (i % 7) - 3);
+
+export type Damage = "address" | "opcode" | "endless";
+
+/** Microseconds of arithmetic per tile and more tiles than anybody waits for. Touches registers alone. */
+function endless(lanes: number): number[] {
+  const map = isa.Map;
+  const words: number[] = [isa.Opcode.Map, 0, 1, lanes];
+  words[map.N] = 0x7fffff00;
+  words[map.Grain] = 0x7fffff00;
+  words[map.Slots] = 2;
+  words[map.SlotsAt] = map.Body;
+  words[map.MicrosAt] = map.Body + 4;
+  words[map.Once] = 1;
+  words.push(isa.Slot.Register, 0, isa.Slot.Immediate, 0x3f000000);
+  words.push(isa.Micro.Splat, 0, 1, 0, 0);
+  const repeat = 20;
+  for (let i = 0; i < repeat; i++) words.push(isa.Micro.Tan, 0, 0, 0, 0);
+  words[map.Micros] = 1 + repeat;
+  words[isa.At.Length] = words.length;
+  return words;
+}
+
+/**
+ * The program with an instruction put before its first barrier that harms one worker, the first or the last, while the
+ * others wait there for it. One unit over L lanes is the last lane's.
+ */
+export function damaged(program: Program, damage: Damage, worker: "first" | "last", workers: number): Program {
+  const lanes = worker === "first" ? 1 : workers;
+  const code = [...program.code];
+  let at = 0;
+  while (code[at] !== isa.Opcode.Barrier) at += code[at + isa.At.Length];
+  let extra: number[];
+  if (damage === "endless") extra = endless(lanes);
+  else if (damage === "opcode") extra = [99, 4, 1, lanes];
+  else {
+    extra = new Array<number>(isa.Reduce.Length).fill(0);
+    extra.splice(0, 4, isa.Opcode.Reduce, isa.Reduce.Length, 1, lanes);
+    Object.assign(extra, {
+      [isa.Reduce.Out]: 0x7ff00000, // far beyond the memory
+      [isa.Reduce.In]: 0x7ff00000,
+      [isa.Reduce.Outer]: 4,
+      [isa.Reduce.R]: 64,
+      [isa.Reduce.Inner]: 1,
+      [isa.Reduce.Block]: 64,
+      [isa.Reduce.Blocks]: 1,
+      [isa.Reduce.Grain]: 4,
+    });
+  }
+  code.splice(at, 0, ...extra);
+  const relocations = program.relocations.map((v, i) => (i % 2 === 0 && v >= at ? v + extra.length : v));
+  return { ...program, code: Int32Array.from(code), relocations };
+}
