@@ -98,7 +98,7 @@ function record<Args extends unknown[], Result>(fn: (...args: Args) => Result, a
   // Tensors from outside live in the memory of the runtime in use.
   const home = session();
   trace.guards.push(() => session() === home);
-  const result = withTrace(trace, () => {
+  const { result, outputs } = withTrace(trace, () => {
     let i = 0;
     const placeholders = mapTree(args, (t) => {
       if (!isArgument(t)) return t;
@@ -109,11 +109,12 @@ function record<Args extends unknown[], Result>(fn: (...args: Args) => Result, a
       if (t.requiresGrad) p.requiresGrad = true;
       return p;
     }) as Args;
-    return fn(...placeholders);
+    const value = fn(...placeholders);
+    if (value instanceof Promise)
+      throw new FourlaneError("TRACE", "compile: the function is async; it must return tensors, to be awaited outside");
+    // Still inside: a parameter's node is its value after the function's assignments.
+    return { result: value, outputs: flattenTree(value).leaves.map((t) => t.node) };
   });
-  if (result instanceof Promise)
-    throw new FourlaneError("TRACE", "compile: the function is async; it must return tensors, to be awaited outside");
-  const { leaves: outputs } = flattenTree(result);
   const updates: Variable[] = [];
   const values: Node[] = [];
   for (const [variable, { leaf: before, value }] of trace.variables) {
@@ -122,11 +123,7 @@ function record<Args extends unknown[], Result>(fn: (...args: Args) => Result, a
     values.push(value);
   }
   // Tensors from outside stay in memory: they cannot change.
-  const graph = collect(
-    outputs.map((t) => t.node),
-    values,
-    () => true,
-  );
+  const graph = collect(outputs, values, () => true);
   const inputs = graph.inputs.map((n) => {
     const binding = bindingOf(n);
     if (binding?.kind !== "argument") throw new FourlaneError("TRACE", "compile: a tensor of another trace was used");

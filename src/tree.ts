@@ -16,7 +16,7 @@ export function flattenTree(
   const walk = (x: unknown): string => {
     if (x instanceof Tensor && isLeaf(x)) {
       leaves.push(x);
-      return `T${x.dtype}[${x.shape.join()}]`;
+      return `T${x.dtype}[${x.shape.join()}]${x.requiresGrad ? "g" : ""}`;
     }
     if (Array.isArray(x)) return `[${x.map(walk).join()}]`;
     if (isPlain(x))

@@ -203,6 +203,32 @@ describe("compile", () => {
     expect(await f({ a: tensor([0, 0, 0]) }, 3).sum.array()).toEqual([3, 6, 9]);
   });
 
+  test("a returned parameter has its new value; arguments may come back, twice too", async () => {
+    const p = new Parameter(tensor([1, 2]));
+    const optimizer = new optim.SGD([p], { lr: 1 });
+    const f = compile((x: fl.Tensor) => {
+      optimizer.zeroGrad();
+      p.mul(x).sum().backward();
+      optimizer.step();
+      return [p, x, x];
+    });
+    const [after, x1, x2] = f(tensor([1, 1]));
+    expect(await after.array()).toEqual([0, 1]);
+    expect(await x1.array()).toEqual([1, 1]);
+    expect(await x2.array()).toEqual([1, 1]);
+    expect(await p.array()).toEqual([0, 1]);
+  });
+
+  test("whether an argument requires a gradient is part of the signature", async () => {
+    const f = compile((x: fl.Tensor) => {
+      x.grad = null;
+      x.square().sum().backward();
+      return x.grad as unknown as fl.Tensor;
+    });
+    expect(await f(tensor([3], { requiresGrad: true })).item()).toBe(6);
+    expect(() => f(tensor([3]))).toThrow("does not depend on any tensor that requires a gradient");
+  });
+
   test("what cannot be compiled says why", async () => {
     const p = new Parameter(tensor([1, 2]));
     expect(() => compile(() => p.sum().backward())()).toThrow("call zeroGrad() inside the compiled function");
