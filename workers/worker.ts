@@ -2,11 +2,10 @@
 import { transfer } from "comlink";
 import * as isa from "../assembly/isa.ts";
 import {
+  bellOf,
   Control,
   CONTROL_WORD,
   heartbeatOf,
-  LEFT_AFTER_ABORT,
-  LEFT_AS_TOLD,
   type PrivateJob,
   scratchOf,
   type Setup,
@@ -27,7 +26,8 @@ let kernels: Kernel[] = [];
 let memory: WebAssembly.Memory;
 let words: Int32Array;
 let worker = 0;
-let workers = 1;
+/** How many workers run the launch. */
+let team = 1;
 /** Halved when spinning was in vain: with more workers than free cores it keeps the others from arriving. */
 let spins = MAX_SPINS;
 
@@ -39,7 +39,7 @@ function refresh(): void {
 function barrier(): void {
   const at = CONTROL_WORD;
   const generation = Atomics.load(words, at + Control.Generation);
-  if (Atomics.add(words, at + Control.Arrived, 1) === workers - 1) {
+  if (Atomics.add(words, at + Control.Arrived, 1) === team - 1) {
     Atomics.store(words, at + Control.Arrived, 0);
     Atomics.add(words, at + Control.Generation, 1);
     if (Atomics.load(words, at + Control.Sleepers) > 0) Atomics.notify(words, at + Control.Generation);
@@ -67,10 +67,10 @@ function run(entry: number, length: number): void {
   for (let pc = entry >> 2; pc < end; ) {
     const opcode = words[pc + isa.At.Opcode];
     if (opcode === isa.Opcode.Barrier) {
-      if (workers > 1) barrier();
+      if (team > 1) barrier();
     } else {
       const units = words[pc + isa.At.Units];
-      const lanes = Math.min(workers, words[pc + isa.At.Lanes]);
+      const lanes = Math.min(team, words[pc + isa.At.Lanes]);
       if (worker < lanes) {
         const first = Math.floor((units * worker) / lanes);
         const last = Math.floor((units * (worker + 1)) / lanes);
@@ -84,7 +84,7 @@ function run(entry: number, length: number): void {
 
 /** Sleeps until the bell shows another number than `seen`; returns it. */
 function waitForBell(seen: number): number {
-  const bell = CONTROL_WORD + Control.Bell;
+  const bell = bellOf(worker) >> 2;
   let now = Atomics.load(words, bell);
   while (now === seen) {
     Atomics.wait(words, bell, seen, 10 * SLICE_MS);
@@ -95,7 +95,7 @@ function waitForBell(seen: number): number {
 
 export const api: WorkerApi = {
   setup(options: Setup): void {
-    ({ worker, workers } = options);
+    ({ worker } = options);
     memory = options.memory ?? new WebAssembly.Memory({ initial: Math.ceil(options.bytes / 65536), maximum: 65536 });
     const { exports } = new WebAssembly.Instance(options.module, { env: { memory } });
     const names = Object.values(isa.Opcode).filter((v) => typeof v === "string");
@@ -104,23 +104,22 @@ export const api: WorkerApi = {
     refresh();
   },
 
-  serve(): string {
+  serve(): void {
     let seen = 0;
     for (;;) {
       seen = waitForBell(seen);
       refresh();
       const at = CONTROL_WORD;
-      const length = words[at + Control.Length];
-      if (length < 0) return LEFT_AS_TOLD;
+      team = words[at + Control.Team];
       try {
-        run(words[at + Control.Entry] >>> 0, length);
+        run(words[at + Control.Entry] >>> 0, words[at + Control.Length]);
       } catch (error) {
-        if (error instanceof Aborted) return LEFT_AFTER_ABORT;
+        if (error instanceof Aborted) return;
         Atomics.store(words, at + Control.Abort, 1);
         Atomics.notify(words, at + Control.Generation);
         throw error;
       }
-      if (Atomics.add(words, at + Control.Finished, 1) === workers - 1) {
+      if (Atomics.add(words, at + Control.Finished, 1) === team - 1) {
         Atomics.store(words, at + Control.Finished, 0);
         Atomics.store(words, at + Control.Done, seen);
         Atomics.notify(words, at + Control.Done);

@@ -25,6 +25,8 @@ export interface Program {
   /** Pairs (word, region): add the region's address to the word. */
   readonly relocations: Int32Array;
   readonly arenaBytes: number;
+  /** Most workers any instruction has use for. */
+  readonly lanes: number;
   readonly inputs: readonly Place[];
   readonly outputs: readonly Place[];
   /** Regions 1 .. residents. */
@@ -86,6 +88,7 @@ export function encode(low: Lowered, phases: number, plan: Plan): Program {
     code: Int32Array.from(code),
     relocations: Int32Array.from(relocations),
     arenaBytes: plan.bytes,
+    lanes: instrs.reduce((most, i) => Math.max(most, i.lanes), 1),
     inputs: low.inputs.map(whole),
     outputs: low.outputs.map(({ ref, node }) =>
       place(ref, node.shape, node.dtype, bytesOfNode(node.shape, node.dtype)),

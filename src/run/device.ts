@@ -7,7 +7,7 @@ import { DisposedError, OutOfMemoryError, type WorkerError } from "../core/error
 import { Crew } from "./crew.ts";
 import { Allocator } from "./memory.ts";
 import type { Platform } from "./platform.ts";
-import { Control, CONTROL_WORD, heapStart, heartbeatOf } from "./protocol.ts";
+import { bellOf, Control, CONTROL_WORD, heapStart, heartbeatOf } from "./protocol.ts";
 
 const PAGE = 65536;
 const MAX_PAGES = 65536;
@@ -23,6 +23,8 @@ export interface Job {
   readonly entry: number;
   /** In words. */
   readonly length: number;
+  /** How many workers have anything to do. */
+  readonly lanes: number;
   readonly reads: readonly { readonly address: number; readonly bytes: number }[];
 }
 
@@ -102,6 +104,7 @@ export class SharedDevice implements Device {
   private words: Int32Array;
   private bytes: Uint8Array;
   private bell = 0;
+  private team = 0;
   private ended = false;
   private readonly flight = new Flight();
   private readonly crew: Crew;
@@ -193,14 +196,19 @@ export class SharedDevice implements Device {
     if (job.length > 0) {
       words[CONTROL_WORD + Control.Entry] = job.entry;
       words[CONTROL_WORD + Control.Length] = job.length;
+      this.team = Math.min(this.workers, job.lanes);
+      words[CONTROL_WORD + Control.Team] = this.team;
+      for (let w = 0; w < this.team; w++) words[heartbeatOf(w) >> 2] = 0;
       crew.step = ++this.bell;
       crew.hold(true);
       this.watch();
       try {
         await this.flight.run(() => {
           const done = this.done();
-          Atomics.store(words, CONTROL_WORD + Control.Bell, this.bell);
-          Atomics.notify(words, CONTROL_WORD + Control.Bell);
+          for (let w = 0; w < this.team; w++) {
+            Atomics.store(words, bellOf(w) >> 2, this.bell);
+            Atomics.notify(words, bellOf(w) >> 2);
+          }
           return done;
         });
       } finally {
@@ -251,14 +259,14 @@ export class SharedDevice implements Device {
       const now = performance.now();
       const onTime = now - last < 2 * period;
       last = now;
-      const counts = Array.from({ length: this.workers }, (_, w) => this.words[heartbeatOf(w) >> 2]);
+      const counts = Array.from({ length: this.team }, (_, w) => this.words[heartbeatOf(w) >> 2]);
       const seen = `${this.bell}:${counts.join()}`;
       if (seen !== beats) still = 0;
       else if (onTime) still += period;
       beats = seen;
       if (still < this.options.hangTimeout) return;
-      // All count the same instructions: who is behind holds up the others. (By difference, as counts wrap around.)
-      const behind = counts.reduce((least, n, w) => (((n - counts[least]) | 0) < 0 ? w : least), 0);
+      // All count the same instructions: who is behind holds up the others.
+      const behind = counts.reduce((least, n, w) => (n < counts[least] ? w : least), 0);
       this.crew.report("hung", behind, new Error(`no worker moved for ${Math.round(still)} ms`));
     }, period);
     (this.watchdog as { unref?: () => void }).unref?.();

@@ -5,11 +5,11 @@ const LINE = 16; // words of a cache line: every contended word has one to itsel
 
 /** Word offsets from isa.Memory.Control. */
 export const Control = {
-  /** Doorbell: the number of the launch. Workers sleep on it between steps. */
-  Bell: 0,
-  /** Byte address and length in words of the program to run; length -1 tells workers to leave. */
-  Entry: 1,
-  Length: 2,
+  /** Byte address and length in words of the program to run. */
+  Entry: 0,
+  Length: 1,
+  /** How many workers, from the first on, run it; the others sleep on. */
+  Team: 2,
   /** Workers at the barrier. */
   Arrived: LINE,
   /** Grows by one each time a barrier opens. */
@@ -26,10 +26,13 @@ export const Control = {
 
 export const CONTROL_WORD = isa.Memory.Control / 4;
 
-/** Per worker: scratch, then a line with the heartbeat. */
-export const WORKER_BYTES = isa.Scratch.Bytes + 64;
+/** Per worker: scratch, a line with its heartbeat, a line with its doorbell. */
+export const WORKER_BYTES = isa.Scratch.Bytes + 128;
 export const scratchOf = (worker: number): number => isa.Memory.Heap + worker * WORKER_BYTES;
+/** Instructions of the launch that the worker has behind it. */
 export const heartbeatOf = (worker: number): number => scratchOf(worker) + isa.Scratch.Bytes;
+/** The number of the launch the worker is to run; it sleeps on this word between steps. */
+export const bellOf = (worker: number): number => heartbeatOf(worker) + 64;
 /** First address the allocator may hand out. */
 export const heapStart = (workers: number): number => scratchOf(workers);
 
@@ -58,12 +61,9 @@ export interface PrivateJob {
 export interface WorkerApi {
   /** Instantiates the kernels. Resolves when the worker is ready. */
   setup(options: Setup): Promise<void> | void;
-  /** Shared memory: runs launches as the bell rings, until told to leave. Rejects if a kernel traps. */
-  serve(): Promise<string> | string;
+  /** Shared memory: runs launches as the bell rings. Resolves if another worker's fault ended
+   * the launch, rejects if a kernel traps. */
+  serve(): Promise<void> | void;
   /** Private memory: one launch. */
   step(job: PrivateJob): Promise<Uint8Array[]> | Uint8Array[];
 }
-
-/** What serve() returns when another worker's fault made it leave. */
-export const LEFT_AFTER_ABORT = "aborted";
-export const LEFT_AS_TOLD = "left";

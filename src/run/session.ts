@@ -286,6 +286,7 @@ export class Session {
         patches: [],
         entry: 0,
         length: 0,
+        lanes: 0,
         reads: [{ address: (state.slots as [number, number])[slot], bytes: state.bytes }],
       });
       return viewAs(state.dtype, reads[0], 0, numel(state.shape));
@@ -389,7 +390,14 @@ export class Session {
 
     let result: Awaited<ReturnType<Device["launch"]>>;
     try {
-      result = await device.launch({ writes, patches, entry: loaded.address, length: program.code.length, reads });
+      result = await device.launch({
+        writes,
+        patches,
+        entry: loaded.address,
+        length: program.code.length,
+        lanes: program.lanes,
+        reads,
+      });
     } catch (error) {
       if (error instanceof WorkerError) this.abandon(device);
       else if (isNew) allocator.free(loaded.address);

@@ -225,5 +225,5 @@ export function damaged(program: Program, damage: Damage, worker: "first" | "las
   }
   code.splice(at, 0, ...extra);
   const relocations = program.relocations.map((v, i) => (i % 2 === 0 && v >= at ? v + extra.length : v));
-  return { ...program, code: Int32Array.from(code), relocations };
+  return { ...program, code: Int32Array.from(code), relocations, lanes: Math.max(program.lanes, workers) };
 }
