@@ -305,6 +305,7 @@ export class Tensor {
 
   /** The rows (along an axis) named by an int32 index of rank 1. */
   indexSelect(axis: number, index: Tensor): Tensor {
+    if (this.ndim === 0) return this.reshape([1]).indexSelect(axis, index).reshape([]);
     const x = this.node;
     const a = normalizeAxis("indexSelect", axis, x.shape.length);
     const order = [a, ...x.shape.map((_, i) => i).filter((i) => i !== a)];

@@ -72,6 +72,16 @@ export function dropout(x: Tensor, p = 0.5, training = true, options: RandomOpti
   return where(keep, x.mul(1 / (1 - p)), 0);
 }
 
+/** x Phi(x); with approximate: "tanh", 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) (arXiv 1606.08415). */
+export function gelu(x: Tensor, options: { approximate?: "none" | "tanh" } = {}): Tensor {
+  const { approximate = "none" } = options;
+  if (approximate === "none") return x.gelu();
+  if (approximate !== "tanh")
+    throw new ValueError(`gelu: approximate must be "none" or "tanh", got ${String(approximate)}`);
+  const inner = x.add(x.mul(x).mul(x).mul(0.044715)).mul(Math.sqrt(2 / Math.PI));
+  return x.mul(0.5).mul(inner.tanh().add(1));
+}
+
 /** max(x, 0). */
 export function relu(x: Tensor): Tensor {
   return x.relu();

@@ -234,6 +234,9 @@ const MINIMUM = elementwise("minimum", {
   domain: "number",
 });
 
+/** sqrt(1 - x^2) as sqrt((1 - x)(1 + x)): no cancellation near the ends. */
+const root = (x: Node): Node => apply(SQRT, mul(sub(constantLike(x, 1), x), shift(x, 1)));
+
 /** Unary operations from float32 to float32, by name: each becomes a method of Tensor and a function. */
 export const UNARY = {
   /** |x|; the gradient at 0 is 0. */
@@ -277,9 +280,9 @@ export const UNARY = {
   /** Hyperbolic cosine. */
   cosh: COSH,
   /** Inverse sine, in radians. */
-  asin: unary("asin", Math.asin, (x, t) => div(t, apply(SQRT, sub(constantLike(x, 1), mul(x, x))))),
+  asin: unary("asin", Math.asin, (x, t) => div(t, root(x))),
   /** Inverse cosine, in radians. */
-  acos: unary("acos", Math.acos, (x, t) => neg(div(t, apply(SQRT, sub(constantLike(x, 1), mul(x, x)))))),
+  acos: unary("acos", Math.acos, (x, t) => neg(div(t, root(x)))),
   /** Inverse tangent, in radians. */
   atan: unary("atan", Math.atan, (x, t) => div(t, shift(mul(x, x), 1))),
   /** x^2. */
