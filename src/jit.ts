@@ -21,6 +21,15 @@ export interface Compiled<Args extends unknown[], Result> {
   explain(...args: Args | []): string;
   /** The traced graph before optimisation, as text. */
   graph(...args: Args | []): string;
+  /** The program's memory plan, in bytes: planned, the least any plan needs, and without sharing places. */
+  plan(...args: Args | []): MemoryPlan;
+}
+
+/** Bytes of a program's intermediate values; see Compiled.plan. */
+export interface MemoryPlan {
+  readonly bytes: number;
+  readonly lowerBound: number;
+  readonly unshared: number;
 }
 
 interface Entry {
@@ -89,6 +98,10 @@ export function compile<Args extends unknown[], Result>(fn: (...args: Args) => R
   return Object.assign(call, {
     explain: (...args: Args | []) => shown(args).compiled().print(),
     graph: (...args: Args | []) => printGraph(shown(args).graph),
+    plan: (...args: Args | []): MemoryPlan => {
+      const { bytes, lowerBound, unshared } = shown(args).compiled().plan;
+      return { bytes, lowerBound, unshared };
+    },
   });
 }
 

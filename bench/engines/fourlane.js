@@ -28,15 +28,10 @@ function build(workload) {
   return { step, optimizer, x: tensor(x, [batch, sizes[0]]), y: tensor(y, [batch]) };
 }
 
-/** The memory plan's bytes and its lower bound, from the last line of the program's text. */
+/** The program's planned memory and its ratio to the lower bound. */
 function planOf(step) {
-  const line = step.explain().split("\n").at(-1);
-  const bytes = (name) => {
-    const [, value, unit] = new RegExp(`${name} ([\\d.]+) (K?B)`).exec(line);
-    return Number(value) * (unit === "KB" ? 1024 : 1);
-  };
-  const [arena, bound] = [bytes("arena"), bytes("lower bound")];
-  return { bytes: arena, lowerBound: bound, unshared: bytes("unshared"), ratio: bound > 0 ? arena / bound : 1 };
+  const plan = step.plan();
+  return { ...plan, ratio: plan.lowerBound > 0 ? plan.bytes / plan.lowerBound : 1 };
 }
 
 const commands = {

@@ -251,6 +251,10 @@ describe("compile", () => {
     expect(text).toContain("matmul NT 24x4x16");
     expect(text).toMatch(/arena .* lower bound .*ratio 1\.0/);
     expect(step.graph()).toContain("crossEntropyRows");
+    const { bytes, lowerBound, unshared } = step.plan();
+    expect(bytes).toBeGreaterThan(0);
+    expect(bytes).toBeLessThanOrEqual(1.1 * lowerBound);
+    expect(unshared).toBeGreaterThan(bytes);
   });
 });
 
