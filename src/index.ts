@@ -1,4 +1,5 @@
 /** @file The public names, nothing else. */
+export * from "./composites.ts";
 export type { DType, TypedArray } from "./core/dtype.ts";
 export * from "./core/errors.ts";
 export type { Shape } from "./core/shape.ts";

@@ -50,9 +50,7 @@ export function crossEntropy(
 
 /** Mean of (input - target)^2. */
 export function mseLoss(input: Tensor, target: Tensor, options: { reduction?: Reduction } = {}): Tensor {
-  if (!sameShape(input.shape, target.shape))
-    throw new ShapeError(`mseLoss: input ${show(input.shape)} and target ${show(target.shape)} differ`);
-  return reduced("mseLoss", input.sub(target).square(), options.reduction ?? "mean");
+  return reduced("mseLoss", difference("mseLoss", input, target).square(), options.reduction ?? "mean");
 }
 
 /** x W^T + b, for a weight of shape [out, in] and a bias of shape [out]. */
@@ -85,4 +83,152 @@ export function gelu(x: Tensor, options: { approximate?: "none" | "tanh" } = {})
 /** max(x, 0). */
 export function relu(x: Tensor): Tensor {
   return x.relu();
+}
+
+// --- activations, made of the operations of Tensor --------------------------------------------------------------------
+
+/** x where x > 0, else alpha (e^x - 1). */
+export function elu(x: Tensor, alpha = 1): Tensor {
+  const positive = x.gt(0);
+  // The branch not taken gets a harmless argument, so that it cannot overflow.
+  return where(positive, x, where(positive, 0, x).expm1().mul(alpha));
+}
+
+/** elu with the scale and alpha that keep mean and variance (arXiv 1706.02515). */
+export function selu(x: Tensor): Tensor {
+  return elu(x, 1.6732632423543772).mul(1.0507009873554805);
+}
+
+/** x where x > 0, else slope x. */
+export function leakyRelu(x: Tensor, slope = 0.01): Tensor {
+  return where(x.gt(0), x, x.mul(slope));
+}
+
+/** x where x > 0, else weight x; one weight, or one for each channel (axis 1). */
+export function prelu(x: Tensor, weight: Tensor): Tensor {
+  const perChannel = weight.numel() > 1 && x.ndim > 2;
+  const w = perChannel ? weight.reshape([weight.numel(), ...new Array<number>(x.ndim - 2).fill(1)]) : weight;
+  return where(x.gt(0), x, x.mul(w));
+}
+
+/** x limited to [low, high]; the gradient is 0 at and beyond the limits. */
+export function hardtanh(x: Tensor, low = -1, high = 1): Tensor {
+  const raised = where(x.le(low), low, x);
+  return where(raised.ge(high), high, raised);
+}
+
+/** x relu6(x + 3) / 6. */
+export function hardswish(x: Tensor): Tensor {
+  const inner = x.mul(x.add(3)).div(6);
+  return where(x.le(-3), 0, where(x.ge(3), x, inner));
+}
+
+/** x tanh(softplus(x)). */
+export function mish(x: Tensor): Tensor {
+  return x.mul(x.softplus().tanh());
+}
+
+/** log(1 + e^(beta x)) / beta; x itself where beta x is above the threshold. */
+export function softplus(x: Tensor, beta = 1, threshold = 20): Tensor {
+  const scaled = x.mul(beta);
+  const linearPart = scaled.gt(threshold);
+  return where(linearPart, x, scaled.softplus().div(beta));
+}
+
+// --- losses -----------------------------------------------------------------------------------------------------------
+
+/** Mean of |input - target|. */
+export function l1Loss(input: Tensor, target: Tensor, options: { reduction?: Reduction } = {}): Tensor {
+  return reduced("l1Loss", difference("l1Loss", input, target).abs(), options.reduction ?? "mean");
+}
+
+/** Half the square where |input - target| < beta, divided by beta; else the distance less beta / 2. */
+export function smoothL1Loss(
+  input: Tensor,
+  target: Tensor,
+  options: { reduction?: Reduction; beta?: number } = {},
+): Tensor {
+  const { reduction = "mean", beta = 1 } = options;
+  if (!(beta >= 0)) throw new ValueError(`smoothL1Loss: beta must be at least 0, got ${beta}`);
+  if (beta === 0) return l1Loss(input, target, { reduction });
+  return huberLoss(input, target, { reduction, delta: beta }).div(beta);
+}
+
+/** Half the square where |input - target| < delta, else delta times (the distance less delta / 2). */
+export function huberLoss(
+  input: Tensor,
+  target: Tensor,
+  options: { reduction?: Reduction; delta?: number } = {},
+): Tensor {
+  const { reduction = "mean", delta = 1 } = options;
+  if (!(delta > 0)) throw new ValueError(`huberLoss: delta must be above 0, got ${delta}`);
+  const d = difference("huberLoss", input, target);
+  const distance = d.abs();
+  const losses = where(distance.lt(delta), d.square().mul(0.5), distance.sub(delta / 2).mul(delta));
+  return reduced("huberLoss", losses, reduction);
+}
+
+/** -(y log p + (1 - y) log(1 - p)) for probabilities p; logarithms are at least -100, as in PyTorch. */
+export function binaryCrossEntropy(
+  input: Tensor,
+  target: Tensor,
+  options: { reduction?: Reduction; weight?: Tensor } = {},
+): Tensor {
+  difference("binaryCrossEntropy", input, target);
+  const one = target.mul(input.log().maximum(-100));
+  const other = target.neg().add(1).mul(input.neg().log1p().maximum(-100));
+  const losses = one.add(other).neg();
+  const weighted = options.weight ? losses.mul(options.weight) : losses;
+  return reduced("binaryCrossEntropy", weighted, options.reduction ?? "mean");
+}
+
+/** binaryCrossEntropy of sigmoid(input), stable for any input. */
+export function binaryCrossEntropyWithLogits(
+  input: Tensor,
+  target: Tensor,
+  options: { reduction?: Reduction; weight?: Tensor; posWeight?: Tensor } = {},
+): Tensor {
+  difference("binaryCrossEntropyWithLogits", input, target);
+  // log(1 + e^-x) and log(1 + e^x), each weighted.
+  const positive = input.neg().softplus().mul(target);
+  const negative = input.softplus().mul(target.neg().add(1));
+  const losses = (options.posWeight ? positive.mul(options.posWeight) : positive).add(negative);
+  const weighted = options.weight ? losses.mul(options.weight) : losses;
+  return reduced("binaryCrossEntropyWithLogits", weighted, options.reduction ?? "mean");
+}
+
+/** target (log target - input), for log-probabilities `input`; 0 where the target is 0. */
+export function klDiv(
+  input: Tensor,
+  target: Tensor,
+  options: { reduction?: Reduction | "batchmean"; logTarget?: boolean } = {},
+): Tensor {
+  const { reduction = "mean", logTarget = false } = options;
+  difference("klDiv", input, target);
+  const nothing = target.eq(0);
+  const losses = logTarget
+    ? target.exp().mul(target.sub(input))
+    : where(nothing, 0, target.mul(where(nothing, 1, target).log().sub(input)));
+  if (reduction === "batchmean") return losses.sum().div(Math.max(1, input.shape[0] ?? 1));
+  return reduced("klDiv", losses, reduction);
+}
+
+/** input where the target is 1, max(0, margin - input) where it is -1. */
+export function hingeEmbeddingLoss(
+  input: Tensor,
+  target: Tensor,
+  options: { reduction?: Reduction; margin?: number } = {},
+): Tensor {
+  const { reduction = "mean", margin = 1 } = options;
+  difference("hingeEmbeddingLoss", input, target);
+  const far = input.neg().add(margin).relu();
+  const losses = where(target.ne(1), far, 0).add(where(target.ne(-1), input, 0));
+  return reduced("hingeEmbeddingLoss", losses, reduction);
+}
+
+/** input - target, of one shape. */
+function difference(op: string, input: Tensor, target: Tensor): Tensor {
+  if (!sameShape(input.shape, target.shape))
+    throw new ShapeError(`${op}: input ${show(input.shape)} and target ${show(target.shape)} differ`);
+  return input.sub(target);
 }

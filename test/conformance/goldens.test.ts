@@ -23,6 +23,8 @@ const N = (v: Value | undefined, otherwise = 0): number => (v ?? otherwise) as n
 const axes = (k: Kwargs): number | number[] | undefined => (k.dim ?? undefined) as number | number[] | undefined;
 const keep = (k: Kwargs): boolean => (k.keepdim ?? false) as boolean;
 
+const F = fl.nn.functional;
+
 const unary =
   (name: keyof fl.Tensor & string): Adapter =>
   (x) =>
@@ -43,10 +45,10 @@ const withIndex =
     x[name === "max" ? "argmax" : "argmin"](N(axis), (keepdim ?? false) as boolean),
   ];
 
-const variance: Adapter = (x, _, k) => {
-  const correction = k.correction === undefined ? (k.unbiased === false ? 0 : 1) : N(k.correction, 1);
-  return x.var(axes(k), { correction, keepdim: keep(k) });
-};
+const spread = (k: Kwargs): { correction: number; keepdim: boolean } => ({
+  correction: k.correction === undefined ? (k.unbiased === false ? 0 : 1) : N(k.correction, 1),
+  keepdim: keep(k),
+});
 
 const ADAPTERS: Record<string, Adapter> = {
   ...Object.fromEntries(
@@ -66,16 +68,16 @@ const ADAPTERS: Record<string, Adapter> = {
   ...Object.fromEntries(
     ["atan2", "maximum", "minimum", "mul", "pow", "matmul"].map((n) => [n, binary(n as keyof fl.Tensor & string)]),
   ),
-  mm: binary("matmul"),
-  bmm: binary("matmul"),
-  mv: binary("matmul"),
-  dot: binary("matmul"),
+  mm: (x, [y]) => fl.mm(x, T(y)),
+  bmm: (x, [y]) => fl.bmm(x, T(y)),
+  mv: (x, [y]) => fl.mv(x, T(y)),
+  dot: (x, [y]) => fl.dot(x, T(y)),
   "div.no_rounding_mode": binary("div"),
   add: (x, [y], { alpha }) => x.add(alpha === undefined ? T(y) : T(y).mul(N(alpha))),
   sub: (x, [y], { alpha }) => x.sub(alpha === undefined ? T(y) : T(y).mul(N(alpha))),
-  addmm: (x, [a, b], { alpha, beta }) => x.mul(N(beta)).add(T(a).matmul(T(b)).mul(N(alpha))),
-  addmv: (x, [a, b], { alpha, beta }) => x.mul(N(beta)).add(T(a).matmul(T(b)).mul(N(alpha))),
-  outer: (x, [y]) => x.unsqueeze(1).mul(T(y).unsqueeze(0)),
+  addmm: (x, [a, b], k) => fl.addmm(x, T(a), T(b), k as { alpha: number; beta: number }),
+  addmv: (x, [a, v], k) => fl.addmv(x, T(a), T(v), k as { alpha: number; beta: number }),
+  outer: (x, [y]) => fl.outer(x, T(y)),
   amax: (x, _, k) => x.max(axes(k), keep(k)),
   amin: (x, _, k) => x.min(axes(k), keep(k)),
   argmax: (x, _, k) => x.argmax(k.dim as number | undefined, keep(k)),
@@ -85,8 +87,8 @@ const ADAPTERS: Record<string, Adapter> = {
   "min.reduction_with_dim": withIndex("min"),
   sum: (x, _, k) => x.sum(axes(k), keep(k)),
   mean: (x, _, k) => x.mean(axes(k), keep(k)),
-  var: variance,
-  std: (x, a, k) => (variance(x, a, k) as fl.Tensor).sqrt(),
+  var: (x, _, k) => x.var(axes(k), spread(k)),
+  std: (x, _, k) => fl.std(x, axes(k), spread(k)),
   softmax: (x, [axis]) => x.softmax(N(axis)),
   log_softmax: (x, [axis]) => x.logSoftmax(N(axis)),
   expand: (x, [shape]) => x.expand(shape as number[]),
@@ -99,7 +101,38 @@ const ADAPTERS: Record<string, Adapter> = {
   transpose: (x, [a, b]) => x.transpose(N(a), N(b)),
   unsqueeze: (x, [axis]) => x.unsqueeze(N(axis)),
   where: (x, [condition, y]) => fl.where(T(condition), x, T(y)),
-  masked_fill: (x, [mask, value]) => fl.where(T(mask), value as fl.Tensor | number, x),
+  masked_fill: (x, [mask, value]) => fl.maskedFill(x, T(mask), value as fl.Tensor | number),
+  chunk: (x, [n, axis]) => fl.chunk(x, N(n), N(axis)),
+  split: (x, [n, axis]) => fl.split(x, N(n), N(axis)),
+  repeat: (x, [counts]) => fl.repeat(x, counts as number[]),
+  tile: (x, [counts]) => fl.tile(x, counts as number[]),
+  roll: (x, [by, axis]) => fl.roll(x, by as number, axis as number),
+  tril: (x, [k]) => fl.tril(x, N(k)),
+  triu: (x, [k]) => fl.triu(x, N(k)),
+  logsumexp: (x, [axis, keepdim]) => fl.logsumexp(x, axis as number[], keepdim as boolean),
+  norm: (x, [p, axis, keepdim]) => fl.norm(x, N(p), axis as number | undefined, (keepdim ?? false) as boolean),
+  "nn.functional.elu": (x) => F.elu(x),
+  "nn.functional.selu": (x) => F.selu(x),
+  "nn.functional.leaky_relu": (x) => F.leakyRelu(x),
+  "nn.functional.prelu": (x, [w], k) => F.prelu(x, T(w ?? k.weight)),
+  "nn.functional.hardtanh": (x, _, k) => F.hardtanh(x, N(k.min_val, -1), N(k.max_val, 1)),
+  "nn.functional.hardswish": (x) => F.hardswish(x),
+  "nn.functional.mish": (x) => F.mish(x),
+  "nn.functional.softplus": (x, _, { beta, threshold }) => F.softplus(x, N(beta), N(threshold)),
+  "nn.functional.l1_loss": (x, [y], k) => F.l1Loss(x, T(y), reduction(k)),
+  "nn.functional.smooth_l1_loss": (x, [y], k) => F.smoothL1Loss(x, T(y), { ...reduction(k), beta: N(k.beta, 1) }),
+  "nn.functional.huber_loss": (x, [y], k) => F.huberLoss(x, T(y), { ...reduction(k), delta: N(k.delta, 1) }),
+  "nn.functional.kl_div": (x, [y], k) => F.klDiv(x, T(y), { ...reduction(k), logTarget: k.log_target as boolean }),
+  "nn.functional.binary_cross_entropy": (x, [y], k) =>
+    F.binaryCrossEntropy(x, T(y), { ...reduction(k), weight: k.weight as fl.Tensor | undefined }),
+  "nn.functional.binary_cross_entropy_with_logits": (x, [y], k) =>
+    F.binaryCrossEntropyWithLogits(x, T(y), {
+      ...reduction(k),
+      weight: k.weight as fl.Tensor | undefined,
+      posWeight: k.pos_weight as fl.Tensor | undefined,
+    }),
+  "nn.functional.hinge_embedding_loss": (x, [y], k) =>
+    F.hingeEmbeddingLoss(x, T(y), { ...reduction(k), margin: N(k.margin, 1) }),
   "nn.functional.linear": (x, [w, b]) => fl.linear(x, T(w), (b ?? null) as fl.Tensor | null),
   "nn.functional.mse_loss": (x, [y], k) => fl.mseLoss(x, T(y), reduction(k)),
 };

@@ -1,0 +1,189 @@
+/** @file Functions made of other operations: no kernel and no derivative of their own. */
+import { DTypeError, ShapeError, ValueError } from "./core/errors.ts";
+import { normalizeAxes, normalizeAxis, show, type Shape } from "./core/shape.ts";
+import { arange, asTensor, cat, Tensor, type TensorLike, where } from "./tensor.ts";
+
+function checkRank(op: string, x: Tensor, rank: number, name: string): void {
+  if (x.ndim !== rank) throw new ShapeError(`${op}: ${name} must have ${rank} axes, got shape ${show(x.shape)}`);
+}
+
+/** The inner product of two vectors of one length. */
+export function dot(a: Tensor, b: Tensor): Tensor {
+  checkRank("dot", a, 1, "the first vector");
+  checkRank("dot", b, 1, "the second vector");
+  return a.matmul(b);
+}
+
+/** The product of two matrices. */
+export function mm(a: Tensor, b: Tensor): Tensor {
+  checkRank("mm", a, 2, "the first matrix");
+  checkRank("mm", b, 2, "the second matrix");
+  return a.matmul(b);
+}
+
+/** The products of two batches of matrices, [B, M, K] and [B, K, N]. */
+export function bmm(a: Tensor, b: Tensor): Tensor {
+  checkRank("bmm", a, 3, "the first batch");
+  checkRank("bmm", b, 3, "the second batch");
+  if (a.shape[0] !== b.shape[0])
+    throw new ShapeError(`bmm: shapes ${show(a.shape)} and ${show(b.shape)} differ in batch`);
+  return a.matmul(b);
+}
+
+/** The product of a matrix and a vector. */
+export function mv(a: Tensor, v: Tensor): Tensor {
+  checkRank("mv", a, 2, "the matrix");
+  checkRank("mv", v, 1, "the vector");
+  return a.matmul(v);
+}
+
+/** All products of an element of a and one of b, [N] and [M] to [N, M]. */
+export function outer(a: Tensor, b: Tensor): Tensor {
+  checkRank("outer", a, 1, "the first vector");
+  checkRank("outer", b, 1, "the second vector");
+  return a.unsqueeze(1).mul(b.unsqueeze(0));
+}
+
+/** beta x + alpha (a b), for matrices a and b. */
+export function addmm(x: Tensor, a: Tensor, b: Tensor, options: { alpha?: number; beta?: number } = {}): Tensor {
+  return scaledSum(x, mm(a, b), options);
+}
+
+/** beta x + alpha (a v), for a matrix a and a vector v. */
+export function addmv(x: Tensor, a: Tensor, v: Tensor, options: { alpha?: number; beta?: number } = {}): Tensor {
+  return scaledSum(x, mv(a, v), options);
+}
+
+function scaledSum(x: Tensor, product: Tensor, { alpha = 1, beta = 1 }: { alpha?: number; beta?: number }): Tensor {
+  return x.mul(beta).add(product.mul(alpha)).expand(product.shape);
+}
+
+/** Pieces of `size` along an axis, the last one smaller; or pieces of the given sizes. */
+export function split(x: Tensor, size: number | readonly number[], axis = 0): Tensor[] {
+  const a = normalizeAxis("split", axis, x.ndim);
+  const total = x.shape[a];
+  if (typeof size === "number" && (!Number.isInteger(size) || size < 1))
+    throw new ValueError(`split: the size must be a positive integer, got ${size}`);
+  const sizes =
+    typeof size === "number"
+      ? Array.from({ length: Math.max(1, Math.ceil(total / size)) }, (_, i) => Math.min(size, total - i * size))
+      : size;
+  if (sizes.reduce((s, n) => s + n, 0) !== total)
+    throw new ValueError(`split: sizes ${show(sizes)} do not add up to extent ${total} of axis ${axis}`);
+  let at = 0;
+  return sizes.map((n) => {
+    const piece = x.narrow(a, at, n);
+    at += n;
+    return piece;
+  });
+}
+
+/** At most `chunks` pieces of equal size along an axis, the last one smaller. */
+export function chunk(x: Tensor, chunks: number, axis = 0): Tensor[] {
+  if (!Number.isInteger(chunks) || chunks < 1)
+    throw new ValueError(`chunk: chunks must be a positive integer, got ${chunks}`);
+  const total = x.shape[normalizeAxis("chunk", axis, x.ndim)];
+  return split(x, Math.max(1, Math.ceil(total / chunks)), axis);
+}
+
+/** The tensor repeated along each axis; new axes come first. `counts` names at least every axis. */
+export function repeat(x: Tensor, counts: Shape): Tensor {
+  if (counts.length < x.ndim || counts.some((c) => !Number.isInteger(c) || c < 0))
+    throw new ValueError(`repeat: counts ${show(counts)} do not fit shape ${show(x.shape)}`);
+  const shape = [...new Array<number>(counts.length - x.ndim).fill(1), ...x.shape];
+  // [d] -> [1, d] -> [count, d] -> [count * d], for all axes at once.
+  const apart = shape.flatMap((d) => [1, d]);
+  const copied = shape.flatMap((d, i) => [counts[i], d]);
+  return x
+    .reshape(apart)
+    .expand(copied)
+    .reshape(shape.map((d, i) => d * counts[i]));
+}
+
+/** As repeat; counts that are missing in front are 1. */
+export function tile(x: Tensor, counts: Shape): Tensor {
+  return repeat(x, [...new Array<number>(Math.max(0, x.ndim - counts.length)).fill(1), ...counts]);
+}
+
+/** Elements moved along axes by shifts, what leaves at the end entering at the front; without axes, flattened. */
+export function roll(x: Tensor, shifts: number | readonly number[], axes?: number | readonly number[]): Tensor {
+  const by = typeof shifts === "number" ? [shifts] : shifts;
+  if (axes === undefined) {
+    if (by.length !== 1) throw new ValueError("roll: without axes, give one shift");
+    return roll(x.flatten(), by[0], 0).reshape(x.shape);
+  }
+  const along = typeof axes === "number" ? [axes] : axes;
+  if (by.length !== along.length || by.some((s) => !Number.isInteger(s)))
+    throw new ValueError(`roll: shifts ${show(by)} and axes ${show(along)} do not fit`);
+  let y = x;
+  along.forEach((axis, i) => {
+    const a = normalizeAxis("roll", axis, x.ndim);
+    const n = x.shape[a];
+    const s = n === 0 ? 0 : ((by[i] % n) + n) % n;
+    if (s !== 0) y = cat([y.narrow(a, n - s, s), y.narrow(a, 0, n - s)], a);
+  });
+  return y;
+}
+
+/** Where the column minus the row of the last two axes satisfies a comparison with `diagonal`. */
+function triangle(op: "tril" | "triu", x: Tensor, diagonal: number): Tensor {
+  if (x.ndim < 2) throw new ShapeError(`${op}: the tensor must have 2 axes or more, got shape ${show(x.shape)}`);
+  const [rows, cols] = x.shape.slice(-2);
+  const offset = arange(cols).sub(arange(rows).unsqueeze(1));
+  return where(op === "tril" ? offset.le(diagonal) : offset.ge(diagonal), x, 0);
+}
+
+/** The lower triangle of matrices, up to a diagonal; zeros above. */
+export function tril(x: Tensor, diagonal = 0): Tensor {
+  return triangle("tril", x, diagonal);
+}
+
+/** The upper triangle of matrices, from a diagonal on; zeros below. */
+export function triu(x: Tensor, diagonal = 0): Tensor {
+  return triangle("triu", x, diagonal);
+}
+
+/** log(sum(e^x)) over axes, stable for any finite x. */
+export function logsumexp(x: Tensor, axis: number | readonly number[], keepdim = false): Tensor {
+  const axes = normalizeAxes("logsumexp", axis, x.ndim);
+  if (x.ndim === 0) return x;
+  const top = x.max(axes, true).detach();
+  // An infinite maximum would be subtracted from itself.
+  const shift = where(top.abs().eq(Number.POSITIVE_INFINITY), 0, top);
+  const total = x.sub(shift).exp().sum(axes, true).log().add(shift);
+  return keepdim ? total : total.reshape(x.shape.filter((_, i) => !axes.includes(i)));
+}
+
+/** Standard deviation over axes, the root of var(). */
+export function std(
+  x: Tensor,
+  axis?: number | readonly number[],
+  options: { correction?: number; keepdim?: boolean } = {},
+): Tensor {
+  return x.var(axis, options).sqrt();
+}
+
+/** (sum |x|^p)^(1/p) over axes (default all); p may be infinite. The gradient of the 2-norm at 0 is 0. */
+export function norm(x: Tensor, p = 2, axis?: number | readonly number[], keepdim = false): Tensor {
+  if (!(p > 0)) throw new ValueError(`norm: p must be above 0, got ${p}`);
+  if (p === Number.POSITIVE_INFINITY) return x.abs().max(axis, keepdim);
+  if (p === 1) return x.abs().sum(axis, keepdim);
+  const total = (p === 2 ? x.square() : x.abs().pow(p)).sum(axis, keepdim);
+  const zero = total.eq(0);
+  // The root has no finite slope at 0: there a harmless 1 is rooted, and nothing flows back.
+  const root = where(zero, 1, total);
+  return where(zero, 0, p === 2 ? root.sqrt() : root.pow(1 / p));
+}
+
+/** x, but `value` where the mask holds. */
+export function maskedFill(x: Tensor, mask: Tensor, value: TensorLike): Tensor {
+  return where(mask, typeof value === "number" ? value : asTensor(value), x);
+}
+
+/** int32 rows of zeros with a 1 at the class: [...] of int32 to [..., numClasses]. */
+export function oneHot(x: Tensor, numClasses: number): Tensor {
+  if (x.dtype === "float32") throw new DTypeError("oneHot: classes must be integers, got float32");
+  if (!Number.isInteger(numClasses) || numClasses < 1)
+    throw new ValueError(`oneHot: numClasses must be a positive integer, got ${numClasses}`);
+  return x.unsqueeze(-1).eq(arange(numClasses)).to("int32");
+}
