@@ -1,6 +1,7 @@
 /** @file Losses and layers as functions, with torch.nn.functional's names. */
 import { DTypeError, ShapeError, ValueError } from "../core/errors.ts";
-import { sameShape, show } from "../core/shape.ts";
+import { normalizeAxis, numel, sameShape, type Shape, show } from "../core/shape.ts";
+import { norm } from "../composites.ts";
 import { cast, COMPARE, apply } from "../ops/elementwise.ts";
 import { crossEntropyRows } from "../ops/fused.ts";
 import { constantLike } from "../ops/leaf.ts";
@@ -21,7 +22,8 @@ function reduced(op: string, losses: Tensor, reduction: Reduction): Tensor {
 }
 
 /**
- * Cross-entropy between logits [N, C] (or [C]) and int32 class indices [N] (or []), in one pass each way.
+ * Cross-entropy between logits [N, C, ...] (or [C]) and int32 class indices [N, ...] (or []), in one pass each way; or
+ * class probabilities of the logits' shape, float32.
  * @throws IndexError, when the value is read, if a label is neither in [0, C) nor `ignoreIndex`. The step has no effect then.
  */
 export function crossEntropy(
@@ -31,19 +33,28 @@ export function crossEntropy(
 ): Tensor {
   const { reduction = "mean", ignoreIndex = -100 } = options;
   checkReduction("crossEntropy", reduction);
-  if (input.ndim === 1 && target.ndim === 0) {
+  if (input.ndim === 1) {
     const one = crossEntropy(input.unsqueeze(0), target.unsqueeze(0), options);
     return reduction === "none" ? one.squeeze(0) : one;
   }
-  if (input.ndim !== 2 || target.ndim !== 1 || input.shape[0] !== target.shape[0])
+  const { shape } = input;
+  if (target.dtype === "float32" && sameShape(shape, target.shape) && input.ndim >= 2) {
+    const losses = target.mul(input.logSoftmax(1)).sum(1).neg();
+    return reduced("crossEntropy", losses, reduction);
+  }
+  const places = [shape[0], ...shape.slice(2)];
+  if (input.ndim < 2 || !sameShape(target.shape, places))
     throw new ShapeError(
-      `crossEntropy: input ${show(input.shape)} and target ${show(target.shape)} do not fit: [N, C] and [N] are wanted`,
+      `crossEntropy: input ${show(shape)} and target ${show(target.shape)} do not fit: [N, C, ...] and [N, ...] are wanted`,
     );
   if (target.dtype === "float32" || target.dtype === "bool")
     throw new DTypeError(`crossEntropy: target must hold int32 (or uint8) class indices, got ${target.dtype}`);
-  const labels = cast(target.node, "int32");
-  const losses = new Tensor(crossEntropyRows(input.node, labels, ignoreIndex));
-  if (reduction !== "mean") return reduced("crossEntropy", losses, reduction);
+  const classesLast = [0, ...shape.slice(2).map((_, i) => i + 2), 1];
+  const rows = input.ndim === 2 ? input : input.permute(classesLast).reshape(numel(places), shape[1]);
+  const labels = cast(target.flatten().node, "int32");
+  const losses = new Tensor(crossEntropyRows(rows.node, labels, ignoreIndex));
+  if (reduction === "none") return losses.reshape(places);
+  if (reduction === "sum") return losses.sum();
   const counted = cast(apply(COMPARE.ne, labels, constantLike(labels, ignoreIndex)), "float32");
   return losses.sum().div(new Tensor(sum(counted, [0])));
 }
@@ -133,6 +144,75 @@ export function softplus(x: Tensor, beta = 1, threshold = 20): Tensor {
   const scaled = x.mul(beta);
   const linearPart = scaled.gt(threshold);
   return where(linearPart, x, scaled.softplus().div(beta));
+}
+
+// --- normalisation ----------------------------------------------------------------------------------------------------
+
+/** (x - mean) / sqrt(variance + eps) over axes; the variance divides by the number of elements. */
+function standardized(x: Tensor, axes: readonly number[], eps: number): Tensor {
+  const centered = x.sub(x.mean(axes, true));
+  return centered.mul(centered.square().mean(axes, true).add(eps).rsqrt());
+}
+
+/** Standardised over the last axes, whose extents are `normalizedShape`; then times weight, plus bias. */
+export function layerNorm(
+  x: Tensor,
+  normalizedShape: Shape,
+  weight?: Tensor | null,
+  bias?: Tensor | null,
+  eps = 1e-5,
+): Tensor {
+  const first = x.ndim - normalizedShape.length;
+  if (first < 0 || normalizedShape.length === 0 || !sameShape(x.shape.slice(first), normalizedShape))
+    throw new ShapeError(`layerNorm: shape ${show(x.shape)} does not end in ${show(normalizedShape)}`);
+  const y = standardized(
+    x,
+    normalizedShape.map((_, i) => first + i),
+    eps,
+  );
+  const scaled = weight ? y.mul(weight) : y;
+  return bias ? scaled.add(bias) : scaled;
+}
+
+/** Channels (axis 1) standardised in groups; then times weight, plus bias, per channel. */
+export function groupNorm(x: Tensor, groups: number, weight?: Tensor | null, bias?: Tensor | null, eps = 1e-5): Tensor {
+  const [n, channels, ...rest] = x.shape;
+  if (x.ndim < 2 || !Number.isInteger(groups) || groups < 1 || channels % groups !== 0)
+    throw new ShapeError(`groupNorm: the channels of shape ${show(x.shape)} do not divide into ${groups} groups`);
+  const y = standardized(x.reshape(n, groups, (channels / groups) * numel(rest)), [2], eps).reshape(x.shape);
+  const perChannel = (t: Tensor): Tensor => t.reshape([channels, ...rest.map(() => 1)]);
+  const scaled = weight ? y.mul(perChannel(weight)) : y;
+  return bias ? scaled.add(perChannel(bias)) : scaled;
+}
+
+/** Each channel of each sample standardised by itself; then times weight, plus bias, per channel. */
+export function instanceNorm(x: Tensor, weight?: Tensor | null, bias?: Tensor | null, eps = 1e-5): Tensor {
+  if (x.ndim < 3) throw new ShapeError(`instanceNorm: shape ${show(x.shape)} has no axes beside sample and channel`);
+  return groupNorm(x, x.shape[1], weight, bias, eps);
+}
+
+/** The cosine of the angle between vectors along an axis; lengths count as at least eps. */
+export function cosineSimilarity(x1: Tensor, x2: Tensor, axis = 1, eps = 1e-8): Tensor {
+  const a = normalizeAxis("cosineSimilarity", axis, Math.max(x1.ndim, x2.ndim)) - Math.max(x1.ndim, x2.ndim);
+  const length = (x: Tensor): Tensor => norm(x, 2, a).maximum(eps);
+  return x1
+    .mul(x2)
+    .sum(a)
+    .div(length(x1).mul(length(x2)));
+}
+
+/** [..., C r^2, H, W] to [..., C, H r, W r]. */
+export function pixelShuffle(x: Tensor, upscaleFactor: number): Tensor {
+  const r = upscaleFactor;
+  const [c, h, w] = x.shape.slice(-3);
+  if (x.ndim < 3 || !Number.isInteger(r) || r < 1 || c % (r * r) !== 0)
+    throw new ShapeError(`pixelShuffle: the channels of shape ${show(x.shape)} do not divide by ${r} squared`);
+  const lead = x.shape.slice(0, -3);
+  const k = lead.length;
+  return x
+    .reshape([...lead, c / (r * r), r, r, h, w])
+    .permute([...lead.map((_, i) => i), k, k + 3, k + 1, k + 4, k + 2])
+    .reshape([...lead, c / (r * r), h * r, w * r]);
 }
 
 // --- losses -----------------------------------------------------------------------------------------------------------

@@ -131,6 +131,16 @@ const ADAPTERS: Record<string, Adapter> = {
       weight: k.weight as fl.Tensor | undefined,
       posWeight: k.pos_weight as fl.Tensor | undefined,
     }),
+  "nn.functional.cross_entropy": (x, [y], k) =>
+    fl.crossEntropy(x, T(y), { ...reduction(k), ignoreIndex: N(k.ignore_index, -100) }),
+  "nn.functional.layer_norm": (x, [shape, w, b], k) =>
+    F.layerNorm(x, shape as number[], w as fl.Tensor, b as fl.Tensor, N(k.eps, 1e-5)),
+  "nn.functional.group_norm": (x, [groups], k) =>
+    F.groupNorm(x, N(groups), k.weight as fl.Tensor, k.bias as fl.Tensor, N(k.eps, 1e-5)),
+  "nn.functional.instance_norm": (x, _, k) =>
+    F.instanceNorm(x, k.weight as fl.Tensor, k.bias as fl.Tensor, N(k.eps, 1e-5)),
+  "nn.functional.cosine_similarity": (x, [y], k) => F.cosineSimilarity(x, T(y), N(k.dim, 1), N(k.eps, 1e-8)),
+  "nn.functional.pixel_shuffle": (x, _, k) => F.pixelShuffle(x, N(k.upscale_factor)),
   "nn.functional.hinge_embedding_loss": (x, [y], k) =>
     F.hingeEmbeddingLoss(x, T(y), { ...reduction(k), margin: N(k.margin, 1) }),
   "nn.functional.linear": (x, [w, b]) => fl.linear(x, T(w), (b ?? null) as fl.Tensor | null),
