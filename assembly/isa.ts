@@ -86,7 +86,8 @@ export enum Map {
   Micros = 8,
   MicrosAt = 9,
   Once = 10,
-  Body = 11,
+  /** Of the fixed part; slots, micro-program and views follow. */
+  Length = 11,
 }
 
 export enum MapTile {

@@ -159,14 +159,14 @@ class Lowering {
     const out = this.result(n);
     const batch = r === 3 ? dims[0] : 1;
     const blocks = Math.ceil(rows / ROWS);
-    const I = isa.Transpose;
-    const words = this.words(I.Length);
-    words[I.Out] = out;
-    words[I.In] = { buffer: src.buffer, offset: src.offset + v.offset * 4 };
-    words[I.Batch] = batch;
-    words[I.Rows] = cols;
-    words[I.Cols] = rows;
-    words[I.Block] = ROWS;
+    const words = this.words(isa.Transpose, {
+      Out: out,
+      In: { buffer: src.buffer, offset: src.offset + v.offset * 4 },
+      Batch: batch,
+      Rows: cols,
+      Cols: rows,
+      Block: ROWS,
+    });
     const write = batch === 1 || rows % ROWS === 0 ? ROWS * cols * 4 : 0;
     this.emit(isa.Opcode.Transpose, words, batch * blocks, n, [[src, 0]], [[out, write]], numel(n.shape) * 0.5);
     this.views.set(n, dense(n));
@@ -175,8 +175,15 @@ class Lowering {
 
   // --- emission --------------------------------------------------------------------------------------------------------------
 
-  private words(length: number): Word[] {
-    return new Array<Word>(length).fill(0);
+  /** The words of an instruction, from its operands by the names they have in the instruction set: all, and no others. */
+  private words<Enum extends { Length: number }>(
+    at: Enum,
+    operands: Record<Exclude<keyof Enum, "Length">, Word>,
+  ): Word[] {
+    const words = new Array<Word>(at.Length).fill(0);
+    for (const [name, word] of Object.entries<Word>(operands))
+      words[(at as unknown as Record<string, number>)[name]] = word;
+    return words;
   }
 
   /** `unit`: see Access; it only holds for a ref at the start of its buffer. */
@@ -263,21 +270,25 @@ class Lowering {
       old.map((r) => r.buffer),
       n,
     );
-    const I = isa.Adam;
-    const words = this.words(I.Length);
-    [words[I.W], words[I.M], words[I.V], words[I.G]] = old;
-    words[I.NewW] = newW;
-    words[I.NewM] = newM;
-    words[I.NewV] = newV;
-    words[I.StepSize] = stepSize;
-    words[I.Root] = root;
-    words[I.N] = n;
-    words[I.Grain] = grain;
-    words[I.Beta1] = floatBits(a.beta1);
-    words[I.Rest1] = floatBits(a.rest1);
-    words[I.Beta2] = floatBits(a.beta2);
-    words[I.Rest2] = floatBits(a.rest2);
-    words[I.Eps] = floatBits(a.eps);
+    const [w, m, v, g] = old;
+    const words = this.words(isa.Adam, {
+      W: w,
+      M: m,
+      V: v,
+      G: g,
+      NewW: newW,
+      NewM: newM,
+      NewV: newV,
+      StepSize: stepSize,
+      Root: root,
+      N: n,
+      Grain: grain,
+      Beta1: floatBits(a.beta1),
+      Rest1: floatBits(a.rest1),
+      Beta2: floatBits(a.beta2),
+      Rest2: floatBits(a.rest2),
+      Eps: floatBits(a.eps),
+    });
     this.emit(
       isa.Opcode.Adam,
       words,
@@ -423,24 +434,7 @@ class Lowering {
       n,
     );
     const units = Math.ceil(n / grain);
-    const I = isa.Map;
-    const words = this.words(I.Body);
-    words[I.N] = n;
-    words[I.Grain] = grain;
-    words[I.Slots] = slots.length;
-    words[I.SlotsAt] = I.Body;
-    const micros = [...once, ...each];
-    words[I.Micros] = micros.length;
-    words[I.MicrosAt] = I.Body + slots.length * 2;
-    words[I.Once] = once.length;
-    let at = I.Body + slots.length * 2 + micros.length * 5;
-    for (const v of viewWords) {
-      slots[v.slot][1] = at;
-      at += v.words.length;
-    }
-    for (const s of slots) words.push(s[0], s[1]);
-    for (const m of micros) words.push(...m);
-    for (const v of viewWords) words.push(...v.words);
+    const words = this.mapWords(n, grain, slots, once, each, viewWords);
 
     const text = this.mapText(nodes, outs);
     this.emit(
@@ -456,6 +450,35 @@ class Lowering {
       n * (0.12 * each.length + 0.1),
       text,
     );
+  }
+
+  /** The words of a Map: its fixed part, slot table, micro-program, views. */
+  private mapWords(
+    n: number,
+    grain: number,
+    slots: readonly (readonly [isa.Slot, Word])[],
+    once: readonly (readonly number[])[],
+    each: readonly (readonly number[])[],
+    views: readonly { readonly slot: number; readonly words: readonly Word[] }[] = [],
+  ): Word[] {
+    const at = isa.Map.Length;
+    const micros = [...once, ...each];
+    const table = slots.map((s): [number, Word] => [s[0], s[1]]);
+    let end = at + slots.length * 2 + micros.length * 5;
+    for (const v of views) {
+      table[v.slot][1] = end;
+      end += v.words.length;
+    }
+    const fixed = this.words(isa.Map, {
+      N: n,
+      Grain: grain,
+      Slots: slots.length,
+      SlotsAt: at,
+      Micros: micros.length,
+      MicrosAt: at + slots.length * 2,
+      Once: once.length,
+    });
+    return [...fixed, ...table.flat(), ...micros.flat(), ...views.flatMap((v) => v.words)];
   }
 
   /** Elements per unit: that of an operand's writer if one fits, so that no barrier is needed; else rows of the shape. */
@@ -496,25 +519,25 @@ class Lowering {
     const byRows = batch * this.rowBlocks(m) >= 8 || cols <= 16;
     const block = byRows ? ROWS : 8 * Math.max(1, Math.ceil(cols / 256));
     const blocks = Math.ceil((byRows ? m : cols) / block);
-    const I = isa.Gemm;
-    const words = this.words(I.Length);
-    words[I.C] = out;
-    words[I.A] = A.ref;
-    words[I.B] = B.ref;
-    words[I.M] = m;
-    words[I.N] = cols;
-    words[I.K] = k;
-    words[I.CRow] = cols;
-    words[I.ARow] = A.row;
-    words[I.ACol] = A.col;
-    words[I.BRow] = B.row;
-    words[I.BCol] = B.col;
-    words[I.Batch] = batch;
-    words[I.CBatch] = m * cols;
-    words[I.ABatch] = A.batch;
-    words[I.BBatch] = B.batch;
-    words[I.Slice] = byRows ? 0 : 1;
-    words[I.Block] = block;
+    const words = this.words(isa.Gemm, {
+      C: out,
+      A: A.ref,
+      B: B.ref,
+      M: m,
+      N: cols,
+      K: k,
+      CRow: cols,
+      ARow: A.row,
+      ACol: A.col,
+      BRow: B.row,
+      BCol: B.col,
+      Batch: batch,
+      CBatch: m * cols,
+      ABatch: A.batch,
+      BBatch: B.batch,
+      Slice: byRows ? 0 : 1,
+      Block: block,
+    });
     const even = byRows && (batch === 1 || m % ROWS === 0);
     const rowMajor = A.col === 1 && A.row === k && (batch === 1 || A.batch === m * k);
     const orientation = `${A.row === 1 && A.col !== 1 ? "T" : "N"}${B.row === 1 && B.col !== 1 ? "T" : "N"}`;
@@ -622,17 +645,17 @@ class Lowering {
     const count = outer * blocks * inner;
     // Row reductions follow the rows of whoever made them; column reductions take whole vectors.
     const grain = inner === 1 ? ROWS : GRAIN;
-    const I = isa.Reduce;
-    const words = this.words(I.Length);
-    words[I.Out] = to;
-    words[I.In] = from;
-    words[I.Outer] = outer;
-    words[I.R] = rows;
-    words[I.Inner] = inner;
-    words[I.Block] = block;
-    words[I.Blocks] = blocks;
-    words[I.Kind] = kind;
-    words[I.Grain] = grain;
+    const words = this.words(isa.Reduce, {
+      Out: to,
+      In: from,
+      Outer: outer,
+      R: rows,
+      Inner: inner,
+      Block: block,
+      Blocks: blocks,
+      Kind: kind,
+      Grain: grain,
+    });
     this.emit(
       isa.Opcode.Reduce,
       words,
@@ -651,14 +674,14 @@ class Lowering {
     const rows = cols === 0 ? 0 : numel(x.shape) / cols;
     const from = this.ref(x);
     const out = this.result(n);
-    const I = isa.Softmax;
-    const words = this.words(I.Length);
-    words[I.Out] = out;
-    words[I.In] = from;
-    words[I.Rows] = rows;
-    words[I.Cols] = cols;
-    words[I.Log] = n.op === FUSED.logSoftmax ? 1 : 0;
-    words[I.Block] = ROWS;
+    const words = this.words(isa.Softmax, {
+      Out: out,
+      In: from,
+      Rows: rows,
+      Cols: cols,
+      Log: n.op === FUSED.logSoftmax ? 1 : 0,
+      Block: ROWS,
+    });
     const unit = ROWS * cols * 4;
     this.emit(isa.Opcode.Softmax, words, this.rowBlocks(rows), n, [[from, unit]], [[out, unit]], rows * cols * 3);
   }
@@ -670,15 +693,15 @@ class Lowering {
     const fy = this.ref(y);
     const fg = this.ref(g);
     const out = this.result(n);
-    const I = isa.SoftmaxGrad;
-    const words = this.words(I.Length);
-    words[I.Out] = out;
-    words[I.Y] = fy;
-    words[I.G] = fg;
-    words[I.Rows] = rows;
-    words[I.Cols] = cols;
-    words[I.Log] = n.op === FUSED.logSoftmaxGrad ? 1 : 0;
-    words[I.Block] = ROWS;
+    const words = this.words(isa.SoftmaxGrad, {
+      Out: out,
+      Y: fy,
+      G: fg,
+      Rows: rows,
+      Cols: cols,
+      Log: n.op === FUSED.logSoftmaxGrad ? 1 : 0,
+      Block: ROWS,
+    });
     const unit = ROWS * cols * 4;
     const reads: [Ref, number][] = [
       [fy, unit],
@@ -700,30 +723,30 @@ class Lowering {
       const fg = this.ref(g);
       reads.push([fg, ROWS * 4]);
       const out = this.result(n);
-      const I = isa.CrossEntropyGrad;
-      const words = this.words(I.Length);
-      words[I.Out] = out;
-      words[I.X] = fx;
-      words[I.Label] = fl;
-      words[I.G] = fg;
-      words[I.Rows] = rows;
-      words[I.Cols] = cols;
-      words[I.Ignore] = n.attrs.ignore as number;
-      words[I.Block] = ROWS;
+      const words = this.words(isa.CrossEntropyGrad, {
+        Out: out,
+        X: fx,
+        Label: fl,
+        G: fg,
+        Rows: rows,
+        Cols: cols,
+        Ignore: n.attrs.ignore as number,
+        Block: ROWS,
+      });
       const writes: [Ref, number][] = [[out, ROWS * cols * 4]];
       this.emit(isa.Opcode.CrossEntropyGrad, words, this.rowBlocks(rows), n, reads, writes, rows * cols * 3);
       return;
     }
     const out = this.result(n);
-    const I = isa.CrossEntropy;
-    const words = this.words(I.Length);
-    words[I.Loss] = out;
-    words[I.X] = fx;
-    words[I.Label] = fl;
-    words[I.Rows] = rows;
-    words[I.Cols] = cols;
-    words[I.Ignore] = n.attrs.ignore as number;
-    words[I.Block] = ROWS;
+    const words = this.words(isa.CrossEntropy, {
+      Loss: out,
+      X: fx,
+      Label: fl,
+      Rows: rows,
+      Cols: cols,
+      Ignore: n.attrs.ignore as number,
+      Block: ROWS,
+    });
     this.emit(isa.Opcode.CrossEntropy, words, this.rowBlocks(rows), n, reads, [[out, ROWS * 4]], rows * cols * 3);
   }
 
@@ -733,15 +756,15 @@ class Lowering {
     const ft = this.ref(table);
     const fi = this.ref(index);
     const out = this.result(n);
-    const I = isa.GatherRows;
-    const words = this.words(I.Length);
-    words[I.Out] = out;
-    words[I.Table] = ft;
-    words[I.Index] = fi;
-    words[I.Rows] = n.shape[0];
-    words[I.TableRows] = table.shape[0];
-    words[I.Width] = width;
-    words[I.Block] = ROWS;
+    const words = this.words(isa.GatherRows, {
+      Out: out,
+      Table: ft,
+      Index: fi,
+      Rows: n.shape[0],
+      TableRows: table.shape[0],
+      Width: width,
+      Block: ROWS,
+    });
     const reads: [Ref, number][] = [
       [ft, 0],
       [fi, ROWS * 4],
@@ -756,15 +779,15 @@ class Lowering {
     const fx = this.ref(x);
     const fi = this.ref(index);
     const out = this.result(n);
-    const I = isa.ScatterAddRows;
-    const words = this.words(I.Length);
-    words[I.Out] = out;
-    words[I.In] = fx;
-    words[I.Index] = fi;
-    words[I.Rows] = x.shape[0];
-    words[I.OutRows] = n.shape[0];
-    words[I.Width] = width;
-    words[I.Block] = ROWS;
+    const words = this.words(isa.ScatterAddRows, {
+      Out: out,
+      In: fx,
+      Index: fi,
+      Rows: x.shape[0],
+      OutRows: n.shape[0],
+      Width: width,
+      Block: ROWS,
+    });
     const reads: [Ref, number][] = [
       [fx, 0],
       [fi, 0],
@@ -779,19 +802,19 @@ class Lowering {
     const out = this.result(n);
     const size = numel(n.shape);
     const kind = n.op === RANDOM.normal ? "Normal" : n.op === RANDOM.uniform ? "Uniform" : "Bits";
-    const I = isa.Random;
     // Whole rows where the shape has them, so that what uses the draw needs no barrier.
     const rows = n.shape.length >= 2 && n.shape[0] >= 2 * ROWS && size > 0 ? ROWS * (size / n.shape[0]) : GRAIN;
     const grain = rows % 8 === 0 ? rows : GRAIN;
-    const words = this.words(I.Length);
-    words[I.Out] = out;
-    words[I.State] = state;
-    words[I.Draw] = n.attrs.draw as number;
-    words[I.N] = size;
-    words[I.Kind] = isa.RandomKind[kind];
-    words[I.A] = floatBits(n.attrs.a as number);
-    words[I.B] = floatBits(n.attrs.b as number);
-    words[I.Grain] = grain;
+    const words = this.words(isa.Random, {
+      Out: out,
+      State: state,
+      Draw: n.attrs.draw as number,
+      N: size,
+      Kind: isa.RandomKind[kind],
+      A: floatBits(n.attrs.a as number),
+      B: floatBits(n.attrs.b as number),
+      Grain: grain,
+    });
     this.emit(isa.Opcode.Random, words, Math.ceil(size / grain), n, [[state, 0]], [[out, grain * 4]], size * 8);
   }
 
@@ -814,20 +837,16 @@ class Lowering {
     const [x] = n.src;
     const { begin, step } = n.attrs as { begin: number[]; step: number[] };
     const out = this.result(n);
-    const I = isa.Map;
     const size = numel(n.shape);
-    const words = this.words(I.Body);
-    words[I.N] = Math.ceil((size * bytesOf(n.dtype)) / 4);
-    words[I.Grain] = GRAIN;
-    words[I.Slots] = 3;
-    words[I.SlotsAt] = I.Body;
-    words[I.Micros] = 2;
-    words[I.MicrosAt] = I.Body + 6;
-    words[I.Once] = 1;
-    words.push(isa.Slot.Register, 0, isa.Slot.Immediate, 0, isa.Slot.Dense, out);
-    words.push(isa.Micro.Splat, 0, 1, 0, 0, isa.Micro.Copy, 2, 0, 0, 0);
-    const units = Math.ceil((words[I.N] as number) / GRAIN);
-    this.emit(isa.Opcode.Map, words, units, n, [], [[out, GRAIN * 4]], size * 0.15, "zeros");
+    // Whatever the dtype, zeros are words of zero; buffers have room for the last one.
+    const count = Math.ceil((size * bytesOf(n.dtype)) / 4);
+    const slots: [isa.Slot, Word][] = [
+      [isa.Slot.Register, 0],
+      [isa.Slot.Immediate, 0],
+      [isa.Slot.Dense, out],
+    ];
+    const words = this.mapWords(count, GRAIN, slots, [[isa.Micro.Splat, 0, 1, 0, 0]], [[isa.Micro.Copy, 2, 0, 0, 0]]);
+    this.emit(isa.Opcode.Map, words, Math.ceil(count / GRAIN), n, [], [[out, GRAIN * 4]], size * 0.15, "zeros");
     if (numel(x.shape) === 0) return;
     const strides = stridesOf(n.shape);
     const offset = begin.reduce((o, b, i) => o + b * strides[i], 0) * bytesOf(n.dtype);
@@ -837,17 +856,9 @@ class Lowering {
 
   iota(n: Node): void {
     const out = this.result(n);
-    const I = isa.Map;
-    const words = this.words(I.Body);
-    words[I.N] = numel(n.shape);
-    words[I.Grain] = GRAIN;
-    words[I.Slots] = 1;
-    words[I.SlotsAt] = I.Body;
-    words[I.Micros] = 1;
-    words[I.MicrosAt] = I.Body + 2;
-    words.push(isa.Slot.Dense, out, isa.Micro.Iota, 0, 0, 0, 0);
-    const units = Math.ceil(numel(n.shape) / GRAIN);
-    this.emit(isa.Opcode.Map, words, units, n, [], [[out, GRAIN * 4]], numel(n.shape) * 0.2, "iota");
+    const count = numel(n.shape);
+    const words = this.mapWords(count, GRAIN, [[isa.Slot.Dense, out]], [], [[isa.Micro.Iota, 0, 0, 0, 0]]);
+    this.emit(isa.Opcode.Map, words, Math.ceil(count / GRAIN), n, [], [[out, GRAIN * 4]], count * 0.2, "iota");
   }
 }
 

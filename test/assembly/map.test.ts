@@ -28,7 +28,7 @@ interface Program {
 
 /** Writes a Map instruction. */
 function encode(machine: Machine, { n, grain, slots, views = [], once = [], body }: Program): number {
-  const slotsAt = Map.Body;
+  const slotsAt = Map.Length;
   const microsAt = slotsAt + slots.length * 2;
   const micros = [...once, ...body];
   const words: number[] = [];
@@ -51,8 +51,8 @@ function encode(machine: Machine, { n, grain, slots, views = [], once = [], body
     [Map.MicrosAt]: microsAt,
     [Map.Once]: once.length,
   };
-  for (const [i, word] of tail.entries()) operands[Map.Body + i] = word;
-  return machine.instruction(isa.Opcode.Map, Map.Body + tail.length, Math.ceil(n / grain), operands);
+  for (const [i, word] of tail.entries()) operands[Map.Length + i] = word;
+  return machine.instruction(isa.Opcode.Map, Map.Length + tail.length, Math.ceil(n / grain), operands);
 }
 
 const machines = [new Machine("private-plain"), new Machine("private-relaxed")];

@@ -185,8 +185,8 @@ function endless(lanes: number): number[] {
   words[map.N] = 0x7fffff00;
   words[map.Grain] = 0x7fffff00;
   words[map.Slots] = 2;
-  words[map.SlotsAt] = map.Body;
-  words[map.MicrosAt] = map.Body + 4;
+  words[map.SlotsAt] = map.Length;
+  words[map.MicrosAt] = map.Length + 4;
   words[map.Once] = 1;
   words.push(isa.Slot.Register, 0, isa.Slot.Immediate, 0x3f000000);
   words.push(isa.Micro.Splat, 0, 1, 0, 0);
