@@ -38,8 +38,8 @@ interface Entry {
   readonly program: Promise<Program>;
   readonly graph: Graph;
   readonly guards: readonly (() => boolean)[];
-  /** For each input of the program, which argument tensor it is. */
-  readonly inputs: readonly number[];
+  /** For each input of the program, which argument tensor it is, or the value of a tensor from outside. */
+  readonly inputs: readonly (number | Promise<TypedArray>)[];
   readonly residents: readonly Variable[];
   readonly updates: readonly Variable[];
   readonly result: unknown;
@@ -116,7 +116,7 @@ function record<Args extends unknown[], Result>(fn: (...args: Args) => Result, a
     const placeholders = mapTree(args, (t) => {
       if (!isArgument(t)) return t;
       const n = leaf(t.shape, t.dtype);
-      bindings.set(n, { kind: "argument", index: i++ });
+      bindings.set(n, { kind: "argument", index: i++, trace });
       arguments_.push(n);
       const p = new Tensor(n);
       if (t.requiresGrad) p.requiresGrad = true;
@@ -135,12 +135,25 @@ function record<Args extends unknown[], Result>(fn: (...args: Args) => Result, a
     updates.push(variable);
     values.push(value);
   }
-  // Tensors from outside stay in memory: they cannot change.
-  const graph = collect(outputs, values, () => true);
-  const inputs = graph.inputs.map((n) => {
+  // Variables, and tensors from outside that are known, stay in memory between calls.
+  const graph = collect(
+    outputs,
+    values,
+    (b) => (b.kind === "state" && b.seen < 0) || (b.kind === "data" && ArrayBuffer.isView(b.array)),
+  );
+  const inputs = graph.inputs.map((n): number | Promise<TypedArray> => {
     const binding = bindingOf(n);
-    if (binding?.kind !== "argument") throw new FourlaneError("TRACE", "compile: a tensor of another trace was used");
-    return binding.index;
+    if (binding?.kind === "argument" && binding.trace === trace) return binding.index;
+    // A lazy tensor from outside means its variables as they are now, whatever becomes of them.
+    const captured =
+      binding?.kind === "data"
+        ? Promise.resolve(binding.array)
+        : binding?.kind === "state"
+          ? binding.variable.read(binding.seen)
+          : undefined;
+    if (!captured) throw new FourlaneError("TRACE", "compile: a tensor of another compiled function was used");
+    captured.catch(() => {}); // reported by the calls that need it
+    return captured;
   });
   const residents = graph.residents.map((n): Variable => {
     const binding = bindingOf(n);
@@ -164,7 +177,7 @@ function launch(entry: Entry, tensors: readonly Tensor[]): Promise<TypedArray[]>
   const home = [...entry.residents, ...entry.updates].find((v) => v.home !== session())?.home ?? session();
   return home.launch(entry.program, {
     after,
-    inputs: entry.inputs.map((i) => valueOf(tensors[i])),
+    inputs: entry.inputs.map((i) => (typeof i === "number" ? valueOf(tensors[i]) : i)),
     residents: entry.residents.map((v) => v.bound()),
     updates: entry.updates.map((v) => v.target),
   });

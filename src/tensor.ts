@@ -20,7 +20,7 @@ import * as fused from "./ops/fused.ts";
 import { constant, constantLike } from "./ops/leaf.ts";
 import * as lookup from "./ops/lookup.ts";
 import * as structure from "./ops/structure.ts";
-import { bindingOf, currentTrace, dataLeaf, evaluate, Variable } from "./trace.ts";
+import { bindingOf, currentTrace, dataLeaf, evaluate, guard, keepValue, keptValue, Variable } from "./trace.ts";
 
 /** Nested arrays of numbers or booleans. */
 export type NestedArray = number | boolean | readonly NestedArray[];
@@ -140,9 +140,9 @@ export class Tensor {
       throw new ShapeError(`backward: the gradient has shape ${show(gradient.shape)}, the tensor ${show(y.shape)}`);
     const leaves: Node[] = [];
     const tensors: Tensor[] = [];
-    for (const n of toposort([y])) {
+    for (const n of toposort([y], structure.isDetached)) {
       const t = owners.get(n)?.deref();
-      if (!t?.requiresGrad) continue;
+      if (!t || !guard(() => t.requiresGrad)) continue;
       leaves.push(n);
       tensors.push(t);
     }
@@ -171,11 +171,12 @@ export class Tensor {
     const binding = bindingOf(this.node);
     if (binding?.kind === "data") return (await binding.array).slice();
     if (binding?.kind === "state" && !currentTrace()) return binding.variable.read();
+    const before = currentTrace() ? undefined : keptValue(this.node);
+    if (before) return (await before).slice();
     const result = evaluate([this.node]).then(([array]) => array);
     result.catch(() => {});
-    const kept = dataLeaf(this.shape, this.dtype, result);
-    if (this.needsGrad) own(kept, this);
-    this.own = kept;
+    // The node stays what it was: reading a tensor changes no gradient.
+    if (!currentTrace()) keepValue(this.node, result);
     return (await result).slice();
   }
 
@@ -197,6 +198,11 @@ export class Tensor {
       return Array.from({ length: this.shape[axis] }, () => build(axis + 1));
     };
     return build(0);
+  }
+
+  /** Dtype and shape; the values are read with data(), item() or array(). */
+  toString(): string {
+    return `${this.constructor.name} ${this.dtype}${show(this.shape)}`;
   }
 
   /** Later uses throw a DisposedError. Only of interest for large values: what is not referred to is freed anyway. */
@@ -409,8 +415,15 @@ export class Tensor {
     const clampTo = (v: number, d: number): number => Math.min(d, Math.max(0, v < 0 ? v + d : v));
     const from = shape.map((d, i) => clampTo(begin[i] ?? 0, d));
     const steps = shape.map((_, i) => step?.[i] ?? 1);
-    if (begin.length > shape.length || steps.some((s) => !Number.isInteger(s) || s < 1))
-      throw new ValueError(`slice: begin ${show(begin)} step ${show(steps)} do not fit shape ${show(shape)}`);
+    const lists = [begin, end ?? [], step ?? []];
+    if (
+      lists.some((l) => !Array.isArray(l) || l.length > shape.length || l.some((v) => !Number.isInteger(v))) ||
+      steps.some((s) => s < 1)
+    )
+      throw new ValueError(
+        `slice: begin ${String(begin)}, end ${String(end)}, step ${String(step)} must be integers, at most one for each ` +
+          `axis of shape ${show(shape)}, steps above 0`,
+      );
     const size = shape.map((d, i) => Math.max(0, Math.ceil((clampTo(end?.[i] ?? d, d) - from[i]) / steps[i])));
     return new Tensor(structure.slice(this.node, from, size, steps));
   }
@@ -461,6 +474,12 @@ for (const [name, op] of Object.entries({ ...BINARY, ...COMPARE }))
       return binary(op, this, other);
     },
   });
+// What console.log shows in Node.
+Object.defineProperty(Tensor.prototype, Symbol.for("nodejs.util.inspect.custom"), {
+  value(this: Tensor): string {
+    return this.toString();
+  },
+});
 if (typeof Symbol.dispose === "symbol")
   Object.defineProperty(Tensor.prototype, Symbol.dispose, {
     value(this: Tensor): void {
@@ -644,7 +663,10 @@ export function arange(start: number, end?: number, step = 1): Tensor {
 
 // --- functions of several tensors ----------------------------------------------------------------------------------------------
 
-/** a where the condition holds, else b; with broadcasting. Nothing leaks from the branch not taken, gradients neither. */
+/**
+ * a where the condition holds, else b; with broadcasting. The branch not taken gets a gradient of 0, which becomes NaN in a
+ * function whose slope there is infinite, as in PyTorch: give that function a harmless argument instead.
+ */
 export function where(condition: Tensor, a: TensorLike, b: TensorLike): Tensor {
   const x = asTensor(a);
   const y = typeof b === "number" && isFloat(x.dtype) ? full([], b) : asTensor(b);
@@ -658,6 +680,7 @@ export function where(condition: Tensor, a: TensorLike, b: TensorLike): Tensor {
 /** Tensors side by side along an axis. */
 export function cat(tensors: readonly Tensor[], axis = 0): Tensor {
   if (tensors.length === 0) throw new ValueError("cat: give at least one tensor");
+  if (tensors.some((t) => t.ndim === 0)) throw new ShapeError("cat: scalars cannot be put side by side; use stack");
   const a = normalizeAxis("cat", axis, tensors[0].ndim);
   const dtype = tensors.map((t) => t.dtype).reduce(promote);
   return new Tensor(
@@ -706,13 +729,28 @@ export class Parameter extends Tensor {
   }
 
   override get node(): Node {
+    // A compiled step was recorded for parameters that train, or do not: whichever it was must still hold.
+    if (currentTrace()) guard(() => this.requiresGrad);
     return this.variable.node;
   }
 
-  /** Sets the value, from a tensor of the same shape and dtype (or an array of its elements). */
-  assign(value: Tensor | TypedArray): void {
-    if (value instanceof Tensor) this.variable.assign(value.node);
-    else this.variable.set(value);
+  /** Sets the value, from a tensor of the same shape and dtype, or from its elements in row-major order (copied). */
+  assign(value: Tensor | TypedArray | Float64Array | readonly number[]): void {
+    if (value instanceof Tensor) {
+      this.variable.assign(value.node);
+      return;
+    }
+    if (!Array.isArray(value) && (!ArrayBuffer.isView(value) || !("length" in value)))
+      throw new DTypeError(`assign: a tensor or an array of numbers is wanted, got ${String(value)}`);
+    const numbers = value as ArrayLike<number>;
+    if (numbers.length !== this.numel())
+      throw new ShapeError(`assign: ${numbers.length} values for a parameter of shape ${show(this.shape)}`);
+    for (let i = 0; i < numbers.length; i++)
+      if (typeof numbers[i] !== "number")
+        throw new DTypeError(`assign: element ${i} is no number: ${String(numbers[i])}`);
+    const copy = allocate(this.dtype, numbers.length);
+    copy.set(numbers);
+    this.variable.set(copy);
   }
 
   override async data(): Promise<TypedArray> {

@@ -17,12 +17,41 @@ import { type Bound, type Session, session, type State } from "./run/session.ts"
 export type Binding =
   | { readonly kind: "data"; readonly array: TypedArray | Promise<TypedArray> }
   | { readonly kind: "state"; readonly variable: Variable; readonly seen: number }
-  | { readonly kind: "argument"; readonly index: number };
+  | { readonly kind: "argument"; readonly index: number; readonly trace: Trace };
 
 const bindings = new WeakMap<Node, Binding>();
 
 export function bindingOf(n: Node): Binding | undefined {
   return bindings.get(n);
+}
+
+/** Values that were computed and read: nodes keep their place in the graph, later programs start from the value. */
+const values = new WeakMap<Node, Promise<TypedArray>>();
+
+/** Keeps the value of a node. */
+export function keepValue(n: Node, value: Promise<TypedArray>): void {
+  values.set(n, value);
+}
+
+/** The value of a node, if it was computed before. */
+export function keptValue(n: Node): Promise<TypedArray> | undefined {
+  return values.get(n);
+}
+
+/** The nodes with everything that has a known value replaced by a leaf. */
+function fromKnown(roots: readonly Node[]): readonly Node[] {
+  const order = toposort(roots, (n) => values.has(n));
+  if (!order.some((n) => values.has(n))) return roots;
+  const done = new Map<Node, Node>();
+  for (const n of order) {
+    const value = values.get(n);
+    if (value) done.set(n, dataLeaf(n.shape, n.dtype, value));
+    else {
+      const src = n.src.map((s) => done.get(s) as Node);
+      done.set(n, src.every((s, i) => s === n.src[i]) ? n : { ...n, src });
+    }
+  }
+  return roots.map((n) => done.get(n) as Node);
 }
 
 /** A leaf with a value: an array, or one that is being computed. */
@@ -65,6 +94,11 @@ export class Variable {
     this.dtype = dtype;
     this.owner = session();
     const isArray = ArrayBuffer.isView(value);
+    if (trace && !isArray)
+      throw new FourlaneError(
+        "TRACE",
+        "parameters cannot be made inside a compiled function: each call would make them anew",
+      );
     this.state = this.owner.state(shape, dtype, isArray ? value : allocate(dtype, numel(shape)), !isArray);
     collected.register(this, { owner: this.owner, state: this.state }, this);
     if (isArray) return;
@@ -127,8 +161,9 @@ export class Variable {
     this.owner.write(this.state, array).catch(() => {});
   }
 
-  /** The value, after everything asked for so far. */
-  async read(): Promise<TypedArray> {
+  /** The value, after everything asked for so far; or as it was after `seen` changes. */
+  async read(seen?: number): Promise<TypedArray> {
+    if (seen !== undefined) return this.owner.read(this.state, seen);
     // Queued at once, so that whoever waits in the queue for this value stands behind it.
     const flushed = dirty.has(this) ? flush() : undefined;
     const value = this.owner.read(this.state);
@@ -243,14 +278,16 @@ export interface Bindable {
 }
 
 /** The leaves of a graph, told apart by what they are bound to. `resident` says whether data stays in memory. */
-export function collect(outputs: readonly Node[], updates: readonly Node[], resident: (n: Node) => boolean): Graph {
+export function collect(outs: readonly Node[], news: readonly Node[], resident: (b: Binding) => boolean): Graph {
   const inputs: Node[] = [];
   const residents: Node[] = [];
+  const known = fromKnown([...outs, ...news]);
+  const [outputs, updates] = [known.slice(0, outs.length), known.slice(outs.length)];
   for (const n of toposort([...outputs, ...updates])) {
     if (n.op !== LEAF) continue;
     const binding = bindings.get(n);
     if (!binding) throw new FourlaneError("INTERNAL", "a leaf is bound to nothing");
-    (binding.kind === "state" || (binding.kind === "data" && resident(n)) ? residents : inputs).push(n);
+    (resident(binding) ? residents : inputs).push(n);
   }
   return { inputs, residents, outputs, updates };
 }
@@ -343,8 +380,10 @@ export function evaluate(nodes: readonly Node[], failed: "drop" | "retry" = "dro
     graph = collect(
       nodes,
       variables.map((v) => v.node),
-      () => false,
+      (b) => b.kind === "state",
     );
+    if (graph.inputs.some((n) => bindings.get(n)?.kind === "argument"))
+      throw new FourlaneError("TRACE", "a tensor of a compiled function has no value outside of it: return it");
     // Nothing that waits may go down with a tensor of a runtime that is gone.
     if (graph.residents.some((n) => variableOf(n)?.home.disposed))
       throw new DisposedError("a tensor depends on a parameter made before the runtime was disposed");

@@ -25,6 +25,7 @@ export function flattenTree(
         .join()}}`;
     if (typeof x === "object" && x !== null) return `#${identity(x)}`;
     if (typeof x === "function") return `#${identity(x)}`;
+    if (typeof x === "string") return JSON.stringify(x);
     return Object.is(x, -0) ? "-0" : `${typeof x}:${String(x)}`;
   };
   const text = walk(tree);

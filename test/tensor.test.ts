@@ -59,6 +59,12 @@ describe("making and reading", () => {
     expect(() => zeros([2 ** 20, 2 ** 20])).toThrow(fl.ShapeError);
   });
 
+  test("a tensor prints as dtype and shape", async () => {
+    const { inspect } = await import("node:util");
+    expect(String(zeros([2, 3]))).toBe("Tensor float32[2, 3]");
+    expect(inspect(tensor([true]))).toBe("Tensor bool[1]");
+  });
+
   test("a read after dispose is a typed error", async () => {
     const t = tensor([1]);
     t.dispose();
@@ -344,5 +350,90 @@ describe("losses", () => {
   test("zero-size batches give NaN or zero, never a hang", async () => {
     expect(await fl.crossEntropy(zeros([0, 3]), zeros([0], { dtype: "int32" })).item()).toBeNaN();
     expect(await fl.crossEntropy(zeros([0, 3]), zeros([0], { dtype: "int32" }), { reduction: "sum" }).item()).toBe(0);
+  });
+});
+
+describe("reading and differentiating do not disturb each other", () => {
+  test("a tensor that was read still has its gradient", async () => {
+    const w = tensor([1, 2], { requiresGrad: true });
+    const h = w.mul(3);
+    expect(await h.array()).toEqual([3, 6]);
+    const loss = h.square().sum();
+    expect(await loss.item()).toBe(45);
+    loss.backward();
+    expect(await w.grad?.array()).toEqual([18, 36]);
+    const g = fl.grad((z: fl.Tensor) => {
+      const m = z.mul(3);
+      void m.data().catch(() => {});
+      return m.square().sum();
+    });
+    expect(await g(tensor([1, 2])).array()).toEqual([18, 36]);
+  });
+
+  test("a value that was read stays, whatever becomes of the random state it was drawn from", async () => {
+    const x = fl.randn([4]);
+    const before = await x.array();
+    await fl.randn([4]).array();
+    await fl.randn([4]).array();
+    expect(await x.array()).toEqual(before);
+    expect(await x.mul(1).array()).toEqual(before);
+  });
+
+  test("second derivatives through softmax and cross-entropy, where the gradient depends on the result", async () => {
+    const y = tensor([1], { dtype: "int32" });
+    const byHand = (z: fl.Tensor): fl.Tensor => z.exp().div(z.exp().sum(1, true));
+    const pairs: [(z: fl.Tensor) => fl.Tensor, (z: fl.Tensor) => fl.Tensor][] = [
+      [(z) => z.softmax(1).square().sum(), (z) => byHand(z).square().sum()],
+      [(z) => z.logSoftmax(1).square().sum(), (z) => byHand(z).log().square().sum()],
+      [
+        (z) => fl.crossEntropy(z, y, { reduction: "none" }).square().sum(),
+        (z) => byHand(z).log().neg().narrow(1, 1, 1).square().sum(),
+      ],
+    ];
+    const at = tensor([[1, 2, 0.5]]);
+    const v = tensor([[1, -2, 0.5]]);
+    const hvp = (f: (z: fl.Tensor) => fl.Tensor): fl.Tensor =>
+      fl.grad((z: fl.Tensor) => fl.grad(f)(z).mul(v).sum())(at);
+    for (const [f, g] of pairs) {
+      const [a, b] = [await hvp(f).data(), await hvp(g).data()];
+      a.forEach((value, i) => expect(value).toBeCloseTo(b[i], 5));
+    }
+  });
+
+  test("steps that nobody reads do not make later ones slower", async () => {
+    const p = new fl.Parameter(tensor([1]));
+    const optimizer = new fl.optim.SGD([p], { lr: 0.001 });
+    for (let i = 0; i < 1500; i++) {
+      optimizer.zeroGrad();
+      p.square().sum().backward();
+      optimizer.step();
+    }
+    expect(await p.item()).toBeCloseTo(0.998 ** 1500, 5);
+  });
+});
+
+describe("bad input", () => {
+  test("slices take integers, cat takes no scalars", () => {
+    const a = tensor([[1, 2, 3]]);
+    for (const bad of [[0.5], [Number.NaN], [0, 0, 0]]) expect(() => a.slice(bad)).toThrow(fl.ValueError);
+    expect(() => a.slice([0], [Number.NaN])).toThrow("must be integers");
+    expect(() => a.slice(1 as unknown as number[])).toThrow(fl.ValueError);
+    expect(() => cat([tensor(1), tensor(2)])).toThrow("scalars cannot be put side by side");
+  });
+
+  test("parameters are set from any numbers, copied", async () => {
+    const p = new fl.Parameter(tensor([1, 2]));
+    const source = Float32Array.of(5, 6);
+    p.assign(source);
+    source[0] = 99;
+    expect(await p.mul(1).array()).toEqual([5, 6]);
+    p.assign([3, 4]);
+    expect(await p.mul(1).array()).toEqual([3, 4]);
+    p.assign(Float64Array.of(0.5, 0.25));
+    expect(await p.mul(1).array()).toEqual([0.5, 0.25]);
+    expect(() => p.assign([1])).toThrow(fl.ShapeError);
+    expect(() => p.assign(["a", "b"] as unknown as number[])).toThrow(fl.DTypeError);
+    expect(() => new fl.optim.SGD([tensor([1]) as fl.Parameter])).toThrow("parameters[0] is no Parameter");
+    expect(() => new fl.optim.SGD(3 as never)).toThrow(fl.ValueError);
   });
 });

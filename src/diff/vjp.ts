@@ -6,11 +6,16 @@ import { FourlaneError } from "../core/errors.ts";
 import { type Node, toposort } from "../graph/node.ts";
 import { add } from "../ops/elementwise.ts";
 import { constantLike } from "../ops/leaf.ts";
+import { alias, isDetached } from "../ops/structure.ts";
 
 /** Cotangents of a node's sources: its own rule, or that of its decomposition. */
 function pullback(n: Node, g: Node): (Node | null)[] {
   if (n.op.vjp) return n.op.vjp(n, g);
-  if (n.op.decompose) return vjp([n.op.decompose(n)], [g], n.src);
+  if (n.op.decompose) {
+    // Sources of its own: one may be made from another, and that path is the outer walk's.
+    const src = n.src.map(alias);
+    return vjp([n.op.decompose({ ...n, src })], [g], src);
+  }
   throw new FourlaneError("NO_GRADIENT", `${n.op.name}: has no reverse-mode derivative`);
 }
 
@@ -20,7 +25,7 @@ function pullback(n: Node, g: Node): (Node | null)[] {
  */
 export function vjp(outputs: readonly Node[], cotangents: readonly Node[], inputs: readonly Node[]): (Node | null)[] {
   const stops = new Set(inputs);
-  const order = toposort(outputs);
+  const order = toposort(outputs, isDetached);
   const reaches = new Set<Node>();
   for (const n of order) if (isFloat(n.dtype) && (stops.has(n) || n.src.some((s) => reaches.has(s)))) reaches.add(n);
 

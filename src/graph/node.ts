@@ -53,8 +53,11 @@ export function makeNode(op: OpDef, src: readonly Node[], attrs: Attrs = NO_ATTR
   return { id: nextId++, op, src, attrs, shape, dtype };
 }
 
-/** All nodes the outputs need, sources first. Iterative: graphs may be deeper than the stack. */
-export function toposort(outputs: readonly Node[]): Node[] {
+/**
+ * All nodes the outputs need, sources first; with `stop`, nodes it names are there, but not what they were made from.
+ * Iterative: graphs may be deeper than the stack.
+ */
+export function toposort(outputs: readonly Node[], stop?: (n: Node) => boolean): Node[] {
   const done = new Set<Node>();
   const order: Node[] = [];
   const stack: { node: Node; next: number }[] = [];
@@ -64,7 +67,7 @@ export function toposort(outputs: readonly Node[]): Node[] {
     stack.push({ node: output, next: 0 });
     while (stack.length > 0) {
       const top = stack[stack.length - 1];
-      if (top.next < top.node.src.length) {
+      if (top.next < top.node.src.length && !stop?.(top.node)) {
         const child = top.node.src[top.next++];
         if (!done.has(child)) {
           done.add(child);

@@ -445,6 +445,11 @@ export function alias(x: Node): Node {
   return makeNode(ALIAS, [x]);
 }
 
+/** Whether no gradient flows through n: what lies behind it does not matter to differentiation. */
+export function isDetached(n: Node): boolean {
+  return n.op === DETACH;
+}
+
 /** x's value; no gradient flows through. */
 export function detach(x: Node): Node {
   return makeNode(DETACH, [x]);

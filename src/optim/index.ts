@@ -6,7 +6,7 @@ import type { Node } from "../graph/node.ts";
 import { add, apply, BINARY, mul, neg, scale, shift, sub, UNARY } from "../ops/elementwise.ts";
 import { constant, constantLike } from "../ops/leaf.ts";
 import { expand } from "../ops/structure.ts";
-import type { Parameter } from "../tensor.ts";
+import { Parameter } from "../tensor.ts";
 import { Variable } from "../trace.ts";
 
 function checkNumber(op: string, name: string, value: number, low: number, high = Number.POSITIVE_INFINITY): void {
@@ -23,7 +23,12 @@ export abstract class Optimizer {
 
   protected constructor(name: string, parameters: Iterable<Parameter>, lr: number) {
     this.name = name;
+    if (typeof parameters?.[Symbol.iterator] !== "function")
+      throw new ValueError(`${name}: parameters must be a list (model.parameters()), got ${String(parameters)}`);
     this.parameters = [...parameters];
+    this.parameters.forEach((p, i) => {
+      if (!(p instanceof Parameter)) throw new ValueError(`${name}: parameters[${i}] is no Parameter: ${String(p)}`);
+    });
     if (this.parameters.length === 0) throw new ValueError(`${name}: there are no parameters to optimise`);
     checkNumber(name, "lr", lr, 0);
     this.rateValue = lr;
@@ -37,8 +42,8 @@ export abstract class Optimizer {
 
   set lr(value: number) {
     checkNumber(this.name, "lr", value, 0);
-    this.rateValue = value;
     this.rate.set(Float32Array.of(value));
+    this.rateValue = value;
   }
 
   /** The learning rate as a node of a parameter's shape. */

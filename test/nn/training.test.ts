@@ -229,6 +229,54 @@ describe("compile", () => {
     expect(() => f(tensor([3]))).toThrow("does not depend on any tensor that requires a gradient");
   });
 
+  test("tensors from outside keep the value they had", async () => {
+    const p = new Parameter(tensor([1, 2]));
+    const old = p.mul(1);
+    const computed = tensor([1, 2]).mul(2);
+    await computed.array();
+    const drawn = fl.randn([2]);
+    const f = compile((x: fl.Tensor) => [x.add(old), x.add(computed), x.add(drawn)]);
+    const zero = tensor([0, 0]);
+    expect(await f(zero)[0].array()).toEqual([1, 2]);
+    p.assign([9, 9]);
+    const [a, b, c] = f(zero);
+    expect(await a.array()).toEqual([1, 2]);
+    expect(await b.array()).toEqual([2, 4]);
+    expect(await c.array()).toEqual(await f(zero)[2].array());
+  });
+
+  test("a parameter that is frozen later is not trained", async () => {
+    const p = new Parameter(tensor([1]));
+    const q = new Parameter(tensor([1]));
+    const optimizer = new optim.SGD([p, q], { lr: 0.5 });
+    const f = compile(() => {
+      optimizer.zeroGrad();
+      p.mul(q).sum().backward();
+      optimizer.step();
+    });
+    f();
+    p.requiresGrad = false;
+    f();
+    expect(await p.item()).toBe(0.5);
+    expect(await q.item()).toBe(0.25);
+  });
+
+  test("a tensor of another trace is refused, and has no value", async () => {
+    let leaked: fl.Tensor | undefined;
+    compile((x: fl.Tensor) => {
+      leaked = x.mul(2);
+      return x;
+    })(tensor([1]));
+    expect(() => compile((x: fl.Tensor) => x.add(leaked as fl.Tensor))(tensor([1]))).toThrow(
+      "of another compiled function",
+    );
+    await expect(leaked?.data()).rejects.toThrow(fl.FourlaneError);
+    expect(() => compile((x: fl.Tensor) => new nn.Linear(1, 1).forward(x))(tensor([[1]]))).toThrow("made inside");
+    const both = compile((x: fl.Tensor, a: string, b?: string) => x.add(b === undefined ? a.length : 0));
+    expect(await both(tensor([0]), "a", "b").item()).toBe(0);
+    expect(await both(tensor([0]), 'a,"b"').item()).toBe(5);
+  });
+
   test("what cannot be compiled says why", async () => {
     const p = new Parameter(tensor([1, 2]));
     expect(() => compile(() => p.sum().backward())()).toThrow("call zeroGrad() inside the compiled function");
