@@ -19,14 +19,30 @@ import { measureSteps, startAll } from "./steps.js";
 import { number, percent, table } from "./table.js";
 import { WORKLOADS } from "./workloads.js";
 
-const { values: options } = parseArgs({
-  options: {
-    json: { type: "boolean", default: false },
-    quick: { type: "boolean", default: false },
-    only: { type: "string", default: "" },
-    math: { type: "string", default: "fast" },
-  },
-});
+const USAGE = "usage: npm run bench -- [--json] [--quick] [--only TEXT] [--math fast,portable]";
+
+function readOptions() {
+  try {
+    return parseArgs({
+      options: {
+        json: { type: "boolean", default: false },
+        quick: { type: "boolean", default: false },
+        only: { type: "string", default: "" },
+        math: { type: "string", default: "fast" },
+        help: { type: "boolean", default: false },
+      },
+    }).values;
+  } catch (error) {
+    console.error(`${error.message}\n${USAGE}`);
+    process.exit(1);
+  }
+}
+
+const options = readOptions();
+if (options.help) {
+  console.log(USAGE);
+  process.exit(0);
+}
 const { json, quick, only } = options;
 const path = (name) => fileURLToPath(new URL(name, import.meta.url));
 const run = promisify(execFile);

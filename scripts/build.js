@@ -11,6 +11,7 @@ import { library, workers } from "../rollup.config.js";
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 process.chdir(root);
 const quiet = process.argv.includes("--quiet");
+let announced = false;
 const log = (text) => quiet || console.log(text);
 
 async function newest(paths) {
@@ -40,6 +41,8 @@ async function oldest(paths) {
 async function step(name, sources, outputs, make) {
   const tools = ["package.json", "scripts/build.js", "scripts/kernels.js", "rollup.config.js"];
   if ((await oldest(outputs)) > (await newest([...sources, ...tools]))) return;
+  if (quiet && !announced) console.error("Building (only what changed) ...");
+  announced = true;
   const start = performance.now();
   await make();
   log(`${name}: ${Math.round(performance.now() - start)} ms`);
