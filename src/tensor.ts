@@ -668,6 +668,8 @@ export function arange(start: number, end?: number, step = 1): Tensor {
  * function whose slope there is infinite, as in PyTorch: give that function a harmless argument instead.
  */
 export function where(condition: Tensor, a: TensorLike, b: TensorLike): Tensor {
+  if (!(condition instanceof Tensor))
+    throw new DTypeError(`where: the condition must be a tensor, got ${String(condition)}`);
   const x = asTensor(a);
   const y = typeof b === "number" && isFloat(x.dtype) ? full([], b) : asTensor(b);
   const dtype = promote(x.dtype, y.dtype);

@@ -421,6 +421,16 @@ describe("bad input", () => {
     expect(() => cat([tensor(1), tensor(2)])).toThrow("scalars cannot be put side by side");
   });
 
+  test("arguments of the wrong type are named", async () => {
+    const a = tensor([1, 2]);
+    expect(() => a.sum("0" as unknown as number)).toThrow("sum: axes must be an integer or a list of them, got 0");
+    expect(() => a.sum(null as unknown as number)).toThrow(fl.ValueError);
+    expect(() => fl.where(true as unknown as fl.Tensor, a, a)).toThrow("the condition must be a tensor");
+    expect(() => new fl.nn.Sequential(5 as unknown as fl.nn.Module)).toThrow("layer 0 is no Module");
+    await expect(fl.init({ wrkers: 3 } as fl.InitOptions)).rejects.toThrow("there is no option wrkers");
+    await expect(fl.init({ shared: "no" } as unknown as fl.InitOptions)).rejects.toThrow(fl.ValueError);
+  });
+
   test("parameters are set from any numbers, copied", async () => {
     const p = new fl.Parameter(tensor([1, 2]));
     const source = Float32Array.of(5, 6);

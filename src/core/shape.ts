@@ -65,6 +65,8 @@ export function normalizeAxis(op: string, axis: number, rank: number): number {
 export function normalizeAxes(op: string, axes: number | readonly number[] | undefined, rank: number): number[] {
   if (axes === undefined) return Array.from({ length: rank }, (_, i) => i);
   const list = typeof axes === "number" ? [axes] : axes;
+  if (!Array.isArray(list))
+    throw new ValueError(`${op}: axes must be an integer or a list of them, got ${String(axes)}`);
   const out = list.map((a) => normalizeAxis(op, a, rank)).filter((a) => a < rank);
   if (new Set(out).size !== out.length) throw new ValueError(`${op}: axes ${show(list)} name an axis twice`);
   return out.sort((x, y) => x - y);

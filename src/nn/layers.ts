@@ -93,6 +93,7 @@ export class Sequential extends Module {
   constructor(...layers: Module[]) {
     super();
     layers.forEach((layer, i) => {
+      if (!(layer instanceof Module)) throw new ValueError(`Sequential: layer ${i} is no Module: ${String(layer)}`);
       this[i] = layer;
     });
     this.length = layers.length;

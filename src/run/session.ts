@@ -44,7 +44,11 @@ export interface Info {
 const MEMORY_LIMIT = 2 ** 32;
 
 function checkOptions(options: InitOptions): void {
-  const { workers, math, hangTimeout, memoryLimit } = options;
+  const { workers, math, shared, hangTimeout, memoryLimit, ...others } = options ?? {};
+  const [unknown] = Object.keys(others);
+  if (unknown !== undefined) throw new ValueError(`init: there is no option ${unknown}`);
+  if (shared !== undefined && typeof shared !== "boolean")
+    throw new ValueError(`init: shared must be true or false, got ${String(shared)}`);
   if (workers !== undefined && (!Number.isInteger(workers) || workers < 1 || workers > 256))
     throw new ValueError(`init: workers must be an integer from 1 to 256, got ${workers}`);
   if (math !== undefined && math !== "fast" && math !== "portable")
