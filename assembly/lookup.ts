@@ -1,7 +1,6 @@
 // Rows of a table by index, and the adjoint of that.
 import { GatherRows, ScatterAddRows } from "./isa";
-import { loadUpTo, storeUpTo } from "./reduce";
-import { arg, faultIndex, ptr } from "./simd";
+import { arg, faultIndex, loadUpTo, ptr, storeUpTo } from "./simd";
 
 /** Copies n 4-byte elements, whatever their bits mean. */
 function copyRow(to: usize, from: usize, n: i32): void {

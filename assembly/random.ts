@@ -3,8 +3,7 @@
 // and e alone. No fused multiply-adds here: a seed gives the same numbers in every build.
 import { Random, RandomKind } from "./isa";
 import { log64 } from "./math";
-import { storeUpTo } from "./reduce";
-import { arg, farg, ptr } from "./simd";
+import { arg, farg, ptr, storeUpTo } from "./simd";
 
 // @ts-ignore: decorator
 @inline

@@ -6,7 +6,7 @@
 // joins {0, 1}, and so on (leaf i is followed by as many joins as i has trailing ones); what is left at the end is
 // joined from the right. Partial results wait on a stack in scratch: 2^30 rows need less than 32 levels.
 import { Reduce, ReduceKind } from "./isa";
-import { arg, loadPart, ptr, storePart } from "./simd";
+import { arg, loadPart, loadUpTo, ptr, storePart } from "./simd";
 
 /** Elements in a leaf of contiguous rows: 8 vector accumulators, 8 deep. */
 const ROW_LEAF: i32 = 256;
@@ -148,22 +148,6 @@ class MinI extends Choice {
   wins(v: v128, best: v128): v128 {
     return i32x4.eq(v, best);
   }
-}
-
-/** The n > 0 elements at p, at most 4 of them, with `fill` in the lanes above; reads nothing beyond them. */
-// @ts-ignore: decorator
-@inline
-export function loadUpTo(p: usize, n: i32, fill: v128): v128 {
-  if (n >= 4) return v128.load(p);
-  return v128.bitselect(loadPart(p, n), fill, i32x4.lt_s(i32x4(0, 1, 2, 3), i32x4.splat(n)));
-}
-
-/** Stores the low lanes of v, n > 0 of them but at most 4. */
-// @ts-ignore: decorator
-@inline
-export function storeUpTo(p: usize, v: v128, n: i32): void {
-  if (n >= 4) v128.store(p, v);
-  else storePart(p, v, n);
 }
 
 /** Steps the `bytes` bytes (whole vectors) at a with those at b. */

@@ -4,8 +4,7 @@
 // A NaN, a +Inf, or nothing but -Inf in a row makes its sum NaN, and with it the row, as in PyTorch.
 import { CrossEntropy, CrossEntropyGrad, Softmax, SoftmaxGrad } from "./isa";
 import { exp64, high, join, log64, low } from "./math";
-import { loadUpTo, storeUpTo } from "./reduce";
-import { arg, faultIndex, ptr } from "./simd";
+import { arg, faultIndex, loadUpTo, ptr, storeUpTo } from "./simd";
 
 /** e^x for two float64; x beyond +-700 counts as that (0 and infinite in float32), NaN stays NaN. */
 // @ts-ignore: decorator

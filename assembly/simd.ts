@@ -1,5 +1,5 @@
 // Helpers shared by all kernels. Nothing here keeps state.
-import { At, Fault, FaultCode, Memory } from "./isa";
+import { Fault, FaultCode, Memory } from "./isa";
 
 /** Operand word of the instruction at ip. */
 // @ts-ignore: decorator
@@ -49,6 +49,22 @@ export function storePart(p: usize, v: v128, n: i32): void {
   if (n > 2) v128.store_lane<u32>(p, v, 2, 8);
 }
 
+/** The n > 0 elements at p, at most 4 of them, with `fill` in the lanes above; reads nothing beyond them. */
+// @ts-ignore: decorator
+@inline
+export function loadUpTo(p: usize, n: i32, fill: v128): v128 {
+  if (n >= 4) return v128.load(p);
+  return v128.bitselect(loadPart(p, n), fill, i32x4.lt_s(i32x4(0, 1, 2, 3), i32x4.splat(n)));
+}
+
+/** Stores the low lanes of v, n > 0 of them but at most 4. */
+// @ts-ignore: decorator
+@inline
+export function storeUpTo(p: usize, v: v128, n: i32): void {
+  if (n >= 4) v128.store(p, v);
+  else storePart(p, v, n);
+}
+
 /** Records an index outside [0, bound) for the host, which fails the step; the kernel goes on without touching memory. */
 export function faultIndex(ip: usize, where: i32, value: i32, bound: i32): void {
   store<i32>(Memory.Fault + Fault.Ip, <i32>ip);
@@ -56,11 +72,4 @@ export function faultIndex(ip: usize, where: i32, value: i32, bound: i32): void 
   store<i32>(Memory.Fault + Fault.Value, value);
   store<i32>(Memory.Fault + Fault.Bound, bound);
   store<i32>(Memory.Fault + Fault.Code, FaultCode.IndexOutOfRange);
-}
-
-/** Number of units in the instruction at ip. */
-// @ts-ignore: decorator
-@inline
-export function units(ip: usize): i32 {
-  return arg(ip, At.Units);
 }

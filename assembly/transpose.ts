@@ -1,7 +1,6 @@
 // Batched matrix transposition of 4-byte elements, in blocks of 4 x 4.
 import { Transpose } from "./isa";
-import { loadUpTo, storeUpTo } from "./reduce";
-import { arg, ptr } from "./simd";
+import { arg, loadUpTo, ptr, storeUpTo } from "./simd";
 
 /** Rows of Out per tile: one cache line of every row of In. */
 const TILE_COLS: i32 = 16;

@@ -1,6 +1,6 @@
 /** @file Nodes to instructions. The only place that knows both operations and kernels. */
 import * as isa from "../../assembly/isa.ts";
-import { bytesOf, type DType, isFloat } from "../core/dtype.ts";
+import { byteLength, bytesOf, type DType, isFloat } from "../core/dtype.ts";
 import { FourlaneError, ShapeError } from "../core/errors.ts";
 import { numel, show, stridesOf } from "../core/shape.ts";
 import { type Graph, type Node, type OpDef, toposort } from "../graph/node.ts";
@@ -99,7 +99,7 @@ class Lowering {
   }
 
   private result(n: Node): Ref {
-    const ref = { buffer: this.buffer(numel(n.shape) * bytesOf(n.dtype), n.dtype), offset: 0 };
+    const ref = { buffer: this.buffer(byteLength(n.shape, n.dtype), n.dtype), offset: 0 };
     this.places.set(n, ref);
     return ref;
   }
@@ -141,7 +141,7 @@ class Lowering {
   copy(n: Node): Ref {
     const v = this.view(n);
     if (v.base.op !== CONSTANT && bytesOf(n.dtype) === 4 && this.transpose(n, v)) return this.places.get(n) as Ref;
-    const out = { buffer: this.buffer(numel(n.shape) * bytesOf(n.dtype), n.dtype), offset: 0 };
+    const out = { buffer: this.buffer(byteLength(n.shape, n.dtype), n.dtype), offset: 0 };
     this.emitMap(n, n.shape, [], [{ node: n, to: out }]);
     this.places.set(n, out);
     this.views.set(n, dense(n));
@@ -901,7 +901,7 @@ export function lower(graph: Graph): Lowered {
   const bind = (list: readonly Node[], kind: BufferKind): Buffer[] =>
     list.map((n, i) => {
       if (n.op !== LEAF) throw new FourlaneError("INTERNAL", `${n.op.name}: only leaves can be bound`);
-      const buffer = low.buffer(numel(n.shape) * bytesOf(n.dtype), n.dtype, kind, i);
+      const buffer = low.buffer(byteLength(n.shape, n.dtype), n.dtype, kind, i);
       low.place(n, { buffer, offset: 0 });
       return buffer;
     });
@@ -910,7 +910,7 @@ export function lower(graph: Graph): Lowered {
   low.run();
   const updates = graph.updates.map((n, i) => {
     let ref = low.ref(n);
-    const whole = ref.offset === 0 && ref.buffer.bytes === numel(n.shape) * bytesOf(n.dtype);
+    const whole = ref.offset === 0 && ref.buffer.bytes === byteLength(n.shape, n.dtype);
     if (ref.buffer.kind !== "temp" || !whole) ref = low.copy(n);
     ref.buffer.kind = "update";
     ref.buffer.index = i;

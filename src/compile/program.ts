@@ -1,6 +1,6 @@
 /** @file A program: plain integers and where they must be adjusted, ready to be copied into memory. */
 import * as isa from "../../assembly/isa.ts";
-import type { DType } from "../core/dtype.ts";
+import { byteLength, type DType } from "../core/dtype.ts";
 import { show, type Shape } from "../core/shape.ts";
 import type { Buffer, Instr, Ref } from "./instr.ts";
 import type { Lowered } from "./lower.ts";
@@ -81,8 +81,6 @@ export function encode(low: Lowered, phases: number, plan: Plan): Program {
     dtype,
   });
   const whole = (b: Buffer): Place => place({ buffer: b, offset: 0 }, [], b.dtype, b.bytes);
-  const bytesOfNode = (shape: Shape, dtype: DType): number =>
-    shape.reduce((p, d) => p * d, 1) * (dtype === "float32" || dtype === "int32" ? 4 : 1);
   const instrs = low.instrs;
   return {
     code: Int32Array.from(code),
@@ -90,9 +88,7 @@ export function encode(low: Lowered, phases: number, plan: Plan): Program {
     arenaBytes: plan.bytes,
     lanes: instrs.reduce((most, i) => Math.max(most, i.lanes), 1),
     inputs: low.inputs.map(whole),
-    outputs: low.outputs.map(({ ref, node }) =>
-      place(ref, node.shape, node.dtype, bytesOfNode(node.shape, node.dtype)),
-    ),
+    outputs: low.outputs.map(({ ref, node }) => place(ref, node.shape, node.dtype, byteLength(node.shape, node.dtype))),
     residents: low.residents.map(whole),
     updates: low.updates.map(whole),
     phases,

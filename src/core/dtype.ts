@@ -1,5 +1,6 @@
 /** @file Element types. */
 import { DTypeError } from "./errors.ts";
+import { numel, type Shape } from "./shape.ts";
 
 /** float32 and int32 take 4 bytes an element, uint8 and bool 1. */
 export type DType = "float32" | "int32" | "uint8" | "bool";
@@ -17,6 +18,11 @@ export const DTYPES: readonly DType[] = Object.keys(TABLE) as DType[];
 
 export function bytesOf(dtype: DType): number {
   return TABLE[dtype].bytes;
+}
+
+/** Bytes of a dense array. */
+export function byteLength(shape: Shape, dtype: DType): number {
+  return numel(shape) * bytesOf(dtype);
 }
 
 export function isFloat(dtype: DType): boolean {

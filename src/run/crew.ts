@@ -23,10 +23,8 @@ export class Crew {
   private readonly ports: MessagePort[] = [];
   private fail: (fault: WorkerFault, worker: number, cause: unknown) => void = () => {};
   private ended = false;
-  private readonly platform: Platform;
 
   constructor(platform: Platform, count: number) {
-    this.platform = platform;
     this.failed = new Promise<never>((_, reject) => {
       this.fail = (fault, worker, cause) => {
         if (this.fault || this.ended) return;
@@ -63,7 +61,7 @@ export class Crew {
   private ready = false;
 
   /** Sets all workers up; rejects if one does not answer in time. */
-  async start(setup: Omit<Setup, "worker" | "workers">): Promise<void> {
+  async start(setup: Omit<Setup, "worker">): Promise<void> {
     this.hold(true);
     const answered = new Array<boolean>(this.apis.length).fill(false);
     let ticks = 0;
@@ -74,9 +72,8 @@ export class Crew {
       last = now;
       if (ticks >= START_TICKS) this.report("start", answered.indexOf(false), new Error("no answer to the handshake"));
     }, TICK_MS);
-    const workers = this.apis.length;
     const calls = this.apis.map((api, worker) =>
-      Promise.resolve(api.setup({ ...setup, worker, workers })).then(
+      Promise.resolve(api.setup({ ...setup, worker })).then(
         () => {
           answered[worker] = true;
           ticks = 0; // many workers on few cores start one after the other
@@ -116,9 +113,5 @@ export class Crew {
 
   get size(): number {
     return this.apis.length;
-  }
-
-  get platformName(): string {
-    return this.platform.name;
   }
 }

@@ -39,7 +39,6 @@ export const heapStart = (workers: number): number => scratchOf(workers);
 /** How a worker is set up. */
 export interface Setup {
   readonly worker: number;
-  readonly workers: number;
   readonly module: WebAssembly.Module;
   /** Shared by all workers; absent: the worker makes a private one. */
   readonly memory?: WebAssembly.Memory;

@@ -1,5 +1,5 @@
 /** Faults by real means: workers that are terminated, trap or hang. */
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import * as fl from "../../src/index.ts";
 import { session } from "../../src/run/session.ts";
 import {
@@ -9,6 +9,7 @@ import {
   type Damage,
   damaged,
   expectFault,
+  expectNoUnhandledRejections,
   fresh,
   goodLabels,
   POOLS,
@@ -21,19 +22,12 @@ import {
   withoutFault,
 } from "./support.ts";
 
-const unhandled: unknown[] = [];
-const note = (reason: unknown): void => void unhandled.push(reason);
-process.on("unhandledRejection", note);
+expectNoUnhandledRejections();
 
 beforeEach(() => watchSpawns());
 afterEach(async () => {
   restoreSpawn();
   await fl.dispose();
-});
-afterAll(async () => {
-  await sleep(50);
-  process.off("unhandledRejection", note);
-  expect(unhandled.map(String)).toEqual([]);
 });
 
 const STEPS = 3;

@@ -1,12 +1,13 @@
 /** The life of a runtime: options, disposal at any moment, bad labels, memory that runs out, values overwritten. */
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { afterAll, afterEach, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test } from "vitest";
 import * as fl from "../../src/index.ts";
 import { session } from "../../src/run/session.ts";
 import {
   bits,
   BURDEN,
+  expectNoUnhandledRejections,
   fresh,
   goodLabels,
   POOLS,
@@ -18,18 +19,11 @@ import {
   watchSpawns,
 } from "./support.ts";
 
-const unhandled: unknown[] = [];
-const note = (reason: unknown): void => void unhandled.push(reason);
-process.on("unhandledRejection", note);
+expectNoUnhandledRejections();
 
 afterEach(async () => {
   restoreSpawn();
   await fl.dispose();
-});
-afterAll(async () => {
-  await sleep(50);
-  process.off("unhandledRejection", note);
-  expect(unhandled.map(String)).toEqual([]);
 });
 
 describe("init", () => {

@@ -1,11 +1,12 @@
 /** Workers that never start, by real means, and what is left of those that are gone. */
 import { Worker } from "node:worker_threads";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import * as fl from "../../src/index.ts";
 import type { WorkerHandle } from "../../src/run/platform.ts";
 import {
   BURDEN,
   expectFault,
+  expectNoUnhandledRejections,
   fresh,
   goodLabels,
   POOLS,
@@ -18,19 +19,12 @@ import {
   withoutFault,
 } from "./support.ts";
 
-const unhandled: unknown[] = [];
-const note = (reason: unknown): void => void unhandled.push(reason);
-process.on("unhandledRejection", note);
+expectNoUnhandledRejections();
 
 beforeEach(() => watchSpawns());
 afterEach(async () => {
   restoreSpawn();
   await fl.dispose();
-});
-afterAll(async () => {
-  await sleep(50);
-  process.off("unhandledRejection", note);
-  expect(unhandled.map(String)).toEqual([]);
 });
 
 const STEPS = 3;

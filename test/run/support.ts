@@ -1,6 +1,6 @@
 /** What the tests of the pool share: real worker handles, damaged programs, and promises that must settle in time. */
 import { platform } from "#platform";
-import { expect } from "vitest";
+import { afterAll, expect } from "vitest";
 import * as isa from "../../assembly/isa.ts";
 import { compileGraph } from "../../src/compile/compile.ts";
 import type { Program } from "../../src/compile/program.ts";
@@ -226,4 +226,16 @@ export function damaged(program: Program, damage: Damage, worker: "first" | "las
   code.splice(at, 0, ...extra);
   const relocations = program.relocations.map((v, i) => (i % 2 === 0 && v >= at ? v + extra.length : v));
   return { ...program, code: Int32Array.from(code), relocations, lanes: Math.max(program.lanes, workers) };
+}
+
+/** Fails the file if a promise is rejected and nobody listens. */
+export function expectNoUnhandledRejections(): void {
+  const unhandled: unknown[] = [];
+  const note = (reason: unknown): void => void unhandled.push(reason);
+  process.on("unhandledRejection", note);
+  afterAll(async () => {
+    await sleep(50);
+    process.off("unhandledRejection", note);
+    expect(unhandled.map(String)).toEqual([]);
+  });
 }
