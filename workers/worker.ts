@@ -5,7 +5,10 @@ import {
   bellOf,
   Control,
   CONTROL_WORD,
+  FAULT_WORDS,
   heartbeatOf,
+  Launch,
+  launchWord,
   type PrivateJob,
   scratchOf,
   type Setup,
@@ -14,11 +17,12 @@ import {
 
 type Kernel = (ip: number, begin: number, end: number, scratch: number) => void;
 
-/** Most and fewest turns a worker spins at a barrier before it sleeps: some tens of microseconds, or hardly any. */
+/** Most and fewest turns a worker spins before it sleeps: some tens of microseconds, or hardly any. */
 const MAX_SPINS = 20_000;
 const MIN_SPINS = 64;
-/** Longest sleep at a barrier before the abort word is looked at again, in milliseconds. */
+/** Longest sleep before the abort word is looked at again, in milliseconds. */
 const SLICE_MS = 100;
+const FAULT = isa.Memory.Fault >> 2;
 
 class Aborted extends Error {}
 
@@ -30,33 +34,46 @@ let worker = 0;
 let team = 1;
 /** Halved when spinning was in vain: with more workers than free cores it keeps the others from arriving. */
 let spins = MAX_SPINS;
+/** The same for the bell; 0 if it is not worth it. */
+let bellSpins = 0;
 
 function refresh(): void {
   // A memory that grew has a new buffer; old views keep their old length.
   if (words === undefined || words.buffer !== memory.buffer) words = new Int32Array(memory.buffer);
 }
 
-function barrier(): void {
-  const at = CONTROL_WORD;
-  const generation = Atomics.load(words, at + Control.Generation);
-  if (Atomics.add(words, at + Control.Arrived, 1) === team - 1) {
-    Atomics.store(words, at + Control.Arrived, 0);
-    Atomics.add(words, at + Control.Generation, 1);
-    if (Atomics.load(words, at + Control.Sleepers) > 0) Atomics.notify(words, at + Control.Generation);
-    return;
-  }
+const stopped = (word: number): boolean => Atomics.load(words, CONTROL_WORD + word) !== 0;
+
+/** Waits while a control word shows `value`. */
+function waitWhile(word: number, value: number): void {
+  const at = CONTROL_WORD + word;
   for (let i = 0; i < spins; i++)
-    if (Atomics.load(words, at + Control.Generation) !== generation) {
+    if (Atomics.load(words, at) !== value) {
       spins = Math.min(MAX_SPINS, spins + (spins >> 2));
       return;
     }
   spins = Math.max(MIN_SPINS, spins >> 1);
-  Atomics.add(words, at + Control.Sleepers, 1);
-  while (Atomics.load(words, at + Control.Generation) === generation) {
-    if (Atomics.load(words, at + Control.Abort) !== 0) throw new Aborted();
-    Atomics.wait(words, at + Control.Generation, generation, SLICE_MS);
+  const sleepers = CONTROL_WORD + Control.Sleepers;
+  Atomics.add(words, sleepers, 1);
+  while (Atomics.load(words, at) === value) {
+    if (stopped(Control.Abort)) throw new Aborted();
+    Atomics.wait(words, at, value, SLICE_MS);
   }
-  Atomics.sub(words, at + Control.Sleepers, 1);
+  Atomics.sub(words, sleepers, 1);
+}
+
+/** Waits for all workers of the team; the last one to arrive calls `whenAll` first. */
+function barrier(whenAll?: () => void): void {
+  const at = CONTROL_WORD;
+  const generation = Atomics.load(words, at + Control.Generation);
+  if (Atomics.add(words, at + Control.Arrived, 1) !== team - 1) {
+    waitWhile(Control.Generation, generation);
+    return;
+  }
+  whenAll?.();
+  Atomics.store(words, at + Control.Arrived, 0);
+  Atomics.add(words, at + Control.Generation, 1);
+  if (Atomics.load(words, at + Control.Sleepers) > 0) Atomics.notify(words, at + Control.Generation);
 }
 
 /** Runs the program: `length` words at byte address `entry`. */
@@ -82,10 +99,63 @@ function run(entry: number, length: number): void {
   }
 }
 
+/** The word address of the launch in progress. */
+let launch = 0;
+
+const faulted = (): boolean => words[FAULT + isa.Fault.Code] !== isa.FaultCode.None;
+
+/** Between two steps of a launch, with nobody at work: the next run of this image finds what comes next. */
+function endStep(): void {
+  if (faulted()) return;
+  const completed = ++words[launch + Launch.Completed];
+  const image = words[launch + Launch.Images + ((completed - 1) & 1)] >>> 2;
+  let at = image + words[launch + Launch.Length];
+  for (let left = words[at++]; left > 0; left--, at += 2) words[image + words[at]] += words[at + 1];
+}
+
+/** After the last step, with nobody at work. */
+function endLaunch(n: number): void {
+  for (let i = 0; i < FAULT_WORDS; i++) words[launch + Launch.Fault + i] = words[FAULT + i];
+  if (faulted()) {
+    words[FAULT + isa.Fault.Code] = isa.FaultCode.None;
+    words[CONTROL_WORD + Control.Cancel] = 1;
+  } else if (!stopped(Control.Cancel) && !stopped(Control.Abort)) {
+    words[launch + Launch.Completed] = words[launch + Launch.Count];
+  }
+  Atomics.store(words, CONTROL_WORD + Control.Finished, 0);
+  Atomics.store(words, CONTROL_WORD + Control.Done, n);
+  Atomics.notify(words, CONTROL_WORD + Control.Done);
+}
+
+/** Runs launch n, once the one before it is done: they may use the same memory. */
+function perform(n: number): void {
+  for (;;) {
+    const done = Atomics.load(words, CONTROL_WORD + Control.Done);
+    if (done === ((n - 1) | 0)) break;
+    waitWhile(Control.Done, done);
+  }
+  refresh();
+  launch = launchWord(n);
+  team = words[launch + Launch.Team];
+  words[heartbeatOf(worker) >> 2] = 0;
+  const count = stopped(Control.Cancel) ? 0 : words[launch + Launch.Count];
+  const length = words[launch + Launch.Length];
+  for (let i = 0; i < count; i++) {
+    run(words[launch + Launch.Images + (i & 1)] >>> 0, length);
+    if (i === count - 1) break;
+    if (team > 1) barrier(endStep);
+    else endStep();
+    if (words[launch + Launch.Completed] === i || stopped(Control.Abort)) break;
+  }
+  if (Atomics.add(words, CONTROL_WORD + Control.Finished, 1) === team - 1) endLaunch(n);
+}
+
 /** Sleeps until the bell shows another number than `seen`; returns it. */
 function waitForBell(seen: number): number {
   const bell = bellOf(worker) >> 2;
   let now = Atomics.load(words, bell);
+  for (let i = 0; i < bellSpins && now === seen; i++) now = Atomics.load(words, bell);
+  if (bellSpins > 0) bellSpins = now === seen ? Math.max(MIN_SPINS, bellSpins >> 1) : MAX_SPINS;
   while (now === seen) {
     Atomics.wait(words, bell, seen, 10 * SLICE_MS);
     now = Atomics.load(words, bell);
@@ -101,29 +171,24 @@ export const api: WorkerApi = {
     const names = Object.values(isa.Opcode).filter((v) => typeof v === "string");
     kernels = names.map((name) => exports[name[0].toLowerCase() + name.slice(1)] as Kernel);
     if (worker === 0) (exports.writeConstants as () => void)();
+    if (options.spin) bellSpins = MAX_SPINS;
     refresh();
   },
 
   serve(): void {
+    const mail = (bellOf(worker) >> 2) + 1;
     let seen = 0;
     for (;;) {
-      seen = waitForBell(seen);
-      refresh();
-      const at = CONTROL_WORD;
-      team = words[at + Control.Team];
+      const now = waitForBell(seen);
       try {
-        run(words[at + Control.Entry] >>> 0, words[at + Control.Length]);
+        for (const n of [(now - 1) | 0, now]) if (n !== seen && Atomics.load(words, mail + (n & 1)) === n) perform(n);
       } catch (error) {
         if (error instanceof Aborted) return;
-        Atomics.store(words, at + Control.Abort, 1);
-        Atomics.notify(words, at + Control.Generation);
+        Atomics.store(words, CONTROL_WORD + Control.Abort, 1);
+        for (const word of [Control.Generation, Control.Done]) Atomics.notify(words, CONTROL_WORD + word);
         throw error;
       }
-      if (Atomics.add(words, at + Control.Finished, 1) === team - 1) {
-        Atomics.store(words, at + Control.Finished, 0);
-        Atomics.store(words, at + Control.Done, seen);
-        Atomics.notify(words, at + Control.Done);
-      }
+      seen = now;
     }
   },
 
@@ -133,7 +198,7 @@ export const api: WorkerApi = {
     refresh();
     const bytes = new Uint8Array(memory.buffer);
     for (const { address, data } of job.writes) bytes.set(data, address);
-    run(job.entry, job.length);
+    if (job.launch > 0) perform(job.launch);
     const results = job.reads.map(({ address, bytes: n }) => bytes.slice(address, address + n));
     return transfer(
       results,

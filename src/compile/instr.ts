@@ -4,20 +4,19 @@ import type { Opcode } from "../../assembly/isa.ts";
 import type { Node } from "../graph/node.ts";
 
 /**
- * temp: lives in the arena while needed; input: in the arena, uploaded before the run; resident: a leaf with a place of its
- * own; update: the new value of a variable, with a place of its own.
+ * temp: lives in the arena while needed; input and output: written before the run and read after it by the host, in regions
+ * of their own, so that it can do so while another run uses the arena; resident: a leaf with a place of its own; update: the
+ * new value of a variable, with a place of its own.
  */
-export type BufferKind = "temp" | "input" | "resident" | "update";
+export type BufferKind = "temp" | "input" | "output" | "resident" | "update";
 
 export interface Buffer {
   readonly id: number;
   readonly bytes: number;
   readonly dtype: DType;
   kind: BufferKind;
-  /** Which input, resident or update. */
+  /** Which input, output, resident or update. */
   index: number;
-  /** Read back after the run: must live to the end. */
-  pinned: boolean;
   /** How the first writer cut it. */
   writer?: Instr;
 }

@@ -35,7 +35,7 @@ function floatBits(v: number): number {
 export interface Lowered {
   readonly instrs: Instr[];
   readonly buffers: Buffer[];
-  readonly outputs: { ref: Ref; node: Node }[];
+  readonly outputs: { buffer: Buffer; node: Node }[];
   readonly inputs: Buffer[];
   readonly residents: Buffer[];
   readonly updates: Buffer[];
@@ -89,7 +89,7 @@ class Lowering {
   // --- buffers ---------------------------------------------------------------------------------------------------------------
 
   buffer(bytes: number, dtype: DType, kind: BufferKind = "temp", index = 0): Buffer {
-    const b: Buffer = { id: this.buffers.length, bytes, dtype, kind, index, pinned: false };
+    const b: Buffer = { id: this.buffers.length, bytes, dtype, kind, index };
     this.buffers.push(b);
     return b;
   }
@@ -908,18 +908,17 @@ export function lower(graph: Graph): Lowered {
   const inputs = bind(graph.inputs, "input");
   const residents = bind(graph.residents, "resident");
   low.run();
-  const updates = graph.updates.map((n, i) => {
-    let ref = low.ref(n);
-    const whole = ref.offset === 0 && ref.buffer.bytes === byteLength(n.shape, n.dtype);
-    if (ref.buffer.kind !== "temp" || !whole) ref = low.copy(n);
-    ref.buffer.kind = "update";
-    ref.buffer.index = i;
-    return ref.buffer;
-  });
-  const outputs = graph.outputs.map((node) => {
-    const ref = low.ref(node);
-    ref.buffer.pinned = true;
-    return { ref, node };
-  });
+  // What leaves the program has a buffer of its own, of the right kind.
+  const leave = (kind: BufferKind, n: Node, i: number): Buffer => {
+    let { buffer, offset } = low.ref(n);
+    if (buffer.kind === "output" && kind === "output" && offset === 0) return buffer;
+    const whole = offset === 0 && buffer.bytes === byteLength(n.shape, n.dtype);
+    if (buffer.kind !== "temp" || !whole) ({ buffer, offset } = low.copy(n));
+    buffer.kind = kind;
+    buffer.index = i;
+    return buffer;
+  };
+  const updates = graph.updates.map((n, i) => leave("update", n, i));
+  const outputs = graph.outputs.map((node, i) => ({ buffer: leave("output", node, i), node }));
   return { instrs: low.instrs, buffers: low.buffers, outputs, inputs, residents, updates };
 }

@@ -28,17 +28,15 @@ interface Life {
   offset: number;
 }
 
-const align = (n: number): number => Math.ceil(n / ALIGN) * ALIGN;
-const inArena = (b: Buffer): boolean => b.kind === "temp" || b.kind === "input";
+/** Bytes rounded up to whole cache lines. */
+export const align = (n: number): number => Math.ceil(n / ALIGN) * ALIGN;
+const inArena = (b: Buffer): boolean => b.kind === "temp";
 
 /** Lifetimes in phases, with buffers that may share one place merged. */
 function lifetimes(buffers: readonly Buffer[], instrs: readonly Instr[], phases: number): Life[] {
   const lives = new Map<Buffer, Life>();
   for (const b of buffers)
-    if (inArena(b)) {
-      const to = b.pinned ? phases : -1;
-      lives.set(b, { buffers: [b], bytes: align(b.bytes), from: b.kind === "input" ? -1 : phases, to, offset: 0 });
-    }
+    if (inArena(b)) lives.set(b, { buffers: [b], bytes: align(b.bytes), from: phases, to: -1, offset: 0 });
   const accesses = new Map<Buffer, Instr[]>();
   for (const i of instrs)
     for (const { buffer } of [...i.reads, ...i.writes]) {
@@ -59,7 +57,7 @@ function lifetimes(buffers: readonly Buffer[], instrs: readonly Instr[], phases:
       for (const r of i.reads) {
         const source = lives.get(r.buffer);
         if (!source || source === target || r.buffer.bytes !== w.buffer.bytes || r.unit !== w.unit) continue;
-        if (r.buffer.pinned || source.to !== i.phase || !lastUse(i, r.buffer, accesses)) continue;
+        if (source.to !== i.phase || !lastUse(i, r.buffer, accesses)) continue;
         if (source.buffers.some((b) => i.writes.some((x) => x.buffer === b))) continue; // taken by another result
         if (!readBefore(i, r.buffer, w.buffer)) continue;
         const merged = source;

@@ -4,11 +4,15 @@ import { byteLength, type DType } from "../core/dtype.ts";
 import { show, type Shape } from "../core/shape.ts";
 import type { Buffer, Instr, Ref } from "./instr.ts";
 import type { Lowered } from "./lower.ts";
-import type { Plan } from "./plan.ts";
+import { align, type Plan } from "./plan.ts";
 
-/** Where a buffer of the program lives: the arena, or the n-th resident or update. */
+/** Where a buffer of the program lives: one of these three, or the n-th resident or update. */
 export type Region = number;
 export const ARENA: Region = 0;
+/** What the host writes before a run, and what it reads after it. */
+export const INPUTS: Region = 1;
+export const OUTPUTS: Region = 2;
+const RESIDENTS: Region = 3;
 
 /** A piece of memory the host writes or reads: `offset` bytes into a region. */
 export interface Place {
@@ -25,13 +29,16 @@ export interface Program {
   /** Pairs (word, region): add the region's address to the word. */
   readonly relocations: Int32Array;
   readonly arenaBytes: number;
+  /** Of the regions of inputs and outputs; multiples of a cache line. */
+  readonly inputBytes: number;
+  readonly outputBytes: number;
   /** Most workers any instruction has use for. */
   readonly lanes: number;
   readonly inputs: readonly Place[];
   readonly outputs: readonly Place[];
-  /** Regions 1 .. residents. */
+  /** Regions from the fourth on. */
   readonly residents: readonly Place[];
-  /** Regions residents + 1 .. */
+  /** The regions after those. */
   readonly updates: readonly Place[];
   readonly phases: number;
   readonly plan: Plan;
@@ -48,9 +55,24 @@ export function encode(low: Lowered, phases: number, plan: Plan): Program {
   const labels: Program["labels"][number][] = [];
   const residents = low.residents.length;
 
-  const regionOf = (b: Buffer): Region =>
-    b.kind === "resident" ? 1 + b.index : b.kind === "update" ? 1 + residents + b.index : ARENA;
-  const offsetOf = (b: Buffer): number => plan.offsets.get(b.id) ?? 0;
+  const regionOf = (b: Buffer): Region => {
+    if (b.kind === "resident") return RESIDENTS + b.index;
+    if (b.kind === "update") return RESIDENTS + residents + b.index;
+    return b.kind === "input" ? INPUTS : b.kind === "output" ? OUTPUTS : ARENA;
+  };
+  const offsets = new Map(plan.offsets);
+  /** Puts buffers side by side; returns the bytes they take. */
+  const sideBySide = (buffers: Iterable<Buffer>): number => {
+    let at = 0;
+    for (const b of buffers) {
+      offsets.set(b.id, at);
+      at += align(b.bytes);
+    }
+    return at;
+  };
+  const inputBytes = sideBySide(low.inputs);
+  const outputBytes = sideBySide(new Set(low.outputs.map((o) => o.buffer)));
+  const offsetOf = (b: Buffer): number => offsets.get(b.id) ?? 0;
 
   let phase = 0;
   for (const i of low.instrs) {
@@ -86,9 +108,13 @@ export function encode(low: Lowered, phases: number, plan: Plan): Program {
     code: Int32Array.from(code),
     relocations: Int32Array.from(relocations),
     arenaBytes: plan.bytes,
+    inputBytes,
+    outputBytes,
     lanes: instrs.reduce((most, i) => Math.max(most, i.lanes), 1),
     inputs: low.inputs.map(whole),
-    outputs: low.outputs.map(({ ref, node }) => place(ref, node.shape, node.dtype, byteLength(node.shape, node.dtype))),
+    outputs: low.outputs.map(({ buffer, node }) =>
+      place({ buffer, offset: 0 }, node.shape, node.dtype, byteLength(node.shape, node.dtype)),
+    ),
     residents: low.residents.map(whole),
     updates: low.updates.map(whole),
     phases,
@@ -101,7 +127,7 @@ export function encode(low: Lowered, phases: number, plan: Plan): Program {
 const kb = (n: number): string => (n < 10_240 ? `${n} B` : `${(n / 1024).toFixed(1)} KB`);
 
 function bufferName(b: Buffer): string {
-  const prefix = { temp: "t", input: "in", resident: "r", update: "new" }[b.kind];
+  const prefix = { temp: "t", input: "in", output: "out", resident: "r", update: "new" }[b.kind];
   return b.kind === "temp" ? `t${b.id}` : `${prefix}${b.index}`;
 }
 

@@ -3,29 +3,48 @@
  * by several workers and this thread, or one worker with a memory of its own.
  */
 import * as isa from "../../assembly/isa.ts";
-import { DisposedError, OutOfMemoryError, type WorkerError } from "../core/errors.ts";
+import { DisposedError, OutOfMemoryError } from "../core/errors.ts";
 import { Crew } from "./crew.ts";
 import { Allocator } from "./memory.ts";
 import type { Platform } from "./platform.ts";
-import { bellOf, Control, CONTROL_WORD, heapStart, heartbeatOf } from "./protocol.ts";
+import {
+  bellOf,
+  Control,
+  CONTROL_WORD,
+  DEPTH,
+  heapStart,
+  heartbeatOf,
+  Launch,
+  launchWord,
+  type PrivateJob,
+} from "./protocol.ts";
 
 const PAGE = 65536;
 const MAX_PAGES = 65536;
 /** Memory grows by at least this much: growing is cheap, but every worker makes new views. */
 const GROWTH = 4 * 1024 * 1024;
 
-/** One run of one program. Everything the device needs to know, and nothing of what it means. */
+/** A number of runs of one program. Everything the device needs to know, and nothing of what it means. */
 export interface Job {
   /** Bytes written before the run. */
   readonly writes: readonly { readonly address: number; readonly data: ArrayBufferView }[];
   /** Pairs (address, value) of words written before the run. */
   readonly patches: readonly number[];
-  readonly entry: number;
+  /** Addresses of two images of the program, which are run in turns. See Launch in protocol.ts. */
+  readonly images: readonly [number, number];
   /** In words. */
   readonly length: number;
+  /** How many times it is run. */
+  readonly count: number;
   /** How many workers have anything to do. */
   readonly lanes: number;
-  readonly reads: readonly { readonly address: number; readonly bytes: number }[];
+  /** What is to be read if all runs were completed. */
+  readonly reads: readonly Span[];
+}
+
+export interface Span {
+  readonly address: number;
+  readonly bytes: number;
 }
 
 /** A fault the kernels recorded: an index out of range. */
@@ -37,21 +56,35 @@ export interface FaultRecord {
   readonly bound: number;
 }
 
+/** How a job ended. */
 export interface JobResult {
+  /** Completed runs; all of them if there is neither a fault nor an error, and the job was not passed over. */
+  readonly completed: number;
   /** One buffer per read. */
   readonly reads: ArrayBuffer[];
-  readonly fault: FaultRecord | undefined;
+  /** What ended the job: the kernels' fault, */
+  readonly fault?: FaultRecord;
+  /** or the workers', after which the device is of no more use but for peek(), or that it was disposed. */
+  readonly error?: Error;
 }
 
 export interface Device {
   readonly allocator: Allocator;
   readonly workers: number;
   readonly shared: boolean;
+  /** Most jobs in flight. */
+  readonly depth: number;
   /** Whether a worker failed: launches reject, the workers are to be replaced. */
   readonly failed: boolean;
-  /** Runs a job. Rejects with a WorkerError, after which the device is of no more use but for peek(). */
+  /**
+   * Starts a job behind the one in flight, if there is one; its bytes are written at once. If that one fails, this one is
+   * passed over: its result has no completed run, no fault and no error, and no third may be started before both have
+   * settled. Throws an OutOfMemoryError before anything was written; never rejects.
+   */
   launch(job: Job): Promise<JobResult>;
-  /** Bytes as they are now, without running anything; undefined if they cannot be had. */
+  /** Copies of what memory holds now; only the workers of a private memory need to be asked. */
+  read(spans: readonly Span[]): Promise<ArrayBuffer[]>;
+  /** Bytes as they are now, without asking anyone; undefined if they cannot be had. */
   peek(address: number, bytes: number): ArrayBuffer | undefined;
   /** Rejects what is in flight with a DisposedError and ends the workers. */
   dispose(): Promise<void>;
@@ -60,39 +93,34 @@ export interface Device {
 export interface DeviceOptions {
   readonly workers: number;
   readonly module: WebAssembly.Module;
+  /** Whether there are more cores than workers. */
+  readonly spareCores: boolean;
   /** Milliseconds a worker may stand still within a step before it counts as hung. */
   readonly hangTimeout: number;
   /** Most bytes of memory. */
   readonly memoryLimit: number;
 }
 
-const FAULT_BYTES = 20;
-
-function faultOf(words: Int32Array): FaultRecord | undefined {
-  const [code, ip, where, value, bound] = words;
-  return code === isa.FaultCode.None ? undefined : { code, ip: ip >>> 0, where, value, bound };
+/** The record of a launch; see Launch in protocol.ts. */
+function recordOf(job: Job, team: number): Int32Array {
+  const record = new Int32Array(Launch.Words);
+  record.set([...job.images, job.length, team, job.count]);
+  return record;
 }
 
-/** Only one job is in flight: the next one starts when it settled. Its fate may be decided from outside. */
-class Flight {
-  private reject: ((error: Error) => void) | undefined;
+/** What a launch left in its record. */
+function outcomeOf(record: Int32Array): Pick<JobResult, "completed" | "fault"> {
+  const [code, ip, where, value, bound] = record.subarray(Launch.Fault, Launch.Words);
+  const fault = code === isa.FaultCode.None ? undefined : { code, ip: ip >>> 0, where, value, bound };
+  return { completed: record[Launch.Completed], fault };
+}
 
-  get inFlight(): boolean {
-    return this.reject !== undefined;
-  }
-
-  run<T>(work: () => Promise<T>): Promise<T> {
-    return new Promise<T>((resolve, reject) => {
-      this.reject = reject;
-      work().then(resolve, reject);
-    }).finally(() => {
-      this.reject = undefined;
-    });
-  }
-
-  fail(error: Error): void {
-    this.reject?.(error);
-  }
+/** A job on its way, number n. */
+interface Flight {
+  readonly n: number;
+  readonly job: Job;
+  readonly team: number;
+  readonly settle: (result: JobResult) => void;
 }
 
 const DISPOSED = "the runtime was disposed while a step was in flight";
@@ -100,13 +128,14 @@ const DISPOSED = "the runtime was disposed while a step was in flight";
 /** Several workers on one memory that this thread can read and write too. */
 export class SharedDevice implements Device {
   readonly shared = true;
+  readonly depth = DEPTH;
   readonly allocator: Allocator;
   private words: Int32Array;
   private bytes: Uint8Array;
-  private bell = 0;
-  private team = 0;
+  private launches = 0;
   private ended = false;
-  private readonly flight = new Flight();
+  /** In the order of their start. */
+  private readonly flights: Flight[] = [];
   private readonly crew: Crew;
   private readonly memory: WebAssembly.Memory;
   private readonly options: DeviceOptions;
@@ -131,7 +160,7 @@ export class SharedDevice implements Device {
     const crew = new Crew(platform, options.workers);
     const device = new SharedDevice(crew, memory, options);
     try {
-      await crew.start({ module: options.module, memory, bytes: 0 });
+      await crew.start({ module: options.module, memory, bytes: 0, spin: options.spareCores });
     } catch (error) {
       await crew.end();
       throw error;
@@ -139,10 +168,7 @@ export class SharedDevice implements Device {
     crew.apis.forEach((api, w) => {
       Promise.resolve(api.serve()).catch((cause) => crew.report("trap", w, cause));
     });
-    crew.failed.catch((error) => {
-      device.flight.fail(error);
-      device.abort();
-    });
+    crew.failed.catch((error) => device.fail(error));
     return device;
   }
 
@@ -152,16 +178,6 @@ export class SharedDevice implements Device {
 
   get failed(): boolean {
     return this.crew.fault !== undefined;
-  }
-
-  /** Makes everybody leave whatever they wait for. */
-  private abort(): void {
-    const { words } = this;
-    Atomics.store(words, CONTROL_WORD + Control.Abort, 1);
-    Atomics.notify(words, CONTROL_WORD + Control.Generation);
-    // This thread too: its wait would keep the abandoned memory alive.
-    Atomics.store(words, CONTROL_WORD + Control.Done, this.bell);
-    Atomics.notify(words, CONTROL_WORD + Control.Done);
   }
 
   private grow(): void {
@@ -183,62 +199,92 @@ export class SharedDevice implements Device {
     }
   }
 
-  async launch(job: Job): Promise<JobResult> {
-    if (this.ended) throw new DisposedError(DISPOSED);
-    if (this.crew.fault) throw this.crew.fault;
+  launch(job: Job): Promise<JobResult> {
+    const { crew, flights } = this;
+    const error = this.ended ? new DisposedError(DISPOSED) : crew.fault;
+    if (error) return Promise.resolve({ completed: 0, reads: [], error });
     this.grow();
-    const { words, bytes, crew } = this;
+    const { words, bytes } = this;
     for (const { address, data } of job.writes)
       bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), address);
     for (let i = 0; i < job.patches.length; i += 2) words[job.patches[i] >>> 2] = job.patches[i + 1];
-    const fault = isa.Memory.Fault >> 2;
-    words[fault] = isa.FaultCode.None;
-    if (job.length > 0) {
-      words[CONTROL_WORD + Control.Entry] = job.entry;
-      words[CONTROL_WORD + Control.Length] = job.length;
-      this.team = Math.min(this.workers, job.lanes);
-      words[CONTROL_WORD + Control.Team] = this.team;
-      for (let w = 0; w < this.team; w++) words[heartbeatOf(w) >> 2] = 0;
-      crew.step = ++this.bell;
-      crew.hold(true);
-      this.watch();
-      try {
-        await this.flight.run(() => {
-          const done = this.done();
-          for (let w = 0; w < this.team; w++) {
-            Atomics.store(words, bellOf(w) >> 2, this.bell);
-            Atomics.notify(words, bellOf(w) >> 2);
-          }
-          return done;
-        });
-      } finally {
-        crew.step = -1;
-        crew.hold(false);
+    if (flights.length === 0) words[CONTROL_WORD + Control.Cancel] = 0;
+    this.launches = (this.launches + 1) | 0;
+    const n = this.launches;
+    const team = Math.min(this.workers, job.lanes);
+    words.set(recordOf(job, team), launchWord(n));
+    return new Promise((settle) => {
+      flights.push({ n, job, team, settle });
+      if (flights.length === 1) {
+        crew.step = n;
+        crew.hold(true);
+        void this.attend();
       }
-    }
-    const reads = job.reads.map(({ address, bytes: n }) => {
-      const copy = new ArrayBuffer(n);
-      new Uint8Array(copy).set(bytes.subarray(address, address + n));
-      return copy;
+      this.watch();
+      for (let w = 0; w < team; w++) {
+        const bell = bellOf(w) >> 2;
+        Atomics.store(words, bell + 1 + (n & 1), n);
+        Atomics.store(words, bell, n);
+        Atomics.notify(words, bell);
+      }
     });
-    return { reads, fault: faultOf(words.slice(fault, fault + 5)) };
   }
 
-  /** Resolves when all workers finished the launch that is about to start. */
-  private async done(): Promise<void> {
+  /** Settles jobs as they are done, until none is in flight. */
+  private async attend(): Promise<void> {
     const at = CONTROL_WORD + Control.Done;
-    const { words } = this;
-    const last = this.bell - 1;
-    if (typeof Atomics.waitAsync !== "function") {
-      // Engines without waitAsync: look again, with growing pauses. The page stays free.
-      for (let pause = 0; Atomics.load(words, at) === last; pause = Math.min(pause + 0.25, 4))
+    for (let pause = 0; this.flights.length > 0; ) {
+      const { words } = this;
+      const done = Atomics.load(words, at);
+      if (this.land(done)) pause = 0;
+      else if (typeof Atomics.waitAsync === "function") {
+        const wait = Atomics.waitAsync(words, at, done);
+        if (wait.async) await wait.value;
+      } else {
+        // Engines without waitAsync: look again, with growing pauses. The page stays free.
         await new Promise((resolve) => setTimeout(resolve, pause));
-      return;
+        pause = Math.min(pause + 0.25, 4);
+      }
     }
-    while (Atomics.load(words, at) === last) {
-      const wait = Atomics.waitAsync(words, at, last);
-      if (wait.async) await wait.value;
+  }
+
+  /** Settles the jobs that are done, in order: those up to number `done`. Whether there was one. */
+  private land(done: number): boolean {
+    const { flights, words } = this;
+    let any = false;
+    for (let f = flights[0]; f && ((done - f.n) | 0) >= 0; f = flights[0]) {
+      any = true;
+      flights.shift();
+      this.next();
+      const record = words.slice(launchWord(f.n), launchWord(f.n) + Launch.Words);
+      const outcome = outcomeOf(record);
+      const complete = outcome.completed === f.job.count;
+      f.settle({ ...outcome, reads: complete ? f.job.reads.map((r) => this.peek(r.address, r.bytes)) : [] });
     }
+    return any;
+  }
+
+  /** After one left: who is the first now. */
+  private next(): void {
+    const [first] = this.flights;
+    this.crew.step = first ? first.n : -1;
+    if (!first) this.crew.hold(false);
+  }
+
+  /**
+   * Ends whatever is in flight. Everybody leaves what they wait for, and begins no other step: first the word that says so,
+   * then a look at what was completed.
+   */
+  private fail(error: Error): void {
+    const { words, flights } = this;
+    Atomics.store(words, CONTROL_WORD + Control.Abort, 1);
+    this.land(Atomics.load(words, CONTROL_WORD + Control.Done));
+    const [first, ...others] = flights.splice(0);
+    first?.settle({ completed: Atomics.load(words, launchWord(first.n) + Launch.Completed), reads: [], error });
+    for (const f of others) f.settle({ completed: 0, reads: [] });
+    this.next();
+    // This thread too: its wait would keep the abandoned memory alive.
+    for (const word of [Control.Generation, Control.Done]) Atomics.notify(words, CONTROL_WORD + word);
   }
 
   private watchdog: ReturnType<typeof setInterval> | undefined;
@@ -251,7 +297,8 @@ export class SharedDevice implements Device {
     let still = 0;
     let last = performance.now();
     this.watchdog = setInterval(() => {
-      if (!this.flight.inFlight) {
+      const [first] = this.flights;
+      if (!first) {
         clearInterval(this.watchdog);
         this.watchdog = undefined;
         return;
@@ -259,8 +306,8 @@ export class SharedDevice implements Device {
       const now = performance.now();
       const onTime = now - last < 2 * period;
       last = now;
-      const counts = Array.from({ length: this.team }, (_, w) => this.words[heartbeatOf(w) >> 2]);
-      const seen = `${this.bell}:${counts.join()}`;
+      const counts = Array.from({ length: first.team }, (_, w) => this.words[heartbeatOf(w) >> 2]);
+      const seen = `${first.n}:${counts.join()}`;
       if (seen !== beats) still = 0;
       else if (onTime) still += period;
       beats = seen;
@@ -272,17 +319,20 @@ export class SharedDevice implements Device {
     (this.watchdog as { unref?: () => void }).unref?.();
   }
 
+  async read(spans: readonly Span[]): Promise<ArrayBuffer[]> {
+    return spans.map((s) => this.peek(s.address, s.bytes));
+  }
+
   peek(address: number, bytes: number): ArrayBuffer {
     const copy = new ArrayBuffer(bytes);
-    new Uint8Array(copy).set(new Uint8Array(this.memory.buffer, address, bytes));
+    new Uint8Array(copy).set(this.bytes.subarray(address, address + bytes));
     return copy;
   }
 
   async dispose(): Promise<void> {
     this.ended = true;
-    this.flight.fail(new DisposedError(DISPOSED));
     clearInterval(this.watchdog);
-    this.abort();
+    this.fail(new DisposedError(DISPOSED));
     await this.crew.end();
   }
 }
@@ -291,10 +341,12 @@ export class SharedDevice implements Device {
 export class PrivateDevice implements Device {
   readonly shared = false;
   readonly workers = 1;
+  readonly depth = 1;
   readonly allocator: Allocator;
-  private readonly flight = new Flight();
   private launches = 0;
-  private ended = false;
+  private ended: Error | undefined;
+  /** Rejects what is in flight. */
+  private reject: ((error: Error) => void) | undefined;
   private readonly crew: Crew;
   private readonly options: DeviceOptions;
 
@@ -307,13 +359,13 @@ export class PrivateDevice implements Device {
   static async start(platform: Platform, options: DeviceOptions): Promise<PrivateDevice> {
     const crew = new Crew(platform, 1);
     try {
-      await crew.start({ module: options.module, bytes: heapStart(1) + GROWTH });
+      await crew.start({ module: options.module, bytes: heapStart(1) + GROWTH, spin: false });
     } catch (error) {
       await crew.end();
       throw error;
     }
     const device = new PrivateDevice(crew, options);
-    crew.failed.catch((error) => device.flight.fail(error));
+    crew.failed.catch((error) => device.reject?.(error));
     return device;
   }
 
@@ -322,18 +374,36 @@ export class PrivateDevice implements Device {
   }
 
   async launch(job: Job): Promise<JobResult> {
-    const { crew } = this;
-    if (this.ended) throw new DisposedError(DISPOSED);
-    if (crew.fault) throw crew.fault;
     const writes = job.writes.map(({ address, data }) => ({
       address,
       // A copy: what is shared or part of a larger buffer must not travel whole.
       data: new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice(),
     }));
-    for (let i = 0; i < job.patches.length; i += 2)
-      writes.push({ address: job.patches[i], data: new Uint8Array(Int32Array.of(job.patches[i + 1]).buffer) });
-    writes.push({ address: isa.Memory.Fault, data: new Uint8Array(FAULT_BYTES) });
-    crew.step = ++this.launches;
+    const word = (address: number, data: Int32Array): void => {
+      writes.push({ address, data: new Uint8Array(data.buffer as ArrayBuffer) });
+    };
+    for (let i = 0; i < job.patches.length; i += 2) word(job.patches[i], Int32Array.of(job.patches[i + 1]));
+    const launch = ++this.launches;
+    const record = { address: launchWord(launch) * 4, bytes: Launch.Words * 4 };
+    word(record.address, recordOf(job, 1));
+    word((CONTROL_WORD + Control.Cancel) * 4, Int32Array.of(0));
+    try {
+      const reads = await this.step(launch, writes, [...job.reads, record]);
+      return { ...outcomeOf(new Int32Array(reads.pop() as ArrayBuffer)), reads };
+    } catch (error) {
+      return { completed: 0, reads: [], error: error as Error };
+    }
+  }
+
+  read(spans: readonly Span[]): Promise<ArrayBuffer[]> {
+    return this.step(0, [], spans);
+  }
+
+  private async step(launch: number, writes: PrivateJob["writes"], reads: readonly Span[]): Promise<ArrayBuffer[]> {
+    const { crew } = this;
+    const error = this.ended ?? crew.fault;
+    if (error) throw error;
+    crew.step = launch;
     crew.hold(true);
     // Only time this thread was awake for counts: a page that slept, or was busy, accuses nobody.
     const { hangTimeout } = this.options;
@@ -347,26 +417,15 @@ export class PrivateDevice implements Device {
       if (still >= hangTimeout) crew.report("hung", 0, new Error(`no answer for ${Math.round(still)} ms`));
     }, period);
     try {
-      const results = await this.flight.run(() =>
-        Promise.resolve(
-          crew.apis[0].step({
-            bytes: this.allocator.top,
-            writes,
-            entry: job.entry,
-            length: job.length,
-            reads: [...job.reads, { address: isa.Memory.Fault, bytes: FAULT_BYTES }],
-          }),
-        ).catch((cause) => {
-          crew.report("trap", 0, cause);
-          throw crew.fault as WorkerError;
-        }),
-      );
-      const fault = results.pop() as Uint8Array;
-      return {
-        reads: results.map((r) => r.buffer as ArrayBuffer),
-        fault: faultOf(new Int32Array(fault.buffer)),
-      };
+      const results = await new Promise<Uint8Array[]>((resolve, reject) => {
+        this.reject = reject;
+        const answer = crew.apis[0].step({ bytes: this.allocator.top, writes, launch, reads });
+        // A trap rejects by way of the crew.
+        Promise.resolve(answer).then(resolve, (cause) => crew.report("trap", 0, cause));
+      });
+      return results.map((r) => r.buffer as ArrayBuffer);
     } finally {
+      this.reject = undefined;
       clearInterval(clock);
       crew.step = -1;
       crew.hold(false);
@@ -378,8 +437,8 @@ export class PrivateDevice implements Device {
   }
 
   async dispose(): Promise<void> {
-    this.ended = true;
-    this.flight.fail(new DisposedError(DISPOSED));
+    this.ended = new DisposedError(DISPOSED);
+    this.reject?.(this.ended);
     await this.crew.end();
   }
 }

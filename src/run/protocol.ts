@@ -5,33 +5,59 @@ const LINE = 16; // words of a cache line: every contended word has one to itsel
 
 /** Word offsets from isa.Memory.Control. */
 export const Control = {
-  /** Byte address and length in words of the program to run. */
-  Entry: 0,
-  Length: 1,
-  /** How many workers, from the first on, run it; the others sleep on. */
-  Team: 2,
   /** Workers at the barrier. */
-  Arrived: LINE,
+  Arrived: 0,
   /** Grows by one each time a barrier opens. */
-  Generation: 2 * LINE,
-  /** Workers asleep at the barrier. */
-  Sleepers: 3 * LINE,
+  Generation: LINE,
+  /** Workers asleep at the barrier, or until the launch before theirs is done. */
+  Sleepers: 2 * LINE,
   /** Workers that finished the launch. */
-  Finished: 4 * LINE,
-  /** The last launch that all workers finished. The owner waits on it. */
-  Done: 5 * LINE,
+  Finished: 3 * LINE,
+  /** The last launch that all its workers finished. The owner waits on it, and so do the workers of the next launch. */
+  Done: 4 * LINE,
   /** Not 0: everybody leaves whatever they wait for. */
-  Abort: 6 * LINE,
+  Abort: 5 * LINE,
+  /** Not 0: a launch recorded a fault, and those after it are passed over until the owner has seen to it. */
+  Cancel: 6 * LINE,
+  /** Two records, see Launch: one launch runs while the next one is prepared. */
+  Launches: 7 * LINE,
 } as const;
 
 export const CONTROL_WORD = isa.Memory.Control / 4;
+
+/**
+ * Word offsets in the record of a launch: `Count` steps, each a run of one of two images of a program, in turns. An image is
+ * `Length` words of instructions, then the number of words that advance, then those: pairs of word offset and increment.
+ */
+export const Launch = {
+  /** Byte addresses. */
+  Images: 0,
+  Length: 2,
+  /** How many workers, from the first on, run it; the others sleep on. */
+  Team: 3,
+  Count: 4,
+  /** Steps completed so far: at its end fewer than Count if one recorded a fault, or if it was passed over. */
+  Completed: 5,
+  /** The fault record of isa.Memory.Fault, as the launch left it. */
+  Fault: 6,
+  Words: 11,
+} as const;
+
+/** Most launches between their start and the owner's notice of their end. */
+export const DEPTH = 2;
+export const FAULT_WORDS = 5;
+/** Word address of the record of launch n. */
+export const launchWord = (n: number): number => CONTROL_WORD + Control.Launches + (n & 1) * LINE;
 
 /** Per worker: scratch, a line with its heartbeat, a line with its doorbell. */
 export const WORKER_BYTES = isa.Scratch.Bytes + 128;
 export const scratchOf = (worker: number): number => isa.Memory.Heap + worker * WORKER_BYTES;
 /** Instructions of the launch that the worker has behind it. */
 export const heartbeatOf = (worker: number): number => scratchOf(worker) + isa.Scratch.Bytes;
-/** The number of the launch the worker is to run; it sleeps on this word between steps. */
+/**
+ * The number of the last launch the worker was to run; it sleeps on this word between steps. Two words follow, that of odd
+ * launches last: the last two launches it is to run, for one may begin before it noticed the one before.
+ */
 export const bellOf = (worker: number): number => heartbeatOf(worker) + 64;
 /** First address the allocator may hand out. */
 export const heapStart = (workers: number): number => scratchOf(workers);
@@ -44,6 +70,8 @@ export interface Setup {
   readonly memory?: WebAssembly.Memory;
   /** Bytes a private memory starts with. */
   readonly bytes: number;
+  /** Whether there are cores to spare: then a worker looks at its bell for a while before it sleeps. */
+  readonly spin: boolean;
 }
 
 /** One launch as a message, for a worker with private memory. */
@@ -51,8 +79,8 @@ export interface PrivateJob {
   /** Grow the memory to at least this many bytes first. */
   readonly bytes: number;
   readonly writes: readonly { readonly address: number; readonly data: Uint8Array }[];
-  readonly entry: number;
-  readonly length: number;
+  /** Its number; its record is among the writes. 0: nothing is to be run. */
+  readonly launch: number;
   readonly reads: readonly { readonly address: number; readonly bytes: number }[];
 }
 

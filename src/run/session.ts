@@ -1,15 +1,17 @@
 /**
  * @file The session: loads programs, binds variables, runs steps one after the other. A step is a transaction: new values of
  * variables go to a second place and only a completed step makes it the current one, so a step that fails, for whatever
- * reason, leaves every variable as the last completed step left it.
+ * reason, leaves every variable as the last completed step left it. While a step runs the next one is prepared and started
+ * behind it, as if the first had completed; if that turns out wrong, it is taken back and prepared anew.
  */
 import { kernels } from "#embedded";
 import { platform } from "#platform";
-import { type DType, type TypedArray, viewAs } from "../core/dtype.ts";
+import { allocate, type DType, type TypedArray, viewAs } from "../core/dtype.ts";
 import { DisposedError, FourlaneError, IndexError, StaleError, ValueError, WorkerError } from "../core/errors.ts";
 import { numel, type Shape } from "../core/shape.ts";
-import type { Program } from "../compile/program.ts";
-import { type Device, type FaultRecord, PrivateDevice, SharedDevice } from "./device.ts";
+import { align } from "../compile/plan.ts";
+import { INPUTS, OUTPUTS, type Program } from "../compile/program.ts";
+import { type Device, type FaultRecord, type JobResult, PrivateDevice, SharedDevice } from "./device.ts";
 
 export interface InitOptions {
   /** Number of workers; default: the machine's logical cores. */
@@ -100,12 +102,31 @@ export class State {
     this.empty = empty;
   }
 
-  /** Counts a change that took place. */
-  changed(previousKept: boolean): void {
+  /** Counts a change that set the value from outside. */
+  replaced(): void {
     this.done++;
-    this.previousAt = previousKept ? this.changedAt : Number.POSITIVE_INFINITY;
+    this.previousAt = Number.POSITIVE_INFINITY;
     this.changedAt = this.done;
     this.empty = false;
+  }
+
+  /** Counts a change as carried out by `steps` steps, each of which writes the other slot. Returns what takes it back. */
+  advance(steps: number): () => void {
+    const { host, uploaded, current, done, changedAt, previousAt, empty } = this;
+    this.done++;
+    this.previousAt = steps === 1 ? this.changedAt : Number.POSITIVE_INFINITY;
+    this.changedAt = this.done;
+    this.empty = false;
+    this.current = ((current + steps) & 1) as 0 | 1;
+    this.host = null;
+    this.uploaded = true;
+    return () => Object.assign(this, { host, uploaded, current, done, changedAt, previousAt, empty });
+  }
+
+  /** Counts a change that did not take place. */
+  failed(why: unknown): void {
+    this.done++;
+    this.failure = why;
   }
 
   /** Forgets its places in memory. */
@@ -126,33 +147,74 @@ export interface Bound {
 export interface LaunchArgs {
   /** If it failed, the launch fails likewise. */
   readonly after?: Promise<unknown>;
+  /** How many times the program runs, one run after the other, each from where the one before left the variables; default 1. */
+  readonly count?: number;
+  /** One array per input: the values of all runs, one after the other. */
   readonly inputs: readonly (TypedArray | Promise<TypedArray>)[];
   readonly residents: readonly Bound[];
   readonly updates: readonly State[];
 }
 
-interface Loaded {
+/** The program's code in memory. */
+interface Image {
   readonly address: number;
-  /** Address of each region the code in memory was adjusted to. */
+  /** Its own inputs and outputs, for launches of one run. */
+  readonly inputs: number;
+  readonly outputs: number;
+  /** Address of each region the code is adjusted to. */
   bases: readonly number[];
+}
+
+/** A program in memory, twice: one image may be in use while the other is adjusted. */
+interface Loaded {
+  readonly images: readonly [Image, Image];
   /** Words to adjust, by region. */
-  readonly words: number[][];
+  readonly words: readonly (readonly number[])[];
+  /** Which image was used last. */
+  last: 0 | 1;
+}
+
+/** A launch whose values are known. */
+interface Prepared {
+  readonly program: Program;
+  readonly args: LaunchArgs;
+  readonly values: readonly TypedArray[];
+  readonly count: number;
+}
+
+/** A launch on the device. */
+interface Started {
+  readonly result: Promise<JobResult>;
+  /** Takes back what was assumed of its completion. */
+  readonly undo: () => void;
+  /** Frees what it alone used. */
+  readonly release: () => void;
+  readonly device: Device;
+  readonly loaded: Loaded;
 }
 
 export class Session {
   private readonly options: InitOptions;
   private device: Device | undefined;
   private starting: Promise<Device> | undefined;
-  private tail: Promise<unknown> = Promise.resolve();
+  /** Whose turn it is to use the device ends when this resolves. */
+  private turn: Promise<unknown> = Promise.resolve();
+  /** Launches on the device, oldest first. */
+  private readonly inFlight: { undo: () => void }[] = [];
+  /** Whether launches that were passed over are still to be started anew. */
+  private recovering = false;
+  /** Called when a launch has settled. */
+  private readonly watchers: (() => void)[] = [];
   private readonly states = new Set<State>();
   private programs = new WeakMap<Program, Loaded>();
   private arena = { address: 0, bytes: 0 };
   private isDisposed = false;
   private binary: { module: WebAssembly.Module; relaxed: boolean; why: string } | undefined;
   private readonly sharing: { shared: boolean; reason: string };
-  private readonly collected = new FinalizationRegistry<{ device: WeakRef<Device>; address: number }>(
-    ({ device, address }) => {
-      if (this.device && device.deref() === this.device) this.device.allocator.free(address);
+  private readonly collected = new FinalizationRegistry<{ device: WeakRef<Device>; addresses: number[] }>(
+    ({ device, addresses }) => {
+      if (!this.device || device.deref() !== this.device) return;
+      for (const address of addresses) this.device.allocator.free(address);
     },
   );
 
@@ -191,6 +253,7 @@ export class Session {
     const options = {
       workers: this.workers,
       module,
+      spareCores: platform.cores() > this.workers,
       hangTimeout: this.options.hangTimeout ?? 30_000,
       memoryLimit: this.options.memoryLimit ?? MEMORY_LIMIT,
     };
@@ -285,15 +348,9 @@ export class Session {
       const rescued = known(); // from workers that had failed
       if (rescued) return rescued;
       const slot = this.slotOf({ state, seen });
-      const { reads } = await device.launch({
-        writes: [],
-        patches: [],
-        entry: 0,
-        length: 0,
-        lanes: 0,
-        reads: [{ address: (state.slots as [number, number])[slot], bytes: state.bytes }],
-      });
-      return viewAs(state.dtype, reads[0], 0, numel(state.shape));
+      const address = (state.slots as [number, number])[slot];
+      const [bytes] = await device.read([{ address, bytes: state.bytes }]);
+      return viewAs(state.dtype, bytes, 0, numel(state.shape));
     });
   }
 
@@ -303,7 +360,7 @@ export class Session {
     return this.enqueue(() => {
       state.host = value;
       state.uploaded = false;
-      state.changed(false);
+      state.replaced();
     });
   }
 
@@ -321,41 +378,75 @@ export class Session {
 
   // --- running -----------------------------------------------------------------------------------------------------------------
 
-  private enqueue<T>(job: () => T | Promise<T>): Promise<T> {
-    const run = async (): Promise<T> => {
-      if (this.isDisposed) throw new DisposedError("the runtime was disposed");
-      return job();
-    };
-    const result = this.tail.then(run);
-    this.tail = result.catch(() => {});
-    return result;
-  }
-
-  /** Runs a program once everything before it is done. Resolves to its outputs. */
-  launch(program: Program | Promise<Program>, args: LaunchArgs): Promise<TypedArray[]> {
-    for (const u of args.updates) u.enqueued++;
-    return this.enqueue(async () => {
-      try {
-        const outputs = await this.execute(program instanceof Promise ? await program : program, args);
-        for (const u of args.updates) u.changed(true);
-        return outputs;
-      } catch (error) {
-        for (const u of args.updates) {
-          u.done++;
-          u.failure = error;
-        }
-        throw error;
-      }
+  /** In the order of calls: waits until `launches` at most are on the device, then does the job. */
+  private async inTurn<T>(launches: number, job: () => T | Promise<T>): Promise<T> {
+    const before = this.turn;
+    let end = (): void => {};
+    this.turn = new Promise<void>((resolve) => {
+      end = resolve;
     });
+    try {
+      await before;
+      await this.room(launches);
+      if (this.isDisposed) throw new DisposedError("the runtime was disposed");
+      return await job();
+    } finally {
+      end();
+    }
   }
 
-  private async execute(program: Program, { after, inputs, residents, updates }: LaunchArgs): Promise<TypedArray[]> {
-    if (after) await after;
-    const values: TypedArray[] = [];
-    for (const x of inputs) values.push(x instanceof Promise ? await x : x);
-    const device = await this.ready();
-    if (this.isDisposed) throw new DisposedError("the runtime was disposed");
+  /** Waits until at most `launches` are on the device. */
+  private async room(launches: number): Promise<void> {
+    while (this.inFlight.length > launches || this.recovering)
+      await new Promise<void>((resolve) => this.watchers.push(resolve));
+  }
 
+  /** Does a job when nothing runs. */
+  private enqueue<T>(job: () => T | Promise<T>): Promise<T> {
+    return this.inTurn(0, job);
+  }
+
+  /** Runs a program after everything before it. Resolves to its outputs; of several runs, one after the other. */
+  async launch(program: Program | Promise<Program>, args: LaunchArgs): Promise<TypedArray[]> {
+    const { after, inputs, updates, count = 1 } = args;
+    for (const u of updates) u.enqueued++;
+    let settled = false;
+    try {
+      const [job, started] = await this.inTurn(Number.POSITIVE_INFINITY, async () => {
+        const ready = program instanceof Promise ? await program : program;
+        if (after) await after;
+        const values: TypedArray[] = [];
+        for (const x of inputs) values.push(x instanceof Promise ? await x : x);
+        const made: Prepared = { program: ready, args, values, count };
+        return [made, await this.start(made)] as const;
+      });
+      settled = true; // counted as a change by now; taken back if it fails
+      return await this.finish(job, started);
+    } catch (error) {
+      if (!settled) for (const u of updates) u.failed(error);
+      throw error;
+    }
+  }
+
+  /** Has the device begin a launch, and counts its changes as made. */
+  private async start(job: Prepared): Promise<Started> {
+    for (;;) {
+      if (this.device?.failed) await this.room(0); // what it harmed is settled first
+      const device = await this.ready();
+      if (this.isDisposed) throw new DisposedError("the runtime was disposed");
+      const { arena } = this;
+      // A larger arena takes the place of the one in use; a launch of several runs needs both images.
+      const alone = arena.bytes < job.program.arenaBytes || job.count > 1;
+      const most = alone ? 0 : device.depth - 1;
+      if (this.inFlight.length <= most && !this.recovering) return this.begin(device, job);
+      await this.room(most);
+    }
+  }
+
+  /** The synchronous part of start(): either all of it happens, or nothing. */
+  private begin(device: Device, job: Prepared): Started {
+    const { program, args, values, count } = job;
+    const { residents, updates } = args;
     const { allocator } = device;
     const writes: { address: number; data: ArrayBufferView }[] = [];
     if (this.arena.bytes < program.arenaBytes) {
@@ -363,9 +454,10 @@ export class Session {
       this.arena = { address: 0, bytes: 0 };
       this.arena = { address: allocator.alloc(program.arenaBytes), bytes: program.arenaBytes };
     }
-    const bases = [this.arena.address];
     // True once the writes are done; until then anything may fail, for want of memory or because a tensor is stale.
     const uploads: State[] = [];
+    /** Addresses of residents and updates in the first run, and in the second. */
+    const places: [number, number][] = [];
     for (const bound of residents) {
       const { state } = bound;
       const slot = this.slotOf(bound);
@@ -374,86 +466,202 @@ export class Session {
         writes.push({ address: state.slots[slot], data: state.host as TypedArray });
         uploads.push(state);
       }
-      bases.push(state.slots[slot]);
+      places.push([state.slots[slot], state.slots[slot]]);
     }
     for (const state of updates) {
       if (state.disposed) throw new DisposedError("a variable was updated after it was disposed");
       state.slots ??= [allocator.alloc(state.bytes), 0];
-      const other = 1 - state.current;
-      state.slots[other] ||= allocator.alloc(state.bytes);
-      bases.push(state.slots[other]);
+      const { current, slots } = state;
+      slots[1 - current] ||= allocator.alloc(state.bytes);
+      places.push([slots[1 - current], slots[current]]);
+      // What one run writes, the next one reads.
+      const at = residents.findIndex((b) => b.state === state && b.seen === undefined);
+      if (at >= 0) places[at] = [slots[current], slots[1 - current]];
     }
+
+    const temporary: number[] = [];
+    const release = (): void => {
+      for (const address of temporary) allocator.free(address);
+    };
+    let loaded: Loaded | undefined;
     const patches: number[] = [];
-    const { loaded, isNew } = this.load(program, device, bases, writes, patches);
-    values.forEach((data, i) => writes.push({ address: bases[0] + program.inputs[i].offset, data }));
-
-    const reads = program.outputs.map((o) => ({ address: bases[o.region] + o.offset, bytes: o.bytes }));
-    // A private memory dies with its worker: what it updates comes back with every step.
-    if (!device.shared)
-      for (const u of updates) reads.push({ address: (u.slots as number[])[1 - u.current], bytes: u.bytes });
-
-    let result: Awaited<ReturnType<Device["launch"]>>;
     try {
-      result = await device.launch({
+      const known = this.programs.get(program);
+      loaded = known ?? this.load(program, device, writes);
+      const first: 0 | 1 = count > 1 ? 0 : ((1 - loaded.last) as 0 | 1);
+      const own = loaded.images[first];
+      let { inputs, outputs } = own;
+      if (count > 1)
+        [inputs, outputs] = [program.inputBytes, program.outputBytes].map((bytes) => {
+          const address = bytes > 0 ? allocator.alloc(bytes * count) : 0;
+          if (address > 0) temporary.push(address);
+          return address;
+        });
+      const used = count > 1 ? loaded.images : [own];
+      const bases = used.map((image, run) => {
+        const io = [inputs + run * program.inputBytes, outputs + run * program.outputBytes];
+        const now = [this.arena.address, ...io, ...places.map((p) => p[run])];
+        adjust(program, loaded as Loaded, image, now, patches);
+        // Several runs move on through their inputs and outputs.
+        return count === 1 ? now : now.map((base, r) => (r === INPUTS || r === OUTPUTS ? -1 : base));
+      });
+      values.forEach((data, i) => {
+        const at = inputs + program.inputs[i].offset;
+        if (count === 1) writes.push({ address: at, data });
+        else {
+          const length = data.length / count;
+          for (let run = 0; run < count; run++)
+            writes.push({
+              address: at + run * program.inputBytes,
+              data: data.subarray(run * length, (run + 1) * length),
+            });
+        }
+      });
+      const reads = program.outputs.map((o) => ({
+        address: outputs + o.offset,
+        bytes: count === 1 ? o.bytes : (count - 1) * program.outputBytes + o.bytes,
+      }));
+      // A private memory dies with its worker: what it updates comes back with every launch.
+      if (!device.shared)
+        updates.forEach((u, i) => {
+          reads.push({ address: places[residents.length + i][(count - 1) & 1], bytes: u.bytes });
+        });
+      const result = device.launch({
         writes,
         patches,
-        entry: loaded.address,
+        images: [used[0].address, used[used.length - 1].address],
         length: program.code.length,
+        count,
         lanes: program.lanes,
         reads,
       });
+      // From here on nothing fails.
+      used.forEach((image, run) => {
+        image.bases = bases[run];
+      });
+      loaded.last = first;
+      if (!known) {
+        this.programs.set(program, loaded);
+        const addresses = loaded.images.map((i) => i.address);
+        this.collected.register(program, { device: new WeakRef(device), addresses });
+      }
+      for (const state of uploads) state.uploaded = true;
+      const undos = updates.map((u) => u.advance(count));
+      const undo = (): void => {
+        for (const u of undos) u();
+      };
+      const started: Started = { result, undo, release, device, loaded };
+      this.inFlight.push(started);
+      return started;
     } catch (error) {
-      if (error instanceof WorkerError) this.abandon(device);
-      else if (isNew) allocator.free(loaded.address);
+      release();
+      if (loaded && !this.programs.has(program)) for (const i of loaded.images) allocator.free(i.address);
       throw error;
     }
-    for (const state of uploads) state.uploaded = true;
-    loaded.bases = bases;
-    if (isNew) {
-      this.programs.set(program, loaded);
-      this.collected.register(program, { device: new WeakRef(device), address: loaded.address });
-    }
-    if (result.fault) throw this.indexError(program, loaded, result.fault);
-
-    const outputs = program.outputs.map((o, i) => viewAs(o.dtype, result.reads[i], 0, numel(o.shape)));
-    updates.forEach((u, i) => {
-      u.current = (1 - u.current) as 0 | 1;
-      u.uploaded = true;
-      u.host = device.shared ? null : viewAs(u.dtype, result.reads[program.outputs.length + i], 0, numel(u.shape));
-    });
-    return outputs;
   }
 
-  /** The program's code in memory, adjusted to where its regions are now. */
-  private load(
-    program: Program,
-    device: Device,
-    bases: readonly number[],
-    writes: { address: number; data: ArrayBufferView }[],
-    patches: number[],
-  ): { loaded: Loaded; isNew: boolean } {
-    const loaded = this.programs.get(program);
-    if (!loaded) {
-      const words: number[][] = bases.map(() => []);
-      const image = program.code.slice();
-      const { relocations } = program;
-      for (let i = 0; i < relocations.length; i += 2) {
-        words[relocations[i + 1]].push(relocations[i]);
-        image[relocations[i]] += bases[relocations[i + 1]];
+  /** Waits for a launch to end. Starts it again if it was passed over because of the one before it. */
+  private async finish(job: Prepared, started: Started): Promise<TypedArray[]> {
+    const { program, args, count } = job;
+    const { updates } = args;
+    const { device, loaded, release } = started;
+    const { completed, fault, error, reads } = await started.result;
+    release();
+    const all = completed === count;
+    if (!all) {
+      // What was assumed is taken back, the latest first.
+      const assumed = this.inFlight.slice(this.inFlight.indexOf(started));
+      for (const launch of assumed.reverse()) {
+        launch.undo();
+        launch.undo = () => {};
       }
-      const address = device.allocator.alloc(image.byteLength);
-      writes.push({ address, data: image });
-      return { loaded: { address, bases, words }, isNew: true };
+      if (completed > 0) for (const u of updates) u.advance(completed);
+      if (completed > 0 && !device.shared && !error) await this.fetch(device, updates);
     }
-    for (let r = 0; r < bases.length; r++) {
-      if (bases[r] === loaded.bases[r]) continue;
-      for (const w of loaded.words[r]) patches.push(loaded.address + w * 4, (program.code[w] + bases[r]) | 0);
+    const at = this.inFlight.indexOf(started);
+    this.inFlight.splice(at, 1);
+    // Launches that were passed over come next, before any other.
+    const passedOver = !all && !fault && !error;
+    this.recovering = passedOver || (!all && at < this.inFlight.length);
+    let again: Started;
+    try {
+      if (all) return this.outputsOf(job, device, reads);
+      if (error instanceof WorkerError) this.abandon(device);
+      if (error) throw error;
+      if (fault) throw this.indexError(program, loaded, fault);
+      again = this.begin(await this.ready(), job);
+    } catch (why) {
+      for (const u of updates) {
+        if (completed > 0) u.failure = why;
+        else u.failed(why);
+      }
+      throw why;
+    } finally {
+      if (passedOver) this.recovering = false;
+      for (const wake of this.watchers.splice(0)) wake();
     }
-    return { loaded, isNew: false };
+    return this.finish(job, again);
+  }
+
+  /** The results of a completed launch. */
+  private outputsOf({ program, args, count }: Prepared, device: Device, reads: readonly ArrayBuffer[]): TypedArray[] {
+    if (!device.shared)
+      args.updates.forEach((u, i) => {
+        u.host = viewAs(u.dtype, reads[program.outputs.length + i], 0, numel(u.shape));
+      });
+    return program.outputs.map((o, i) => {
+      const length = numel(o.shape);
+      if (count === 1) return viewAs(o.dtype, reads[i], 0, length);
+      const all = allocate(o.dtype, count * length);
+      for (let run = 0; run < count; run++)
+        all.set(viewAs(o.dtype, reads[i], run * program.outputBytes, length), run * length);
+      return all;
+    });
+  }
+
+  /** Brings states here from a memory that dies with its worker. */
+  private async fetch(device: Device, states: readonly State[]): Promise<void> {
+    const spans = states.map((u) => ({ address: (u.slots as [number, number])[u.current], bytes: u.bytes }));
+    const buffers = await device.read(spans).catch(() => []); // the worker's end is noticed with the next launch
+    buffers.forEach((bytes, i) => {
+      states[i].host = viewAs(states[i].dtype, bytes, 0, numel(states[i].shape));
+    });
+  }
+
+  /** Puts a program into memory, to be adjusted. */
+  private load(program: Program, device: Device, writes: { address: number; data: ArrayBufferView }[]): Loaded {
+    const words: number[][] = [];
+    const advances: number[] = [];
+    const stride = [0, 2 * program.inputBytes, 2 * program.outputBytes];
+    const { relocations, code } = program;
+    for (let i = 0; i < relocations.length; i += 2) {
+      const [word, region] = [relocations[i], relocations[i + 1]];
+      words[region] ??= [];
+      words[region].push(word);
+      if (region === INPUTS || region === OUTPUTS) advances.push(word, stride[region]);
+    }
+    const text = new Int32Array(code.length + 1 + advances.length);
+    text.set(code);
+    text.set([advances.length / 2, ...advances], code.length);
+    const inputs = align(text.byteLength);
+    const outputs = inputs + program.inputBytes;
+    const image = (): Image => {
+      const address = device.allocator.alloc(outputs + program.outputBytes);
+      writes.push({ address, data: text });
+      return { address, inputs: address + inputs, outputs: address + outputs, bases: [] };
+    };
+    const first = image();
+    try {
+      return { images: [first, image()], words, last: 1 };
+    } catch (error) {
+      device.allocator.free(first.address);
+      throw error;
+    }
   }
 
   /** After a fault: takes what the last completed step left out of the memory, and gives the device up. */
   private abandon(device: Device): void {
+    if (this.device !== device) return;
     for (const state of this.states) {
       if (state.slots && state.uploaded && !state.host) {
         const bytes = device.peek(state.slots[state.current], state.bytes);
@@ -463,13 +671,13 @@ export class Session {
     }
     this.programs = new WeakMap();
     this.arena = { address: 0, bytes: 0 };
-    if (this.device === device) this.device = undefined;
+    this.device = undefined;
     void device.dispose();
   }
 
   private indexError(program: Program, loaded: Loaded, fault: FaultRecord): FourlaneError {
-    const word = (fault.ip - loaded.address) / 4;
-    const label = program.labels.find((l) => l.word === word);
+    const words = loaded.images.map((image) => (fault.ip - image.address) / 4);
+    const label = program.labels.find((l) => words.includes(l.word));
     const op = label?.op ?? "a kernel";
     const what = op.startsWith("crossEntropy") ? "label" : "index";
     const name = op.startsWith("crossEntropy") ? "crossEntropy" : op;
@@ -480,6 +688,14 @@ export class Session {
       fault.bound,
       fault.where,
     );
+  }
+}
+
+/** Notes the words to write for an image whose regions are to lie at `bases`. */
+function adjust(program: Program, loaded: Loaded, image: Image, bases: readonly number[], patches: number[]): void {
+  for (let r = 0; r < bases.length; r++) {
+    if (bases[r] === image.bases[r]) continue;
+    for (const w of loaded.words[r] ?? []) patches.push(image.address + w * 4, (program.code[w] + bases[r]) | 0);
   }
 }
 
