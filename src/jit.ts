@@ -3,6 +3,9 @@ import { compileGraph } from "./compile/compile.ts";
 import type { Program } from "./compile/program.ts";
 import type { TypedArray } from "./core/dtype.ts";
 import { FourlaneError, ValueError } from "./core/errors.ts";
+import { show } from "./core/shape.ts";
+import { rootOf, type TensorDataset } from "./data/dataset.ts";
+import { DataLoader, stopped } from "./data/loader.ts";
 import { printGraph } from "./graph/print.ts";
 import type { Graph, Node } from "./graph/node.ts";
 import { leaf } from "./ops/leaf.ts";
@@ -21,6 +24,17 @@ export interface Compiled<Args extends unknown[], Result> {
   explain(...args: Args | []): string;
   /** The traced graph before optimisation, as text. */
   graph(...args: Args | []): string;
+  /**
+   * One epoch of the loader: what `for await (const batch of loader) fn(...batch)` computes, up to 1024 batches in one launch,
+   * with no JavaScript of the caller's thread in between. The data set goes to the workers' memory with the first call and
+   * stays there; only the order of its rows is sent. `scale` and `shift` of a column are computed in float32.
+   *
+   * If a batch fails, so do those behind it; variables are as the batch before it left them.
+   * @returns What the function returns, over all batches: a tensor of shape [s] becomes one of shape [batches, s].
+   * @throws ValueError if the dataset is no TensorDataset (or Subset of one), if it makes no batch, or if the last batch,
+   * being smaller, gives tensors of other shapes; AbortedError if the loader's signal is aborted when it is called.
+   */
+  run(loader: DataLoader): Result;
   /** The program's memory plan, in bytes: planned, the least any plan needs, and without sharing places. */
   plan(...args: Args | []): MemoryPlan;
 }
@@ -45,6 +59,9 @@ interface Entry {
   readonly result: unknown;
 }
 
+/** Most batches of one launch: what is behind it in the queue waits for a whole one. */
+const RUN_LIMIT = 1024;
+
 const isArgument = (t: Tensor): boolean => !(t instanceof Parameter);
 
 /**
@@ -58,10 +75,80 @@ const isArgument = (t: Tensor): boolean => !(t instanceof Parameter);
  * @returns A function with the same arguments. Its tensors are being computed when it returns; await their values.
  */
 export function compile<Args extends unknown[], Result>(fn: (...args: Args) => Result): Compiled<Args, Result> {
-  const cache = new Map<string, Entry[]>();
+  const recorded = recorder(fn);
+  const overRows = new WeakMap<TensorDataset, Recorder<[Tensor]>>();
   let last: Entry | undefined;
 
   const entryFor = (args: Args): { entry: Entry; tensors: Tensor[] } => {
+    const found = recorded(args);
+    last = found.entry;
+    return found;
+  };
+
+  const call = (...args: Args): Result => {
+    const { entry, tensors } = entryFor(args);
+    return resultOf(entry, launch(entry, tensors.map(valueOf))) as Result;
+  };
+
+  const run = (loader: DataLoader): Result => {
+    if (!(loader instanceof DataLoader)) throw new ValueError(`run: a DataLoader is wanted, got ${String(loader)}`);
+    const { batchSize, length, signal } = loader;
+    if (signal?.aborted) throw stopped(signal);
+    const root = rootOf(loader.dataset, length > 0 ? loader.beginEpoch() : []);
+    if (!root) throw new ValueError("run: the loader's dataset must be a TensorDataset or a Subset of one");
+    if (length === 0) throw new ValueError(`run: ${loader.dataset.length} rows make no batch of ${batchSize}`);
+    root.dataset.resident(); // its place in memory cannot be made while tracing
+    let record = overRows.get(root.dataset);
+    if (!record) {
+      const rows = root.dataset;
+      record = recorder((indices: Tensor) => fn(...(rows.resident()(indices) as unknown as Args)));
+      overRows.set(root.dataset, record);
+    }
+    const rows = Int32Array.from(root.rows);
+    const part = (from: number, batches: number): Int32Array =>
+      rows.subarray(from * batchSize, Math.min(rows.length, (from + batches) * batchSize));
+    const launches: { entry: Entry; from: number; count: number }[] = [];
+    for (let from = 0; from < length; from += launches[launches.length - 1].count) {
+      const first = part(from, 1);
+      const { entry } = record([new Tensor(dataLeaf([first.length], "int32", first))]);
+      const count = Math.max(1, Math.min(Math.floor(rows.length / batchSize) - from, RUN_LIMIT));
+      launches.push({ entry, from, count });
+    }
+    last = launches[0].entry;
+    const shapes = launches.map(({ entry }) => entry.graph.outputs.map((n) => show(n.shape)).join(" "));
+    const other = shapes.find((s) => s !== shapes[0]);
+    if (other !== undefined)
+      throw new ValueError(`run: the last batch gives ${other} instead of ${shapes[0]}; use dropLast`);
+    let before: Promise<TypedArray[]> | undefined;
+    const parts = launches.map(({ entry, from, count }) => {
+      before = launch(entry, [part(from, count)], { count, before });
+      return before;
+    });
+    return resultOf(last, Promise.all(parts).then(joined), [length]) as Result;
+  };
+
+  const shown = (args: Args | []): Entry => {
+    const entry = args.length > 0 ? entryFor(args as Args).entry : last;
+    if (!entry) throw new ValueError("explain: call the compiled function first, or give arguments");
+    return entry;
+  };
+  return Object.assign(call, {
+    run,
+    explain: (...args: Args | []) => shown(args).compiled().print(),
+    graph: (...args: Args | []) => printGraph(shown(args).graph),
+    plan: (...args: Args | []): MemoryPlan => {
+      const { bytes, lowerBound, unshared } = shown(args).compiled().plan;
+      return { bytes, lowerBound, unshared };
+    },
+  });
+}
+
+type Recorder<Args extends unknown[]> = (args: Args) => { entry: Entry; tensors: Tensor[] };
+
+/** Finds the program for the signature of the arguments; records it if there is none. */
+function recorder<Args extends unknown[]>(fn: (...args: Args) => unknown): Recorder<Args> {
+  const cache = new Map<string, Entry[]>();
+  return (args) => {
     const { leaves, text } = flattenTree(args, isArgument);
     const list = cache.get(text) ?? [];
     let entry = list.find((e) => e.guards.every((g) => g()));
@@ -71,37 +158,35 @@ export function compile<Args extends unknown[], Result>(fn: (...args: Args) => R
       list.push(entry);
       cache.set(text, list);
     }
-    last = entry;
     return { entry, tensors: leaves };
   };
+}
 
-  const call = (...args: Args): Result => {
-    const { entry, tensors } = entryFor(args);
-    const outputs = launch(entry, tensors);
-    outputs.catch(() => {}); // reported where a value is read
-    let i = 0;
-    const graph = entry.graph;
-    return mapTree(entry.result, () => {
-      const k = i++;
-      const n = graph.outputs[k];
-      const value = outputs.then((arrays) => arrays[k]);
-      value.catch(() => {});
-      return new Tensor(dataLeaf(n.shape, n.dtype, value));
-    }) as Result;
-  };
+/** What the function returned, with values that are being computed; `lead` stands before the shape of each. */
+function resultOf(entry: Entry, outputs: Promise<TypedArray[]>, lead: readonly number[] = []): unknown {
+  outputs.catch(() => {}); // reported where a value is read
+  let i = 0;
+  return mapTree(entry.result, () => {
+    const k = i++;
+    const n = entry.graph.outputs[k];
+    const value = outputs.then((arrays) => arrays[k]);
+    value.catch(() => {});
+    return new Tensor(dataLeaf([...lead, ...n.shape], n.dtype, value));
+  });
+}
 
-  const shown = (args: Args | []): Entry => {
-    const entry = args.length > 0 ? entryFor(args as Args).entry : last;
-    if (!entry) throw new ValueError("explain: call the compiled function first, or give arguments");
-    return entry;
-  };
-  return Object.assign(call, {
-    explain: (...args: Args | []) => shown(args).compiled().print(),
-    graph: (...args: Args | []) => printGraph(shown(args).graph),
-    plan: (...args: Args | []): MemoryPlan => {
-      const { bytes, lowerBound, unshared } = shown(args).compiled().plan;
-      return { bytes, lowerBound, unshared };
-    },
+/** The outputs of several launches, each one after the other. */
+function joined(pieces: readonly TypedArray[][]): TypedArray[] {
+  if (pieces.length === 1) return pieces[0];
+  return pieces[0].map((first, k) => {
+    const parts = pieces.map((p) => p[k]);
+    const all = new (first.constructor as new (n: number) => TypedArray)(parts.reduce((n, p) => n + p.length, 0));
+    let at = 0;
+    for (const p of parts) {
+      all.set(p, at);
+      at += p.length;
+    }
+    return all;
   });
 }
 
@@ -170,14 +255,22 @@ function record<Args extends unknown[], Result>(fn: (...args: Args) => Result, a
   return { compiled, program: compileLater(compiled), graph, guards: trace.guards, inputs, residents, updates, result };
 }
 
-function launch(entry: Entry, tensors: readonly Tensor[]): Promise<TypedArray[]> {
-  const after = flush("retry"); // assignments that wait come first: they are older
+/** Runs the program `count` times; `values` are those of the arguments, of all runs. Fails if what is `before` it did. */
+function launch(
+  entry: Entry,
+  values: readonly (TypedArray | Promise<TypedArray>)[],
+  { count = 1, before }: { count?: number; before?: Promise<unknown> } = {},
+): Promise<TypedArray[]> {
+  const flushed = flush("retry"); // assignments that wait come first: they are older
+  const after = before ? before.then(() => flushed) : flushed;
+  flushed.catch(() => {});
   after.catch(() => {});
   // A variable of a runtime that was disposed: that one rejects.
   const home = [...entry.residents, ...entry.updates].find((v) => v.home !== session())?.home ?? session();
   return home.launch(entry.program, {
     after,
-    inputs: entry.inputs.map((i) => (typeof i === "number" ? valueOf(tensors[i]) : i)),
+    count,
+    inputs: entry.inputs.map((i) => (typeof i === "number" ? values[i] : i)),
     residents: entry.residents.map((v) => v.bound()),
     updates: entry.updates.map((v) => v.target),
   });

@@ -752,7 +752,7 @@ class Lowering {
 
   gatherRows(n: Node): void {
     const [table, index] = n.src;
-    const width = numel(table.shape.slice(1));
+    const width = (numel(table.shape.slice(1)) * bytesOf(table.dtype)) / 4;
     const ft = this.ref(table);
     const fi = this.ref(index);
     const out = this.result(n);
@@ -770,7 +770,7 @@ class Lowering {
       [fi, ROWS * 4],
     ];
     const writes: [Ref, number][] = [[out, ROWS * width * 4]];
-    this.emit(isa.Opcode.GatherRows, words, this.rowBlocks(n.shape[0]), n, reads, writes, numel(n.shape) * 0.3);
+    this.emit(isa.Opcode.GatherRows, words, this.rowBlocks(n.shape[0]), n, reads, writes, n.shape[0] * width * 0.3);
   }
 
   scatterAddRows(n: Node): void {

@@ -1,10 +1,11 @@
 /** @file Datasets: rows on the host, gathered by index into the tensors of a batch. */
-import { allocate, checkDType, type DType, type TypedArray } from "../core/dtype.ts";
+import { allocate, bytesOf, checkDType, type DType, type TypedArray } from "../core/dtype.ts";
 import { DTypeError, IndexError, ShapeError, ValueError } from "../core/errors.ts";
 import { checkShape, numel, type Shape, show } from "../core/shape.ts";
 import { permutation } from "../core/threefry.ts";
 import { Tensor } from "../tensor.ts";
-import { dataLeaf } from "../trace.ts";
+import { type Session, session } from "../run/session.ts";
+import { dataLeaf, Variable } from "../trace.ts";
 
 /** Anything a DataLoader can draw batches from. */
 export interface Dataset {
@@ -45,6 +46,10 @@ interface Source {
   readonly dtype: DType;
   /** Copies rows into a batch. */
   gather(indices: ArrayLike<number>): TypedArray | Promise<TypedArray>;
+  /** What the workers are to keep. */
+  variable(): Variable;
+  /** Rows of the variable, as they are delivered. */
+  deliver(rows: Tensor): Tensor;
 }
 
 function storedType(data: unknown): DType | undefined {
@@ -94,7 +99,16 @@ function hostSource(column: Column, which: string): Source {
     if (scaled) scaleInPlace(out as Float32Array, scale, shift);
     return dtype === "bool" ? out.map((v) => Number(v !== 0)) : out;
   };
-  return { rows: shape[0], row, dtype, gather };
+  const variable = (): Variable => {
+    // Workers gather rows in words of four bytes.
+    const words = data.BYTES_PER_ELEMENT === 4 || width % 4 === 0;
+    return new Variable(shape, words ? stored : "int32", words ? data : Int32Array.from(data));
+  };
+  const deliver = (rows: Tensor): Tensor => {
+    const x = rows.to(dtype);
+    return scaled ? x.mul(scale).add(shift) : x;
+  };
+  return { rows: shape[0], row, dtype, gather, variable, deliver };
 }
 
 function tensorSource(tensor: Tensor, which: string): Source {
@@ -110,7 +124,10 @@ function tensorSource(tensor: Tensor, which: string): Source {
     });
     return gatherRows(await values, width, indices, allocate(dtype, indices.length * width));
   };
-  return { rows: tensor.shape[0], row, dtype, gather };
+  const words = bytesOf(dtype) === 4 || width % 4 === 0;
+  const variable = (): Variable =>
+    new Variable(tensor.shape, words ? dtype : "int32", words ? tensor.node : tensor.to("int32").node);
+  return { rows: tensor.shape[0], row, dtype, gather, variable, deliver: (rows) => rows.to(dtype) };
 }
 
 function checkIndices(op: string, indices: ArrayLike<number>, rows: number): void {
@@ -159,6 +176,23 @@ export class TensorDataset implements Dataset {
     return this.sources.map(({ row, dtype }, i) => new Tensor(dataLeaf([indices.length, ...row], dtype, arrays[i])));
   }
 
+  /**
+   * @internal The columns in the memory of the runtime in use, for a trace: given the indices of rows, int32, the tensors
+   * that batch() would deliver, but for `scale` and `shift`, which are float32 there.
+   */
+  resident(): (indices: Tensor) => Tensor[] {
+    const home = session();
+    let columns = this.residents.get(home);
+    if (!columns) {
+      columns = this.sources.map((s) => s.variable());
+      this.residents.set(home, columns);
+    }
+    return (indices) =>
+      this.sources.map((s, i) => s.deliver(new Tensor((columns as Variable[])[i].node).indexSelect(0, indices)));
+  }
+
+  private readonly residents = new WeakMap<Session, Variable[]>();
+
   /** Rows begin to end - 1, without copying them. Throws a ValueError unless 0 <= begin <= end <= length. */
   subset(begin: number, end: number = this.length): Subset {
     if (!Number.isInteger(begin) || !Number.isInteger(end) || begin < 0 || begin > end || end > this.length)
@@ -191,6 +225,19 @@ export class Subset implements Dataset {
     checkIndices("Subset.batch", indices, this.length);
     return this.dataset.batch(Uint32Array.from(indices, (i) => this.indices[i]));
   }
+}
+
+/** @internal The dataset that holds the rows, and which they are there; undefined if it is none of this module's. */
+export function rootOf(
+  dataset: Dataset,
+  rows: ArrayLike<number>,
+): { dataset: TensorDataset; rows: ArrayLike<number> } | undefined {
+  if (dataset instanceof TensorDataset) return { dataset, rows };
+  if (!(dataset instanceof Subset)) return undefined;
+  return rootOf(
+    dataset.dataset,
+    Int32Array.from(rows, (i) => dataset.indices[i]),
+  );
 }
 
 /** No epoch of a DataLoader shuffles by this stream, so a split and a shuffle of one seed have nothing in common. */

@@ -34,14 +34,17 @@ function later(f: () => void): void {
   port2.postMessage(null);
 }
 
+/** @internal */
+export const stopped = (signal: AbortSignal): AbortedError =>
+  new AbortedError("DataLoader: stopped by its signal", { cause: signal.reason });
+
 /** Settles as the promise does, unless the signal comes first. */
 async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (!signal) return promise;
-  const error = (): AbortedError => new AbortedError("DataLoader: stopped by its signal", { cause: signal.reason });
-  if (signal.aborted) throw error();
+  if (signal.aborted) throw stopped(signal);
   let stop = (): void => {};
   const aborted = new Promise<never>((_, reject) => {
-    stop = () => reject(error());
+    stop = () => reject(stopped(signal));
     signal.addEventListener("abort", stop, { once: true });
   });
   try {
@@ -63,7 +66,8 @@ export class DataLoader implements AsyncIterable<Tensor[]> {
   readonly dropLast: boolean;
   /** Number of the next epoch, from 0. Set it to go on where a training was interrupted. */
   epoch = 0;
-  private readonly signal: AbortSignal | undefined;
+  /** @internal */
+  readonly signal: AbortSignal | undefined;
 
   /** @throws ValueError for a batchSize that is not a positive integer, or a seed that is not an integer >= 0. */
   constructor(dataset: Dataset, options: DataLoaderOptions = {}) {
@@ -90,13 +94,18 @@ export class DataLoader implements AsyncIterable<Tensor[]> {
 
   /** Begins an epoch. Rejects with an AbortedError between batches once the signal is aborted. */
   [Symbol.asyncIterator](): AsyncGenerator<Tensor[], void, undefined> {
-    return this.run(this.epoch++);
+    return this.run(this.beginEpoch());
   }
 
-  private async *run(epoch: number): AsyncGenerator<Tensor[], void, undefined> {
+  /** @internal Begins an epoch: the rows in its order. */
+  beginEpoch(): Uint32Array {
+    const n = this.dataset.length;
+    const epoch = this.epoch++;
+    return this.shuffle ? permutation(n, this.seed, epoch) : Uint32Array.from({ length: n }, (_, i) => i);
+  }
+
+  private async *run(order: Uint32Array): AsyncGenerator<Tensor[], void, undefined> {
     const { dataset, batchSize, length, signal } = this;
-    const n = dataset.length;
-    const order = this.shuffle ? permutation(n, this.seed, epoch) : Uint32Array.from({ length: n }, (_, i) => i);
     let ahead: Promise<Tensor[]> | undefined;
     let wanted = 0;
     const prepare = (): void => {

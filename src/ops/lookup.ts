@@ -1,4 +1,5 @@
 /** @file Rows chosen by an index tensor: gatherRows | scatterAddRows, each the other's adjoint. */
+import { bytesOf } from "../core/dtype.ts";
 import { DTypeError, ShapeError } from "../core/errors.ts";
 import { numel, type Shape, show } from "../core/shape.ts";
 import { makeNode, type Node, type OpDef, type RefArray } from "../graph/node.ts";
@@ -18,8 +19,11 @@ const GATHER_ROWS: OpDef = {
   infer: ([table, index]) => {
     checkIndex("gatherRows", index);
     if (table.shape.length < 1) throw new ShapeError("gatherRows: the table must have rank 1 or more");
-    if (table.dtype !== "float32" && table.dtype !== "int32")
-      throw new DTypeError(`gatherRows: dtype ${table.dtype} is not supported`);
+    // Rows are copied in words.
+    if (bytesOf(table.dtype) === 1 && rowWidth(table) % 4 !== 0)
+      throw new DTypeError(
+        `gatherRows: rows of ${rowWidth(table)} ${table.dtype} are not supported, only multiples of 4`,
+      );
     return { shape: [index.shape[0], ...table.shape.slice(1)], dtype: table.dtype };
   },
   vjp: (n, g) => [n.dtype === "float32" ? scatterAddRows(g, n.src[1], n.src[0].shape[0]) : null, null],

@@ -149,7 +149,7 @@ export interface LaunchArgs {
   readonly after?: Promise<unknown>;
   /** How many times the program runs, one run after the other, each from where the one before left the variables; default 1. */
   readonly count?: number;
-  /** One array per input: the values of all runs, one after the other. */
+  /** One array per input: one value for all runs, or the values of all runs, one after the other. */
   readonly inputs: readonly (TypedArray | Promise<TypedArray>)[];
   readonly residents: readonly Bound[];
   readonly updates: readonly State[];
@@ -506,15 +506,12 @@ export class Session {
         return count === 1 ? now : now.map((base, r) => (r === INPUTS || r === OUTPUTS ? -1 : base));
       });
       values.forEach((data, i) => {
-        const at = inputs + program.inputs[i].offset;
-        if (count === 1) writes.push({ address: at, data });
-        else {
+        const { offset, bytes } = program.inputs[i];
+        const same = data.byteLength === bytes;
+        for (let run = 0; run < count; run++) {
           const length = data.length / count;
-          for (let run = 0; run < count; run++)
-            writes.push({
-              address: at + run * program.inputBytes,
-              data: data.subarray(run * length, (run + 1) * length),
-            });
+          const value = same ? data : data.subarray(run * length, (run + 1) * length);
+          writes.push({ address: inputs + offset + run * program.inputBytes, data: value });
         }
       });
       const reads = program.outputs.map((o) => ({
