@@ -1,29 +1,37 @@
 // Two worker scripts and two library bundles, one row each.
 import { nodeResolve } from "@rollup/plugin-node-resolve";
 import esbuild from "rollup-plugin-esbuild";
+import { minify } from "terser";
 
 const common = (condition) => [
   nodeResolve({ exportConditions: [condition, "default"], extensions: [".ts", ".js"] }),
-  esbuild({ target: "es2022", minify: true, sourceMap: false }),
+  esbuild({ target: "es2022", sourceMap: false }),
 ];
+
+/** Shrinks what pages load; the names of classes stay, for errors and for what prints itself. */
+const minified = {
+  name: "minified",
+  renderChunk: (code) => minify(code, { module: true, ecma: 2022, compress: { passes: 3 }, keep_classnames: true }),
+};
 
 /** Worker scripts, bundled whole: they are embedded as text. */
 export const workers = ["node", "browser"].map((name) => ({
   input: `workers/${name}.ts`,
   output: { file: `build/worker.${name}.js`, format: "es" },
   external: [/^node:/],
-  plugins: common(name),
+  plugins: [...common(name), minified],
 }));
 
-/** The library, for Node and for everything else. */
+/** The library, for Node and for everything else. The kernels are modules beside it, loaded when they are needed. */
 export const library = ["node", "browser"].map((name) => ({
   input: "src/index.ts",
-  output: { file: `dist/${name}/index.js`, format: "es" },
-  external: [/^node:/, "comlink"],
-  plugins: [
-    nodeResolve({ exportConditions: [name === "node" ? "node" : "browser", "default"], extensions: [".ts", ".js"] }),
-    esbuild({ target: "es2022", sourceMap: false }),
-  ],
+  output: {
+    file: `dist/${name}/index.js`,
+    format: "es",
+    paths: (id) => id.replace(/^#kernels\/(\w+)$/, "../kernels/$1.js"),
+  },
+  external: [/^node:/, "comlink", /^#kernels\//],
+  plugins: [...common(name), ...(name === "browser" ? [minified] : [])],
 }));
 
 export default library;

@@ -63,7 +63,7 @@ function product(bench, m, k, n, layout) {
  * Each row has GFLOP/s, the share of the ceiling, and what the best layout has over the worst.
  */
 export async function measureProducts({ relaxed = true, only = "", bursts = 30, directory } = {}) {
-  const variant = relaxed && hasRelaxed(directory) ? "private-relaxed" : "private-plain";
+  const variant = relaxed && hasRelaxed(directory) ? "relaxed" : "plain";
   const bench = new Bench(variant, { directory });
   const shapes = SHAPES.filter(([m, k, n]) => `${m}x${k}x${n}`.includes(only));
   const peak = { name: "peak", run: () => bench.kernels.peak(PEAK_ITERATIONS), calls: 1 };

@@ -17,7 +17,7 @@ export function kernelBytes(variant, directory = new URL("../build/", import.met
 
 /** True if this engine takes the relaxed binaries. */
 export function hasRelaxed(directory) {
-  return WebAssembly.validate(kernelBytes("private-relaxed", directory));
+  return WebAssembly.validate(kernelBytes("relaxed", directory));
 }
 
 /** An instance on a memory of its own, with a bump allocator that never frees. */

@@ -1,4 +1,5 @@
-// Compiles assembly/ to four binaries from one source: shared or private memory x plain or relaxed SIMD.
+// Compiles assembly/ to two binaries from one source: plain and relaxed SIMD. They import a private memory; src/run/kernels.ts
+// makes them take a shared one.
 import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -6,17 +7,11 @@ import asc from "assemblyscript/asc";
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 
-export const VARIANTS = [false, true].flatMap((shared) =>
-  [false, true].map((relaxed) => ({
-    name: `${shared ? "shared" : "private"}-${relaxed ? "relaxed" : "plain"}`,
-    shared,
-    relaxed,
-  })),
-);
+export const VARIANTS = ["plain", "relaxed"];
 
 /** Builds one variant into build/kernels.NAME.wasm and returns its bytes. */
-export async function buildKernels({ name, shared, relaxed }) {
-  const features = ["simd", "threads", ...(relaxed ? ["relaxed-simd"] : [])];
+export async function buildKernels(name) {
+  const features = ["simd", ...(name === "relaxed" ? ["relaxed-simd"] : [])];
   const args = [
     "assembly/index.ts",
     "--outFile",
@@ -35,7 +30,6 @@ export async function buildKernels({ name, shared, relaxed }) {
     "65536",
     "--enable",
     features.join(","),
-    ...(shared ? ["--sharedMemory"] : []),
   ];
   const outputs = new Map();
   const { error, stderr } = await asc.main(args, {
@@ -54,5 +48,5 @@ export async function buildKernels({ name, shared, relaxed }) {
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   process.chdir(root);
   const only = process.argv[2];
-  for (const variant of VARIANTS) if (!only || variant.name === only) await buildKernels(variant);
+  for (const variant of VARIANTS) if (!only || variant === only) await buildKernels(variant);
 }

@@ -92,7 +92,8 @@ export interface Device {
 
 export interface DeviceOptions {
   readonly workers: number;
-  readonly module: WebAssembly.Module;
+  /** Loading while the workers start. */
+  readonly kernels: Promise<WebAssembly.Module>;
   /** Whether there are more cores than workers. */
   readonly spareCores: boolean;
   /** Milliseconds a worker may stand still within a step before it counts as hung. */
@@ -160,7 +161,7 @@ export class SharedDevice implements Device {
     const crew = new Crew(platform, options.workers);
     const device = new SharedDevice(crew, memory, options);
     try {
-      await crew.start({ module: options.module, memory, bytes: 0, spin: options.spareCores });
+      await crew.start({ module: await options.kernels, memory, bytes: 0, spin: options.spareCores });
     } catch (error) {
       await crew.end();
       throw error;
@@ -359,7 +360,7 @@ export class PrivateDevice implements Device {
   static async start(platform: Platform, options: DeviceOptions): Promise<PrivateDevice> {
     const crew = new Crew(platform, 1);
     try {
-      await crew.start({ module: options.module, bytes: heapStart(1) + GROWTH, spin: false });
+      await crew.start({ module: await options.kernels, bytes: heapStart(1) + GROWTH, spin: false });
     } catch (error) {
       await crew.end();
       throw error;

@@ -35,5 +35,10 @@ export const platform: Platform = {
       hold() {},
     };
   },
+  async unpack(packed) {
+    const deflated = Uint8Array.from(atob(packed), (c) => c.charCodeAt(0));
+    const stream = new Blob([deflated]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
+    return new Uint8Array(await new Response(stream).arrayBuffer());
+  },
   release() {},
 };

@@ -1,6 +1,7 @@
 /** @file Node: worker_threads, from source that is part of this package. */
 import { availableParallelism } from "node:os";
 import { type MessagePort as NodePort, Worker } from "node:worker_threads";
+import { inflateRawSync } from "node:zlib";
 import { nodeWorker } from "#embedded";
 import type { Platform } from "./platform.ts";
 
@@ -25,5 +26,6 @@ export const platform: Platform = {
       hold: (alive) => (alive ? worker.ref() : worker.unref()),
     };
   },
+  unpack: async (packed) => new Uint8Array(inflateRawSync(Buffer.from(packed, "base64"))),
   release: (port) => (port as unknown as NodePort).unref(),
 };

@@ -24,6 +24,8 @@ export interface Platform {
   cores(): number;
   sharing(): Sharing;
   spawn(name: string): WorkerHandle;
+  /** The bytes of a text that is deflated, then base64. */
+  unpack(packed: string): Promise<Uint8Array<ArrayBuffer>>;
   /** Stops a port from keeping the process alive (Node only). */
   release(port: MessagePort): void;
 }

@@ -4,7 +4,6 @@
  * reason, leaves every variable as the last completed step left it. While a step runs the next one is prepared and started
  * behind it, as if the first had completed; if that turns out wrong, it is taken back and prepared anew.
  */
-import { kernels } from "#embedded";
 import { platform } from "#platform";
 import { allocate, type DType, type TypedArray, viewAs } from "../core/dtype.ts";
 import { DisposedError, FourlaneError, IndexError, StaleError, ValueError, WorkerError } from "../core/errors.ts";
@@ -12,6 +11,7 @@ import { numel, type Shape } from "../core/shape.ts";
 import { align } from "../compile/plan.ts";
 import { INPUTS, OUTPUTS, type Program } from "../compile/program.ts";
 import { type Device, type FaultRecord, type JobResult, PrivateDevice, SharedDevice } from "./device.ts";
+import { hasRelaxedSimd, loadKernels } from "./kernels.ts";
 
 export interface InitOptions {
   /** Number of workers; default: the machine's logical cores. */
@@ -59,13 +59,6 @@ function checkOptions(options: InitOptions): void {
     throw new ValueError(`init: hangTimeout must be at least 100 milliseconds, got ${hangTimeout}`);
   if (memoryLimit !== undefined && !(memoryLimit >= 2 ** 20 && memoryLimit <= MEMORY_LIMIT))
     throw new ValueError(`init: memoryLimit must be from 2^20 to 2^32 bytes, got ${memoryLimit}`);
-}
-
-function decode(base64: string): Uint8Array<ArrayBuffer> {
-  const text = atob(base64);
-  const bytes = new Uint8Array(text.length);
-  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
-  return bytes;
 }
 
 /** A value that outlives steps: a parameter, a moment of an optimiser, a learning rate, a captured tensor. */
@@ -209,7 +202,7 @@ export class Session {
   private programs = new WeakMap<Program, Loaded>();
   private arena = { address: 0, bytes: 0 };
   private isDisposed = false;
-  private binary: { module: WebAssembly.Module; relaxed: boolean; why: string } | undefined;
+  private kernels: Promise<WebAssembly.Module> | undefined;
   private readonly sharing: { shared: boolean; reason: string };
   private readonly collected = new FinalizationRegistry<{ device: WeakRef<Device>; addresses: number[] }>(
     ({ device, addresses }) => {
@@ -231,28 +224,21 @@ export class Session {
 
   // --- the device --------------------------------------------------------------------------------------------------------------
 
-  private async loadBinary(): Promise<NonNullable<Session["binary"]>> {
-    if (this.binary) return this.binary;
-    const kind = this.sharing.shared ? "shared" : "private";
-    let why = "math is portable";
-    if (this.options.math !== "portable") {
-      const bytes = decode(kernels[`${kind}-relaxed`]);
-      if (WebAssembly.validate(bytes)) {
-        this.binary = { module: await WebAssembly.compile(bytes), relaxed: true, why: "the engine has relaxed SIMD" };
-        return this.binary;
-      }
-      why = "the engine has no relaxed SIMD";
-    }
-    const module = await WebAssembly.compile(decode(kernels[`${kind}-plain`]));
-    this.binary = { module, relaxed: false, why };
-    return this.binary;
+  /** Whether kernels use relaxed SIMD, and why (not). */
+  private get relaxed(): { relaxed: boolean; why: string } {
+    if (this.options.math === "portable") return { relaxed: false, why: "math is portable" };
+    const relaxed = hasRelaxedSimd();
+    return { relaxed, why: `the engine has ${relaxed ? "" : "no "}relaxed SIMD` };
   }
 
   private async startDevice(): Promise<Device> {
-    const { module } = await this.loadBinary();
+    this.kernels ??= loadKernels(this.relaxed.relaxed, this.sharing.shared);
+    this.kernels.catch(() => {
+      this.kernels = undefined; // so that it can be tried again
+    });
     const options = {
       workers: this.workers,
-      module,
+      kernels: this.kernels,
       spareCores: platform.cores() > this.workers,
       hangTimeout: this.options.hangTimeout ?? 30_000,
       memoryLimit: this.options.memoryLimit ?? MEMORY_LIMIT,
@@ -285,7 +271,7 @@ export class Session {
   }
 
   async info(): Promise<Info> {
-    const { relaxed, why } = await this.loadBinary();
+    const { relaxed, why } = this.relaxed;
     return {
       platform: platform.name,
       workers: this.workers,

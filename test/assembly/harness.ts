@@ -8,8 +8,8 @@ export type MicroKernel = (dst: number, a: number, b: number, c: number, n: numb
 const GUARD = 0x5afe5afe;
 const GUARD_WORDS = 16;
 
-export function wasmBytes(variant: string): Uint8Array {
-  return readFileSync(new URL(`../../build/kernels.${variant}.wasm`, import.meta.url));
+export function wasmBytes(variant: string): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(readFileSync(new URL(`../../build/kernels.${variant}.wasm`, import.meta.url)));
 }
 
 /** One instance of a binary with a bump allocator whose blocks have guard words on both sides. */
@@ -20,10 +20,9 @@ export class Machine {
   private top: number;
   private guards: number[] = [];
 
-  constructor(variant = "private-plain", pages = 256) {
-    const shared = variant.startsWith("shared");
-    this.memory = new WebAssembly.Memory({ initial: pages, maximum: 65536, shared });
-    const module = new WebAssembly.Module(wasmBytes(variant) as BufferSource);
+  constructor(variant = "plain", pages = 256) {
+    this.memory = new WebAssembly.Memory({ initial: pages, maximum: 65536 });
+    const module = new WebAssembly.Module(wasmBytes(variant));
     this.exports = new WebAssembly.Instance(module, { env: { memory: this.memory } }).exports as never;
     this.exports.writeConstants();
     this.scratch = isa.Memory.Heap;

@@ -55,7 +55,7 @@ function encode(machine: Machine, { n, grain, slots, views = [], once = [], body
   return machine.instruction(isa.Opcode.Map, Map.Length + tail.length, Math.ceil(n / grain), operands);
 }
 
-const machines = [new Machine("private-plain"), new Machine("private-relaxed")];
+const machines = [new Machine("plain"), new Machine("relaxed")];
 const WORKERS = [1, 2, 3, 7];
 const LENGTHS = [0, ...Array.from({ length: 67 }, (_, i) => i + 1), 255, 256, 257, 511, 513, 1000];
 const GRAINS = [4, 16, 64];

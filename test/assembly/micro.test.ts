@@ -192,8 +192,8 @@ const view = new DataView(new ArrayBuffer(4));
 const asFloat = (bits: number) => (view.setInt32(0, bits), view.getFloat32(0));
 const value = (bits: number, type: "f" | "i") => (type === "f" ? asFloat(bits) : bits);
 
-const plain = new Machine("private-plain");
-const relaxed = new Machine("private-relaxed");
+const plain = new Machine("plain");
+const relaxed = new Machine("relaxed");
 
 /** The results of op on columns of bits, as bits; a NaN of a float result becomes one NaN. */
 function run(machine: Machine, op: Name, columns: number[][] | Int32Array[]): Int32Array {

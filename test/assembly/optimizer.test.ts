@@ -58,7 +58,7 @@ function run(
   return { w: machine.readF32(newW, n), m: machine.readF32(newM, n), v: machine.readF32(newV, n) };
 }
 
-describe.each(["private-plain", "private-relaxed"])("adam (%s)", (variant) => {
+describe.each(["plain", "relaxed"])("adam (%s)", (variant) => {
   const machine = new Machine(variant);
   const next = random(3);
   const inputs = (n: number): number[][] =>

@@ -16,7 +16,7 @@ const TYPES: Record<string, string> = {
 
 /** What the page may ask for, and where it lies. */
 const FOLDERS: Record<string, string> = {
-  "/dist/": "dist/browser/",
+  "/dist/": "dist/",
   "/comlink/": "node_modules/comlink/dist/esm/",
   "/": "test/browser/page/",
 };

@@ -1,5 +1,8 @@
 /** Whole processes, on the package as it is built: they exit by themselves, with and without dispose(). */
 import { spawn } from "node:child_process";
+import { cpSync, mkdtempSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { describe, expect, test } from "vitest";
 
 const entry = new URL("../../dist/node/index.js", import.meta.url).href;
@@ -115,4 +118,23 @@ describe("a process with defaults", () => {
     const exit = await run("");
     expect(exit).toMatchObject({ code: 0, err: "" });
   });
+});
+
+test("kernels that cannot be loaded are a typed error, and the next step asks for them again", async () => {
+  const folder = mkdtempSync(fileURLToPath(new URL("../../build/incomplete-", import.meta.url)));
+  try {
+    cpSync(new URL(".", entry), join(folder, "node"), { recursive: true });
+    const exit = await run(`
+      const { cpSync } = await import("node:fs");
+      const { init, tensor } = await import(${JSON.stringify(pathToFileURL(join(folder, "node/index.js")).href)});
+      const failed = (e) => [e.name, e.code, /kernels could not be loaded: .*kernels/.test(e.message)].join(" ");
+      console.log(await init({ workers: 1 }).catch(failed));
+      console.log(await tensor([1, 2]).sum().item().catch(failed));
+      cpSync(${JSON.stringify(fileURLToPath(new URL("../kernels/", entry)))}, ${JSON.stringify(join(folder, "kernels"))}, { recursive: true });
+      console.log(await tensor([1, 2]).sum().item().catch(failed));
+    `);
+    expect(exit).toMatchObject({ code: 0, err: "", out: `${"FourlaneError LOAD true\n".repeat(2)}3` });
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
