@@ -1,7 +1,7 @@
 // Entry of the WASM build. A kernel's export is named after its Opcode, a micro-operation's after its Micro: exporting
 // also keeps the optimiser from inlining them into their one caller, where they would stay in baseline code.
 export { writeConstants } from "./constants";
-export { gatherRows, scatterAddRows } from "./lookup";
+export { gather, scatterAdd } from "./lookup";
 export { random } from "./random";
 export { reduce } from "./reduce";
 export { crossEntropy, crossEntropyGrad, softmax, softmaxGrad } from "./rows";
@@ -11,3 +11,7 @@ export { peak, peakLoop } from "./peak";
 export { map } from "./map";
 export * from "./micro";
 export { adam, adamRange } from "./optimizer";
+export { product } from "./product";
+export { scan } from "./scan";
+export { argsort } from "./sort";
+export { fold } from "./windows";

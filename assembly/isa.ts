@@ -30,11 +30,15 @@ export enum Opcode {
   SoftmaxGrad = 5,
   CrossEntropy = 6,
   CrossEntropyGrad = 7,
-  GatherRows = 8,
-  ScatterAddRows = 9,
+  Gather = 8,
+  ScatterAdd = 9,
   Random = 10,
   Transpose = 11,
   Adam = 12,
+  Scan = 13,
+  Argsort = 14,
+  Fold = 15,
+  Product = 16,
 }
 
 /** Memory map. Page 0 stays untouched: static data, if a compiler ever emitted any, would land there. */
@@ -234,31 +238,52 @@ export enum CrossEntropyGrad {
   Length = 12,
 }
 
-/** GatherRows: Out[i] = Table[Index[i]] for rows of Width 4-byte elements. A bad index faults and gives a row of 0. */
-export enum GatherRows {
-  Out = 4,
-  Table = 5,
-  Index = 6,
-  Rows = 7,
-  TableRows = 8,
-  Width = 9,
-  Block = 10,
-  Length = 11,
-}
-
 /**
- * ScatterAddRows: Out = 0, then Out[Index[i]] += In[i] for i = 0, 1, ... in that order, float32 rows of Width elements.
- * A unit is `Block` rows of Out. A bad index faults and is passed over.
+ * Gather: Out[o, i, n] = In[o, Index[o, i, n], n] for 4-byte elements; Out is dense [Outer, Rows, Inner], In is dense
+ * [Outer, Bound, Inner], and Index is a view of int32 by the strides IndexOuter, IndexRow and IndexInner. An index outside
+ * [0, Bound) faults and gives 0. A unit is `Block` of the Outer * Rows rows of Out.
  */
-export enum ScatterAddRows {
+export enum Gather {
   Out = 4,
   In = 5,
   Index = 6,
-  Rows = 7,
-  OutRows = 8,
-  Width = 9,
-  Block = 10,
-  Length = 11,
+  Outer = 7,
+  Rows = 8,
+  Bound = 9,
+  Inner = 10,
+  IndexOuter = 11,
+  IndexRow = 12,
+  IndexInner = 13,
+  Block = 14,
+  Length = 15,
+}
+
+/**
+ * ScatterAdd: the adjoint of Gather. Out is dense [Outer, Bound, Inner] and starts as 0; then Out[o, Index[o, i, n], n] +=
+ * In[o, i, n] for i = 0, 1, ... in that order, In being dense [Outer, Rows, Inner]. Kind Last writes i instead, over -1, and
+ * reads no In. A unit is `Block` of the Outer * Bound rows of Out. A bad index faults and is passed over.
+ */
+export enum ScatterAdd {
+  Out = 4,
+  In = 5,
+  Index = 6,
+  Outer = 7,
+  Rows = 8,
+  Bound = 9,
+  Inner = 10,
+  IndexOuter = 11,
+  IndexRow = 12,
+  IndexInner = 13,
+  Kind = 14,
+  Block = 15,
+  Length = 16,
+}
+
+/** I = on int32. */
+export enum ScatterKind {
+  Sum = 0,
+  SumI = 1,
+  Last = 2,
 }
 
 /**
@@ -325,6 +350,79 @@ export enum Adam {
   Rest2 = 18,
   Eps = 19,
   Length = 20,
+}
+
+/**
+ * Scan: Out[o, r, n] = the sum of In[o, k, n] over k <= r (Reverse = 1: over k >= r), dense [Outer, R, Inner]. float32 is
+ * summed in float64; Integer = 1: int32, wrapping. A unit is `Grain` of the Outer * Inner columns.
+ */
+export enum Scan {
+  Out = 4,
+  In = 5,
+  Outer = 6,
+  R = 7,
+  Inner = 8,
+  Reverse = 9,
+  Integer = 10,
+  Grain = 11,
+  Length = 12,
+}
+
+/**
+ * Argsort: Out[r] = the int32 positions of the elements of In[r] in stable ascending (Descending = 1: descending) order, a
+ * NaN counting as above infinity; dense [Rows, Cols] of float32 (Integer = 1: of int32). Spare has the size of Out and is
+ * overwritten. A unit is `Block` rows.
+ */
+export enum Argsort {
+  Out = 4,
+  In = 5,
+  Spare = 6,
+  Rows = 7,
+  Cols = 8,
+  Descending = 9,
+  Integer = 10,
+  Block = 11,
+  Length = 12,
+}
+
+/**
+ * Fold: Out[o, e, n] = the sum of In[o, w, n, t] over all w and t with w * Step + t * Dilation = e, float32 summed in
+ * float64, Out dense [Outer, Extent, Inner], In dense [Outer, Windows, Inner, Size]. A unit is `Block` of the Outer * Extent rows.
+ */
+export enum Fold {
+  Out = 4,
+  In = 5,
+  Outer = 6,
+  Extent = 7,
+  Windows = 8,
+  Inner = 9,
+  Size = 10,
+  Step = 11,
+  Dilation = 12,
+  Block = 13,
+  Length = 14,
+}
+
+/**
+ * Product: as Gemm with dense C, but each element is summed in float64 and rounded once. For products that are so small that
+ * setting up tiles would cost as much. A unit is `Block` of the Batch * M rows of C.
+ */
+export enum Product {
+  C = 4,
+  A = 5,
+  B = 6,
+  M = 7,
+  N = 8,
+  K = 9,
+  ARow = 10,
+  ACol = 11,
+  BRow = 12,
+  BCol = 13,
+  Batch = 14,
+  ABatch = 15,
+  BBatch = 16,
+  Block = 17,
+  Length = 18,
 }
 
 /**
@@ -431,6 +529,8 @@ export enum Micro {
   XorI = 114,
   /** 1 where a is 0, else 0. */
   NotI = 115,
+  /** a^b, wrapping; for b < 0 it is 0, unless a is 1 or -1. */
+  PowI = 116,
 
   // Conversions.
   /** float32 of an int32. */

@@ -398,6 +398,22 @@ export function microXorI(dst: usize, a: usize, b: usize, c: usize, n: i32): voi
 @unmanaged class NotI { @inline of(a: v128): v128 { return bit(i32x4.eq(a, i32x4.splat(0))); } }
 export function microNotI(dst: usize, a: usize, b: usize, c: usize, n: i32): void { each1Wide<NotI>(dst, a, n); }
 
+@unmanaged
+class PowI {
+  @inline
+  of(a: v128, b: v128): v128 {
+    const one = i32x4.splat(1);
+    let power = one;
+    let square = a;
+    for (let bits = b, i = 0; i < 32; i++, bits = i32x4.shr_u(bits, 1)) {
+      power = i32x4.mul(power, v128.bitselect(square, one, i32x4.ne(v128.and(bits, one), i32x4.splat(0))));
+      square = i32x4.mul(square, square);
+    }
+    return v128.andnot(power, v128.and(i32x4.shr_s(b, 31), i32x4.ne(i32x4.abs(a), one)));
+  }
+}
+export function microPowI(dst: usize, a: usize, b: usize, c: usize, n: i32): void { each2<PowI>(dst, a, b, n); }
+
 // Conversions ---------------------------------------------------------------------------------------------------------
 
 @unmanaged class ToFloat { @inline of(a: v128): v128 { return f32x4.convert_i32x4_s(a); } }
@@ -493,6 +509,7 @@ export function runMicro(op: i32, dst: usize, a: usize, b: usize, c: usize, n: i
     case Micro.OrI: return microOrI(dst, a, b, c, n);
     case Micro.XorI: return microXorI(dst, a, b, c, n);
     case Micro.NotI: return microNotI(dst, a, b, c, n);
+    case Micro.PowI: return microPowI(dst, a, b, c, n);
     case Micro.ToFloat: return microToFloat(dst, a, b, c, n);
     case Micro.ToInt: return microToInt(dst, a, b, c, n);
     case Micro.ToBool: return microToBool(dst, a, b, c, n);

@@ -1,7 +1,19 @@
 /** @file Functions made of other operations: no kernel and no derivative of their own. */
 import { DTypeError, ShapeError, ValueError } from "./core/errors.ts";
-import { normalizeAxes, normalizeAxis, show, type Shape } from "./core/shape.ts";
-import { arange, asTensor, cat, Tensor, type TensorLike, where } from "./tensor.ts";
+import { broadcast, normalizeAxes, normalizeAxis, numel, show, type Shape } from "./core/shape.ts";
+import {
+  arange,
+  asTensor,
+  cat,
+  full,
+  knownValues,
+  stack,
+  Tensor,
+  type TensorLike,
+  truePlaces,
+  where,
+  zeros,
+} from "./tensor.ts";
 
 function checkRank(op: string, x: Tensor, rank: number, name: string): void {
   if (x.ndim !== rank) throw new ShapeError(`${op}: ${name} must have ${rank} axes, got shape ${show(x.shape)}`);
@@ -163,12 +175,18 @@ export function std(
   return x.var(axis, options).sqrt();
 }
 
-/** (sum |x|^p)^(1/p) over axes (default all); p may be infinite. The gradient of the 2-norm at 0 is 0. */
+/**
+ * (sum |x|^p)^(1/p) over axes (default all); p may be infinite, and 0 counts the elements that are not 0. The gradient of the
+ * 2-norm at 0 is 0.
+ */
 export function norm(x: Tensor, p = 2, axis?: number | readonly number[], keepdim = false): Tensor {
-  if (!(p > 0)) throw new ValueError(`norm: p must be above 0, got ${p}`);
+  if (Number.isNaN(p) || typeof p !== "number") throw new ValueError(`norm: p must be a number, got ${String(p)}`);
+  if (p === 0) return x.ne(0).float().sum(axis, keepdim);
   if (p === Number.POSITIVE_INFINITY) return x.abs().max(axis, keepdim);
+  if (p === Number.NEGATIVE_INFINITY) return x.abs().min(axis, keepdim);
   if (p === 1) return x.abs().sum(axis, keepdim);
   const total = (p === 2 ? x.square() : x.abs().pow(p)).sum(axis, keepdim);
+  if (p < 0) return total.pow(1 / p);
   const zero = total.eq(0);
   // The root has no finite slope at 0: there a harmless 1 is rooted, and nothing flows back.
   const root = where(zero, 1, total);
@@ -180,10 +198,41 @@ export function maskedFill(x: Tensor, mask: Tensor, value: TensorLike): Tensor {
   return where(mask, typeof value === "number" ? value : asTensor(value), x);
 }
 
-/** int32 rows of zeros with a 1 at the class: [...] of int32 to [..., numClasses]. */
-export function oneHot(x: Tensor, numClasses: number): Tensor {
-  if (x.dtype === "float32") throw new DTypeError("oneHot: classes must be integers, got float32");
-  if (!Number.isInteger(numClasses) || numClasses < 1)
+/**
+ * int32 rows of zeros with a 1 at the class: integers [...] to [..., numClasses]. Without numClasses (or with -1) the largest
+ * class counts, if the values are known.
+ * @throws IndexError, when the value is read, if a class is outside [0, numClasses).
+ */
+export function oneHot(x: Tensor, numClasses = -1): Tensor {
+  if (x.dtype === "float32" || x.dtype === "bool")
+    throw new DTypeError(`oneHot: classes must be integers, got ${x.dtype}`);
+  let count = numClasses;
+  if (count === -1) {
+    const values = knownValues(x);
+    if (!values || values.length === 0)
+      throw new ValueError(
+        `oneHot: numClasses must be given: the values of the tensor of shape ${show(x.shape)} are not known yet`,
+      );
+    count = 0;
+    for (const v of values) count = Math.max(count, v + 1);
+  }
+  if (!Number.isInteger(count) || count < 1)
     throw new ValueError(`oneHot: numClasses must be a positive integer, got ${numClasses}`);
-  return x.unsqueeze(-1).eq(arange(numClasses)).to("int32");
+  const places = x.unsqueeze(-1);
+  const ones = full(places.shape, 1, { dtype: "int32" });
+  return zeros([...x.shape, count], { dtype: "int32" }).scatterAdd(-1, places, ones);
+}
+
+/** Where elements are not 0 (or true): int32 [count, axes]. Computes and reads the tensor, as its answer decides the shape. */
+export async function nonzero(x: Tensor): Promise<Tensor> {
+  if (x.ndim === 0) return (await nonzero(x.reshape([1]))).narrow(1, 0, 0);
+  return stack(truePlaces(await x.data(), x.shape), 1);
+}
+
+/** The elements where the mask is true, as a vector. Reads the mask; gradients flow to x. */
+export async function maskedSelect(x: Tensor, mask: Tensor): Promise<Tensor> {
+  if (mask.dtype !== "bool") throw new DTypeError(`maskedSelect: the mask must be bool, got ${mask.dtype}`);
+  const shape = broadcast("maskedSelect", x.shape, mask.shape);
+  const [places] = truePlaces(await mask.expand(shape).flatten().data(), [numel(shape)]);
+  return x.expand(shape).flatten().indexSelect(0, places);
 }

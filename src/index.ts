@@ -4,6 +4,7 @@ export type { DType, TypedArray } from "./core/dtype.ts";
 export * from "./core/errors.ts";
 export type { Shape } from "./core/shape.ts";
 export * from "./data/index.ts";
+export { einsum } from "./einsum.ts";
 export { grad, valueAndGrad } from "./func.ts";
 export { compile, type Compiled, type MemoryPlan } from "./jit.ts";
 export * as nn from "./nn/index.ts";

@@ -1,6 +1,6 @@
 /** @file Tensors: what users touch. A tensor is a node of the lazy graph; reading it computes it. */
-import { allocate, checkDType, type DType, isFloat, promote, type TypedArray } from "./core/dtype.ts";
-import { DisposedError, DTypeError, FourlaneError, ShapeError, ValueError } from "./core/errors.ts";
+import { allocate, checkDType, type DType, isFloat, promote, resultType, type TypedArray } from "./core/dtype.ts";
+import { DisposedError, DTypeError, FourlaneError, IndexError, ShapeError, ValueError } from "./core/errors.ts";
 import {
   broadcast,
   checkShape,
@@ -11,15 +11,18 @@ import {
   sameShape,
   type Shape,
   show,
+  stridesOf,
 } from "./core/shape.ts";
 import { vjp } from "./diff/vjp.ts";
 import { makeNode, type Node, type OpDef, toposort } from "./graph/node.ts";
 import * as contract from "./ops/contract.ts";
-import { add, apply, BINARY, cast, COMPARE, LOGICAL, mul, SELECT, sub, UNARY } from "./ops/elementwise.ts";
+import { add, apply, BINARY, cast, COMPARE, LOGICAL, SELECT, sub, UNARY } from "./ops/elementwise.ts";
 import * as fused from "./ops/fused.ts";
-import { constant, constantLike } from "./ops/leaf.ts";
+import { constant, constantLike, constantValue } from "./ops/leaf.ts";
 import * as lookup from "./ops/lookup.ts";
+import * as scan from "./ops/scan.ts";
 import * as structure from "./ops/structure.ts";
+import * as window from "./ops/windows.ts";
 import { bindingOf, currentTrace, dataLeaf, evaluate, guard, keepValue, keptValue, Variable } from "./trace.ts";
 
 /** Nested arrays of numbers or booleans. */
@@ -255,10 +258,20 @@ export class Tensor {
 
   // --- reductions ------------------------------------------------------------------------------------------------------------
 
-  /** Sum over the axes (default all), pairwise. Backward copies the gradient. */
+  /** Sum over the axes (default all), pairwise; integers and bool give int32. Backward copies the gradient. */
   sum(axis?: number | readonly number[], keepdim = false): Tensor {
-    const x = isFloat(this.dtype) ? this.node : cast(this.node, "int32");
-    return reduce("sum", x, axis, keepdim, structure.sum);
+    return reduce("sum", wide(this.node), axis, keepdim, structure.sum);
+  }
+
+  /** Product over the axes (default all); integers and bool give int32. Its derivatives are right where elements are 0. */
+  prod(axis?: number | readonly number[], keepdim = false): Tensor {
+    return reduce("prod", wide(this.node), axis, keepdim, structure.prod);
+  }
+
+  /** Sums of all elements up to each one along an axis; integers and bool give int32. */
+  cumsum(axis: number): Tensor {
+    const a = normalizeAxis("cumsum", axis, this.ndim);
+    return ranked(this, (x) => new Tensor(scan.cumsum(wide(x.node), a)));
   }
 
   /** Mean over the axes (default all). */
@@ -268,12 +281,12 @@ export class Tensor {
 
   /** Largest element over the axes (default all), NaN if there is one. Backward shares the gradient among ties. */
   max(axis?: number | readonly number[], keepdim = false): Tensor {
-    return reduce("max", numberNode(this.node), axis, keepdim, structure.max);
+    return reduce("max", wide(this.node), axis, keepdim, structure.max).to(this.dtype);
   }
 
   /** Smallest element over the axes (default all), NaN if there is one. */
   min(axis?: number | readonly number[], keepdim = false): Tensor {
-    return reduce("min", numberNode(this.node), axis, keepdim, structure.min);
+    return reduce("min", wide(this.node), axis, keepdim, structure.min).to(this.dtype);
   }
 
   /** int32 index of the first largest element along an axis; of the flattened tensor without one. */
@@ -309,19 +322,143 @@ export class Tensor {
     return alongAxis("logSoftmax", floatNode("logSoftmax", this.node), axis, fused.logSoftmax);
   }
 
-  /** The rows (along an axis) named by an int32 index of rank 1. */
-  indexSelect(axis: number, index: Tensor): Tensor {
-    if (this.ndim === 0) return this.reshape([1]).indexSelect(axis, index).reshape([]);
-    const x = this.node;
-    const a = normalizeAxis("indexSelect", axis, x.shape.length);
-    const order = [a, ...x.shape.map((_, i) => i).filter((i) => i !== a)];
-    const rows = lookup.gatherRows(structure.permute(x, order), cast(asTensor(index).node, "int32"));
-    return new Tensor(
-      structure.permute(
-        rows,
-        order.map((_, i) => order.indexOf(i)),
-      ),
-    );
+  // --- order -----------------------------------------------------------------------------------------------------------------
+
+  /** int32 positions along an axis in sorted order; stable, NaN counts as the largest. */
+  argsort(axis = -1, descending = false): Tensor {
+    const a = normalizeAxis("argsort", axis, this.ndim);
+    return ranked(this, (x) => new Tensor(alongLast(wide(x.node), a, (n) => scan.argsort(n, descending))));
+  }
+
+  /** [the elements along an axis in order, their int32 positions]; stable, NaN counts as the largest. */
+  sort(axis = -1, descending = false): [Tensor, Tensor] {
+    const positions = this.argsort(axis, descending);
+    return [this.gather(axis, positions), positions];
+  }
+
+  /** [the k largest (or smallest) elements along an axis in order, their int32 positions]; the first of equals first. */
+  topk(k: number, axis = -1, largest = true): [Tensor, Tensor] {
+    const a = normalizeAxis("topk", axis, this.ndim);
+    const extent = this.shape[a] ?? 1;
+    if (!Number.isInteger(k) || k < 0 || k > extent)
+      throw new ValueError(`topk: k must be from 0 to ${extent}, the extent of axis ${axis}, got ${k}`);
+    const order = this.argsort(a, largest);
+    const positions = this.ndim === 0 ? order : order.narrow(a, 0, k);
+    return [this.gather(a, positions), positions];
+  }
+
+  // --- elements by index -------------------------------------------------------------------------------------------------------
+
+  /**
+   * What NumPy's x[...] gives, and PyTorch's: one item for each axis, from the first on.
+   * An integer picks one place and drops the axis; "a:b", "a:b:step" with any of them left out is a slice; "..." stands for
+   * as many ":" as fit; null inserts an axis; an integer tensor or array picks places (several are broadcast together); a
+   * bool tensor picks where it is true, if its values are known (see maskedSelect).
+   * @throws IndexError for an integer outside its axis; for one in a tensor, when the value is read.
+   */
+  index(...items: (number | string | null | Tensor | readonly number[])[]): Tensor {
+    const axesOf = (item: (typeof items)[number]): number =>
+      item === null || item === "..." ? 0 : item instanceof Tensor && item.dtype === "bool" ? item.ndim : 1;
+    const named = items.reduce<number>((s, item) => s + axesOf(item), 0);
+    if (named > this.ndim)
+      throw new ShapeError(`index: ${named} axes are named, the tensor has shape ${show(this.shape)}`);
+    if (items.filter((item) => item === "...").length > 1) throw new ValueError('index: only one item may be "..."');
+    let x: Tensor = this;
+    let axis = 0;
+    const picked: { axis: number; index: Tensor }[] = [];
+    for (const item of items) {
+      if (item === null) x = x.unsqueeze(axis++);
+      else if (item === "...") axis += this.ndim - named;
+      else if (typeof item === "number") x = x.select(axis, item);
+      else if (typeof item === "string") x = sliced(x, axis++, item);
+      else {
+        const index = indexTensor("index", item);
+        if (index.dtype !== "bool") picked.push({ axis: axis++, index });
+        else for (const places of whereTrue(index, x.shape.slice(axis))) picked.push({ axis: axis++, index: places });
+      }
+    }
+    return picked.length === 0 ? x : pick(x, picked);
+  }
+
+  /** The place `at` of an axis, which is dropped. */
+  select(axis: number, at: number): Tensor {
+    const a = normalizeAxis("select", axis, this.ndim);
+    const extent = this.shape[a];
+    if (extent === undefined) throw new ShapeError("select: a scalar has no axis to select from");
+    if (!Number.isInteger(at) || at < -extent || at >= extent)
+      throw new IndexError(
+        `select: ${at} is out of range for axis ${axis} of shape ${show(this.shape)}`,
+        at,
+        extent,
+        0,
+      );
+    return this.narrow(a, at, 1).squeeze(a);
+  }
+
+  /** The places along an axis that an integer index of rank 1 names. */
+  indexSelect(axis: number, index: Tensor | readonly number[]): Tensor {
+    const a = normalizeAxis("indexSelect", axis, this.ndim);
+    const at = indexTensor("indexSelect", index, 1);
+    const x = this.ndim === 0 ? this.reshape([1]) : this;
+    const node = lookup.gather(wide(x.node), lookup.alongAxis(at.node, x.shape, a), a);
+    const result = new Tensor(node).to(this.dtype);
+    return this.ndim === 0 && at.numel() === 1 ? result.reshape([]) : result;
+  }
+
+  /** Element [..., index[..., i, ...], ...] along an axis; the index has as many axes and no larger extents off this one. */
+  gather(axis: number, index: Tensor): Tensor {
+    const { a, x, at } = lookedUp("gather", this, axis, index);
+    const source = corner(x, at.shape, a);
+    return new Tensor(lookup.gather(wide(source.node), at.node, a)).to(this.dtype).reshape(index.shape);
+  }
+
+  /** This, plus each element of source at the place along an axis that its index names. */
+  scatterAdd(axis: number, index: Tensor, source: Tensor): Tensor {
+    const { a, x, at } = lookedUp("scatterAdd", this, axis, index);
+    const values = scattered("scatterAdd", x, at, source);
+    if (at.numel() === 0) return this;
+    const sums = lookup.scatterAdd(wide(values.node), at.node, a, x.shape[a]);
+    return x.add(new Tensor(padTo(sums, x.shape)).to(this.dtype)).reshape(this.shape);
+  }
+
+  /**
+   * This, with each element of source (or a number) at the place along an axis that its index names; of several for one
+   * place the last. With `reduce`, what is there is added to or multiplied instead.
+   */
+  scatter(axis: number, index: Tensor, source: Tensor | number, options: { reduce?: "add" | "multiply" } = {}): Tensor {
+    const { a, x, at } = lookedUp("scatter", this, axis, index);
+    const given = typeof source === "number" ? full(at.shape, source, { dtype: this.dtype }) : source;
+    const { reduce: how } = options;
+    if (how === "add") return this.scatterAdd(axis, index, given);
+    if (how !== undefined && how !== "multiply")
+      throw new ValueError(`scatter: reduce must be "add" or "multiply", got ${String(how)}`);
+    const values = scattered("scatter", x, at, given);
+    if (at.numel() === 0) return this;
+    const last = new Tensor(lookup.scatterLast(at.node, a, x.shape[a]));
+    const touched = last.ge(0);
+    let written: Tensor;
+    if (how === undefined) written = values.gather(a, where(touched, last, 0));
+    else {
+      // All factors of each place, side by side: [..., place, factor, ...].
+      const place = arange(x.shape[a]).reshape(x.shape.flatMap((_, i) => (i === a ? [x.shape[a], 1] : [1])));
+      const factors = where(at.unsqueeze(a).eq(place), values.unsqueeze(a), 1).prod(a + 1);
+      written = corner(x, touched.shape, a).mul(factors);
+    }
+    const inside = new Tensor(padTo(touched.node, x.shape));
+    return where(inside, new Tensor(padTo(written.to(this.dtype).node, x.shape)), x).reshape(this.shape);
+  }
+
+  /** This, plus alpha times each place of source along an axis, at the place an index of rank 1 names. */
+  indexAdd(axis: number, index: Tensor, source: Tensor, options: { alpha?: number } = {}): Tensor {
+    const a = normalizeAxis("indexAdd", axis, this.ndim);
+    const at = indexTensor("indexAdd", index, 1);
+    const x = this.ndim === 0 ? this.reshape([1]) : this;
+    const from = source.ndim === 0 ? source.reshape([1]) : source;
+    const wanted = x.shape.map((d, i) => (i === a ? at.shape[0] : d));
+    if (!sameShape(from.shape, wanted))
+      throw new ShapeError(`indexAdd: the source has shape ${show(source.shape)}, ${show(wanted)} is wanted`);
+    const { alpha = 1 } = options;
+    return x.scatterAdd(a, new Tensor(lookup.alongAxis(at.node, wanted, a)), from.mul(alpha)).reshape(this.shape);
   }
 
   // --- movement --------------------------------------------------------------------------------------------------------------
@@ -428,6 +565,12 @@ export class Tensor {
     return new Tensor(structure.slice(this.node, from, size, steps));
   }
 
+  /** Windows of `size` elements along an axis, `step` apart: [..., L, ...] to [..., count, ..., size]. */
+  unfold(axis: number, size: number, step: number): Tensor {
+    const a = normalizeAxis("unfold", axis, this.ndim);
+    return new Tensor(window.windows(this.node, a, { size, step, dilation: 1 }));
+  }
+
   /** Reversed along axes. */
   flip(axes: number | readonly number[]): Tensor {
     return new Tensor(structure.flip(this.node, normalizeAxes("flip", axes, this.ndim)));
@@ -445,18 +588,19 @@ export class Tensor {
     return where(condition, this, other);
   }
 
-  /** Limited to [low, high]; the gradient is 0 outside. */
-  clamp(low?: number | null, high?: number | null): Tensor {
+  /** Limited to [low, high], numbers or tensors; the gradient flows to what the value is. */
+  clamp(low?: TensorLike | null, high?: TensorLike | null): Tensor {
+    const limits = [low, high].map((v) => (v === undefined || v === null || typeof v === "number" ? v : asTensor(v)));
+    if (limits.every((v) => v === undefined || v === null))
+      throw new ValueError("clamp: give at least one of low and high");
+    const [min, max] = limits;
+    // NaN is neither inside nor outside: it stays, and as a limit it spreads.
+    const limited = (x: Tensor, limit: Tensor | number, inside: Tensor): Tensor =>
+      where(new Tensor(apply(LOGICAL.or, inside.node, structure.expand(x.ne(x).node, inside.shape))), x, limit);
     let x: Tensor = this;
-    const inside: Tensor[] = [];
-    if (low !== undefined && low !== null) inside.push(this.ge(low));
-    if (high !== undefined && high !== null) inside.push(this.le(high));
-    if (inside.length === 0) throw new ValueError("clamp: give at least one of low and high");
-    const mask = inside.length === 2 ? new Tensor(apply(LOGICAL.and, inside[0].node, inside[1].node)) : inside[0];
-    if (low !== undefined && low !== null) x = x.maximum(low);
-    if (high !== undefined && high !== null) x = x.minimum(high);
-    // The value is the limit's outside, the tensor's own (NaN too) inside: gradients go where PyTorch's do.
-    return where(new Tensor(apply(LOGICAL.or, mask.node, this.ne(this).node)), this, x.detach());
+    if (min !== undefined && min !== null) x = limited(x, min, x.ge(min));
+    if (max !== undefined && max !== null) x = limited(x, max, x.le(max));
+    return x;
   }
 }
 
@@ -489,9 +633,9 @@ if (typeof Symbol.dispose === "symbol")
 
 // --- helpers -------------------------------------------------------------------------------------------------------------------
 
-/** bool and uint8 count as int32 where numbers are computed. */
-function numberNode(n: Node): Node {
-  return n.dtype === "float32" || n.dtype === "int32" ? n : cast(n, "int32");
+/** bool and uint8 as int32, where a kernel takes elements of 4 bytes. */
+function wide(n: Node): Node {
+  return isFloat(n.dtype) ? n : cast(n, "int32");
 }
 
 function floatNode(op: string, n: Node): Node {
@@ -516,7 +660,7 @@ function argReduce(
   keepdim: boolean,
   f: (x: Node, axis: number, keepdim?: boolean) => Node,
 ): Tensor {
-  const n = numberNode(x);
+  const n = wide(x);
   const a = axis === undefined ? 0 : normalizeAxis(op, axis, n.shape.length);
   const flat = axis === undefined || n.shape.length === 0 ? structure.reshape(n, [numel(n.shape)]) : n;
   return new Tensor(n.shape.length === 0 ? f(flat, 0) : f(flat, a, axis !== undefined && keepdim));
@@ -524,45 +668,209 @@ function argReduce(
 
 function alongAxis(op: string, x: Node, axis: number, f: (x: Node) => Node): Tensor {
   const a = normalizeAxis(op, axis, x.shape.length);
-  if (x.shape.length === 0) return new Tensor(structure.reshape(f(structure.reshape(x, [1])), []));
-  const last = x.shape.length - 1;
-  if (a === last) return new Tensor(f(x));
-  const order = x.shape.map((_, i) => (i === a ? last : i === last ? a : i));
-  return new Tensor(structure.permute(f(structure.permute(x, order)), order));
+  return ranked(new Tensor(x), (y) => new Tensor(alongLast(y.node, a, f)));
 }
+
+/** f, which takes tensors of rank 1 or more; scalars too. */
+function ranked(x: Tensor, f: (x: Tensor) => Tensor): Tensor {
+  return x.ndim === 0 ? f(x.reshape([1])).reshape([]) : f(x);
+}
+
+/** f, which works along the last axis, along axis a. */
+function alongLast(x: Node, a: number, f: (x: Node) => Node): Node {
+  const last = x.shape.length - 1;
+  if (a === last) return f(x);
+  const order = x.shape.map((_, i) => (i === a ? last : i === last ? a : i));
+  return structure.permute(f(structure.permute(x, order)), order);
+}
+
+/** Unary operations that leave integers as they are. */
+const WHOLE: readonly OpDef[] = [UNARY.floor, UNARY.ceil, UNARY.round, UNARY.trunc];
 
 function unary(op: OpDef, x: Tensor): Tensor {
   const n = x.node;
-  // Integers are converted where the function is one of real numbers, as in PyTorch.
-  if (op === UNARY.neg || op === UNARY.abs || op === UNARY.sign) return new Tensor(apply(op, numberNode(n)));
-  if (op === UNARY.square) return new Tensor(isFloat(n.dtype) ? apply(op, n) : mul(numberNode(n), numberNode(n)));
+  if (isFloat(n.dtype)) return new Tensor(apply(op, n));
+  if (WHOLE.includes(op)) return x;
+  if (op === UNARY.neg || op === UNARY.abs || op === UNARY.sign || op === UNARY.square || op === UNARY.relu) {
+    if (n.dtype === "bool") throw new DTypeError(`${op.name}: dtype bool is not supported`);
+    return op === UNARY.square ? x.mul(x) : op === UNARY.relu ? x.maximum(0) : new Tensor(apply(op, n));
+  }
+  // A function of real numbers: integers are converted, as in PyTorch.
   return new Tensor(apply(op, cast(n, "float32")));
 }
 
-/** The operands of a binary operation with one dtype and shape. A bare number takes the tensor's dtype if it can. */
-function operands(op: string, a: Tensor, b: TensorLike): [Node, Node] {
-  let x = a.node;
-  let y: Node;
-  if (typeof b === "number") {
-    const keeps = isFloat(x.dtype) || (Number.isInteger(b) && Math.abs(b) < 2 ** 31);
-    const dtype = !keeps ? "float32" : x.dtype === "bool" || x.dtype === "uint8" ? "int32" : x.dtype;
-    y = constant(b, [], dtype);
-  } else y = asTensor(b).node;
-  const dtype = promote(x.dtype, y.dtype);
-  const shape = broadcast(op, x.shape, y.shape);
-  x = structure.expand(cast(x, dtype), shape);
-  y =
-    y.shape.length === 0 && y.op.kind === "leaf" && y.op.name === "constant"
-      ? constant(y.attrs.value as number, shape, dtype)
-      : structure.expand(cast(y, dtype), shape);
-  return [x, y];
+/** What an operand counts for in the dtype of the result. An integer a tensor's dtype cannot hold counts as float32. */
+function standing(x: Tensor | number): Parameters<typeof resultType>[0][number] {
+  if (x instanceof Tensor) return { dtype: x.dtype, standing: x.ndim > 0 ? "tensor" : "scalar" };
+  return { dtype: Number.isInteger(x) && Math.abs(x) < 2 ** 31 ? "int32" : "float32", standing: "number" };
 }
 
+/** Operands with one dtype and shape. */
+function alike(xs: readonly (Tensor | number)[], shape: Shape, dtype: DType): Node[] {
+  return xs.map((x) => {
+    if (x instanceof Tensor) {
+      const { node } = x;
+      const value = node.shape.length === 0 ? constantValue(node) : undefined;
+      return value === undefined || node.dtype !== dtype
+        ? structure.expand(cast(node, dtype), shape)
+        : constant(value, shape, dtype);
+    }
+    return constant(dtype === "uint8" ? x & 255 : dtype === "bool" ? Number(x !== 0) : x, shape, dtype);
+  });
+}
+
+/** What arithmetic is on bool. */
+const ON_BOOL = new Map<OpDef, OpDef>([
+  [BINARY.add, LOGICAL.or],
+  [BINARY.mul, LOGICAL.and],
+  [BINARY.maximum, LOGICAL.or],
+  [BINARY.minimum, LOGICAL.and],
+]);
+
 function binary(op: OpDef, a: Tensor, b: TensorLike): Tensor {
-  let [x, y] = operands(op.name, a, b);
-  if (op === BINARY.div || op === BINARY.pow || op === BINARY.atan2) [x, y] = [cast(x, "float32"), cast(y, "float32")];
-  else if (!(op.name in COMPARE)) [x, y] = [numberNode(x), numberNode(y)];
-  return new Tensor(makeNode(op, [x, y]));
+  const y = typeof b === "number" ? b : asTensor(b);
+  let dtype = resultType([a, y].map(standing));
+  const comparison = op.name in COMPARE;
+  if (op === BINARY.div || op === BINARY.atan2) dtype = "float32";
+  // Compared as numbers, not as what is left of them in 8 bits.
+  else if (comparison && dtype === "uint8" && typeof y === "number") dtype = "int32";
+  const shape = y instanceof Tensor ? broadcast(op.name, a.shape, y.shape) : a.shape;
+  const onBool = dtype === "bool" && !comparison ? ON_BOOL.get(op) : op;
+  if (!onBool) throw new DTypeError(`${op.name}: dtypes bool and bool are not supported`);
+  return new Tensor(makeNode(onBool, alike([a, y], shape, dtype)));
+}
+
+// --- elements by index -----------------------------------------------------------------------------------------------------------
+
+/** An index as an int32 (or bool) tensor; of rank 1 if that is wanted, where a scalar counts as one element. */
+function indexTensor(op: string, index: Tensor | readonly number[], rank?: number): Tensor {
+  const t = index instanceof Tensor ? index : tensor(index as number[], { dtype: "int32" });
+  if (isFloat(t.dtype) || (t.dtype === "bool" && rank !== undefined))
+    throw new DTypeError(`${op}: an index holds integers (dtype int32), got ${t.dtype}`);
+  const at = rank === 1 && t.ndim === 0 ? t.reshape([1]) : t;
+  if (rank !== undefined && at.ndim !== rank)
+    throw new ShapeError(`${op}: the index must have rank ${rank}, got shape ${show(t.shape)}`);
+  return t.dtype === "uint8" ? at.to("int32") : at;
+}
+
+/** The operands of gather and scatter with scalars as rank 1, checked. */
+function lookedUp(op: string, x: Tensor, axis: number, index: Tensor): { a: number; x: Tensor; at: Tensor } {
+  const a = normalizeAxis(op, axis, x.ndim);
+  const t = indexTensor(op, index);
+  if (t.dtype === "bool") throw new DTypeError(`${op}: an index holds integers (dtype int32), got bool`);
+  const [y, at] = [x, t].map((v) => (v.ndim === 0 ? v.reshape([1]) : v));
+  if (y.ndim !== at.ndim || at.shape.some((d, i) => i !== a && d > y.shape[i]))
+    throw new ShapeError(
+      `${op}: the index ${show(index.shape)} does not fit ${show(x.shape)}: as many axes, none larger but axis ${axis}`,
+    );
+  return { a, x: y, at };
+}
+
+/** The first elements of source along each axis, as many as the index has. */
+function scattered(op: string, x: Tensor, index: Tensor, source: Tensor): Tensor {
+  const from = source.ndim === 0 ? source.reshape([1]) : source;
+  if (source.dtype !== x.dtype)
+    throw new DTypeError(`${op}: the source has dtype ${source.dtype}, the tensor ${x.dtype}`);
+  if (from.ndim !== index.ndim || index.shape.some((d, i) => d > from.shape[i]))
+    throw new ShapeError(`${op}: the index ${show(index.shape)} leaves the source ${show(source.shape)}`);
+  return corner(from, index.shape);
+}
+
+/** The first elements along each axis but one, as many as in `shape`. */
+function corner(x: Tensor, shape: Shape, except = -1): Tensor {
+  const size = shape.map((d, i) => (i === except ? x.shape[i] : d));
+  return new Tensor(
+    structure.slice(
+      x.node,
+      size.map(() => 0),
+      size,
+    ),
+  );
+}
+
+/** With zeros behind along each axis, up to a shape. */
+function padTo(n: Node, shape: Shape): Node {
+  return structure.pad(
+    n,
+    shape.map(() => 0),
+    shape,
+  );
+}
+
+/** A slice "begin:end:step" of an axis. */
+function sliced(x: Tensor, axis: number, text: string): Tensor {
+  const parts = /^\s*(-?\d+)?\s*:\s*(-?\d+)?\s*(?::\s*(\d+)?\s*)?$/.exec(text);
+  if (!parts) throw new ValueError(`index: "${text}" is no slice begin:end:step (with a step above 0), and not "..."`);
+  const [begin, end, step] = parts.slice(1).map((v) => (v === undefined ? undefined : Number(v)));
+  const along = <T>(v: T, others: T[]): T[] => others.map((o, i) => (i === axis ? v : o));
+  return x.slice(
+    along(
+      begin ?? 0,
+      x.shape.map(() => 0),
+    ),
+    along(end ?? x.shape[axis], [...x.shape]),
+    along(
+      step ?? 1,
+      x.shape.map(() => 1),
+    ),
+  );
+}
+
+/** Where a mask over the first axes of a shape is true: one index for each of its axes. */
+function whereTrue(mask: Tensor, shape: Shape): Tensor[] {
+  if (!sameShape(mask.shape, shape.slice(0, mask.ndim)))
+    throw new ShapeError(`index: the mask ${show(mask.shape)} does not fit the axes ${show(shape)}`);
+  const values = knownValues(mask);
+  if (!values)
+    throw new FourlaneError(
+      "TRACE",
+      "index: how much a mask selects depends on its values, which are not known yet: use maskedSelect or nonzero outside " +
+        "of compiled functions, or where and maskedFill, which keep the shape",
+    );
+  return truePlaces(values, mask.shape);
+}
+
+/** @internal The values of a tensor that was made from them, if nothing has to be computed or awaited. */
+export function knownValues(t: Tensor): TypedArray | undefined {
+  const binding = bindingOf(t.node);
+  return binding?.kind === "data" && ArrayBuffer.isView(binding.array) ? binding.array : undefined;
+}
+
+/** @internal Where the elements of a tensor of this shape are not 0: one int32 index for each axis. */
+export function truePlaces(values: TypedArray, shape: Shape): Tensor[] {
+  const places: number[] = [];
+  values.forEach((v, i) => {
+    if (v !== 0) places.push(i);
+  });
+  return stridesOf(shape).map((s, axis) =>
+    tensor(
+      Int32Array.from(places, (p) => Math.floor(p / s) % shape[axis]),
+      [places.length],
+    ),
+  );
+}
+
+/** The elements of x that index tensors along some of its axes name, as in NumPy: the new axes stand where the old ones did. */
+function pick(x: Tensor, picked: readonly { axis: number; index: Tensor }[]): Tensor {
+  const axes = picked.map((p) => p.axis);
+  const shape = picked.map((p) => p.index.shape).reduce((s, t) => broadcast("index", s, t));
+  const rest = x.shape.map((_, i) => i).filter((i) => !axes.includes(i));
+  const extents = axes.map((a) => x.shape[a]);
+  const strides = stridesOf(extents);
+  const places = picked.map(({ axis, index }, k) => {
+    const extent = x.shape[axis];
+    const at = where(index.lt(0), index.add(extent), index);
+    if (picked.length === 1) return at;
+    // Looked up once by itself: one that is out of range must not become another place of the axes taken together.
+    return arange(extent).indexSelect(0, at.flatten()).reshape(at.shape).mul(strides[k]);
+  });
+  const flat = places.reduce((s, t) => s.add(t)).expand(shape);
+  const moved = x.permute([...axes, ...rest]).reshape([numel(extents), ...rest.map((i) => x.shape[i])]);
+  const result = moved.indexSelect(0, flat.flatten()).reshape([...shape, ...rest.map((i) => x.shape[i])]);
+  // Neighbouring axes keep their place; others move to the front.
+  const front = axes.every((a, k) => k === 0 || a === axes[k - 1] + 1) ? axes[0] : 0;
+  const order = [...rest.keys()].map((i) => i + shape.length);
+  return result.permute([...order.slice(0, front), ...shape.keys(), ...order.slice(front)]);
 }
 
 /** A tensor as it is; numbers and arrays as tensors. */
@@ -670,13 +978,15 @@ export function arange(start: number, end?: number, step = 1): Tensor {
 export function where(condition: Tensor, a: TensorLike, b: TensorLike): Tensor {
   if (!(condition instanceof Tensor))
     throw new DTypeError(`where: the condition must be a tensor, got ${String(condition)}`);
-  const x = asTensor(a);
-  const y = typeof b === "number" && isFloat(x.dtype) ? full([], b) : asTensor(b);
-  const dtype = promote(x.dtype, y.dtype);
-  const shape = broadcast("where", broadcast("where", x.shape, y.shape), condition.shape);
+  const branches = [a, b].map((v) => (typeof v === "number" ? v : asTensor(v)));
+  // Two bare numbers are float32, as in tensor().
+  const dtype = branches.some((v) => v instanceof Tensor) ? resultType(branches.map(standing)) : "float32";
+  const shape = branches.reduce<Shape>(
+    (s, v) => (typeof v === "number" ? s : broadcast("where", s, v.shape)),
+    condition.shape,
+  );
   const c = structure.expand(cast(condition.node, "bool"), shape);
-  const branch = (t: Tensor): Node => structure.expand(cast(t.node, dtype), shape);
-  return new Tensor(makeNode(SELECT.where, [c, branch(x), branch(y)]));
+  return new Tensor(makeNode(SELECT.where, [c, ...alike(branches, shape, dtype)]));
 }
 
 /** Tensors side by side along an axis. */

@@ -10,7 +10,9 @@ import { FUSED } from "../ops/fused.ts";
 import { CONSTANT, constantValue, LEAF } from "../ops/leaf.ts";
 import { LOOKUP } from "../ops/lookup.ts";
 import { RANDOM } from "../ops/random.ts";
+import { SCAN } from "../ops/scan.ts";
 import { STRUCTURE } from "../ops/structure.ts";
+import { WINDOW } from "../ops/windows.ts";
 import { fuse, type Group } from "./fuse.ts";
 import type { Access, Buffer, BufferKind, Instr, Ref, Word } from "./instr.ts";
 import { type AdamUpdate, matchAdam } from "./patterns.ts";
@@ -22,6 +24,8 @@ const ROWS = 4;
 const GRAIN = 16;
 /** Rows summed into one partial result when a long reduction has few outputs. */
 const SUM_BLOCK = 4096;
+/** Multiply-adds of a matrix product up to which it is computed in float64. */
+const SMALL_PRODUCT = 1 << 14;
 /** A worker must have this much to do, in nanoseconds, before another one joins in. */
 const LANE_NS = 10_000;
 const float = new Float32Array(1);
@@ -41,6 +45,14 @@ export interface Lowered {
   readonly updates: Buffer[];
 }
 
+/** A matrix operand: base address and strides in elements. */
+interface Matrix {
+  readonly ref: Ref;
+  readonly row: number;
+  readonly col: number;
+  readonly batch: number;
+}
+
 /** Steps of an elementwise node: micro-operations from its (4-byte) operands to its 4-byte result. */
 function microsOf(n: Node): { name: string; immediates?: number[] }[] {
   const from = n.src[0].dtype;
@@ -53,7 +65,10 @@ function microsOf(n: Node): { name: string; immediates?: number[] }[] {
     return low.length > 0 && from !== "bool" ? low : [{ name: "Copy" }];
   }
   const plain = n.op.name[0].toUpperCase() + n.op.name.slice(1);
-  return [{ name: isFloat(from) || n.op.name === "where" ? plain : `${plain}I` }];
+  if (n.op.name === "where") return [{ name: plain }];
+  // Between instructions a uint8 has 8 bits, inside of one 32.
+  const low = n.dtype === "uint8" ? [{ name: "AndI", immediates: [255] }] : [];
+  return [{ name: isFloat(from) ? plain : `${plain}I` }, ...low];
 }
 
 class Lowering {
@@ -515,6 +530,12 @@ class Lowering {
     const B = this.matrix(b);
     const out = this.result(n);
     const batch = numel(n.shape.slice(0, -2));
+    const orientation = `${A.row === 1 && A.col !== 1 ? "T" : "N"}${B.row === 1 && B.col !== 1 ? "T" : "N"}`;
+    const text = `matmul ${orientation} ${batch > 1 ? `${batch} x ` : ""}${m}x${k}x${cols}`;
+    if (batch * m * cols * k <= SMALL_PRODUCT) {
+      this.product(n, A, B, out, text);
+      return;
+    }
     // Rows are cut where there are enough of them; otherwise columns keep all workers busy.
     const byRows = batch * this.rowBlocks(m) >= 8 || cols <= 16;
     const block = byRows ? ROWS : 8 * Math.max(1, Math.ceil(cols / 256));
@@ -540,7 +561,6 @@ class Lowering {
     });
     const even = byRows && (batch === 1 || m % ROWS === 0);
     const rowMajor = A.col === 1 && A.row === k && (batch === 1 || A.batch === m * k);
-    const orientation = `${A.row === 1 && A.col !== 1 ? "T" : "N"}${B.row === 1 && B.col !== 1 ? "T" : "N"}`;
     this.emit(
       isa.Opcode.Gemm,
       words,
@@ -552,12 +572,41 @@ class Lowering {
       ],
       [[out, even ? ROWS * cols * 4 : 0]],
       batch * (m * cols * k * 0.05 + k * cols * 0.2),
-      `matmul ${orientation} ${batch > 1 ? `${batch} x ` : ""}${m}x${k}x${cols}`,
+      text,
     );
   }
 
+  private product(n: Node, A: Matrix, B: Matrix, out: Ref, text: string): void {
+    const [m, k] = n.src[0].shape.slice(-2);
+    const cols = n.shape[n.shape.length - 1];
+    const batch = numel(n.shape.slice(0, -2));
+    const words = this.words(isa.Product, {
+      C: out,
+      A: A.ref,
+      B: B.ref,
+      M: m,
+      N: cols,
+      K: k,
+      ARow: A.row,
+      ACol: A.col,
+      BRow: B.row,
+      BCol: B.col,
+      Batch: batch,
+      ABatch: A.batch,
+      BBatch: B.batch,
+      Block: ROWS,
+    });
+    const rowMajor = A.col === 1 && A.row === k && (batch === 1 || A.batch === m * k);
+    const reads: [Ref, number][] = [
+      [A.ref, rowMajor ? ROWS * k * 4 : 0],
+      [B.ref, 0],
+    ];
+    const units = this.rowBlocks(batch * m);
+    this.emit(isa.Opcode.Product, words, units, n, reads, [[out, ROWS * cols * 4]], batch * m * cols * k * 0.3, text);
+  }
+
   /** Base address and strides of a matrix operand; copied if its batch has no single stride. */
-  private matrix(n: Node): { ref: Ref; row: number; col: number; batch: number } {
+  private matrix(n: Node): Matrix {
     let v = this.view(n);
     const lead = v.shape.length - 2;
     let c = collapse(v.shape.slice(0, lead), v.strides.slice(0, lead));
@@ -750,51 +799,157 @@ class Lowering {
     this.emit(isa.Opcode.CrossEntropy, words, this.rowBlocks(rows), n, reads, [[out, ROWS * 4]], rows * cols * 3);
   }
 
-  gatherRows(n: Node): void {
-    const [table, index] = n.src;
-    const width = (numel(table.shape.slice(1)) * bytesOf(table.dtype)) / 4;
-    const ft = this.ref(table);
-    const fi = this.ref(index);
-    const out = this.result(n);
-    const words = this.words(isa.GatherRows, {
-      Out: out,
-      Table: ft,
-      Index: fi,
-      Rows: n.shape[0],
-      TableRows: table.shape[0],
-      Width: width,
-      Block: ROWS,
-    });
-    const reads: [Ref, number][] = [
-      [ft, 0],
-      [fi, ROWS * 4],
-    ];
-    const writes: [Ref, number][] = [[out, ROWS * width * 4]];
-    this.emit(isa.Opcode.GatherRows, words, this.rowBlocks(n.shape[0]), n, reads, writes, n.shape[0] * width * 0.3);
+  /** Extents before, along and after an axis. */
+  private around(n: Node, axis: number): { Outer: number; rows: number; Inner: number } {
+    return { Outer: numel(n.shape.slice(0, axis)), rows: n.shape[axis], Inner: numel(n.shape.slice(axis + 1)) };
   }
 
-  scatterAddRows(n: Node): void {
+  /** An index operand by its strides before, along and after the axis; copied if these are not one each. */
+  private indexOf(n: Node, axis: number): { ref: Ref; outer: number; row: number; inner: number } {
+    const parts = (v: Strided): { dims: number[]; strides: number[] }[] =>
+      [0, axis, axis + 1].map((from, i) => {
+        const to = [axis, axis + 1, v.shape.length][i];
+        return collapse(v.shape.slice(from, to), v.strides.slice(from, to));
+      });
+    let v = this.view(n);
+    if (v.base.op === CONSTANT || parts(v).some((p) => p.dims.length > 1)) {
+      this.copy(n);
+      v = dense(n);
+    }
+    const base = this.ref(v.base);
+    const [outer, row, inner] = parts(v).map((p) => p.strides[0] ?? 0);
+    return { ref: { buffer: base.buffer, offset: base.offset + v.offset * 4 }, outer, row, inner };
+  }
+
+  gather(n: Node): void {
     const [x, index] = n.src;
-    const width = numel(x.shape.slice(1));
-    const fx = this.ref(x);
-    const fi = this.ref(index);
+    const axis = n.attrs.axis as number;
+    const { Outer, rows, Inner } = this.around(n, axis);
+    const from = this.ref(x);
+    const at = this.indexOf(index, axis);
     const out = this.result(n);
-    const words = this.words(isa.ScatterAddRows, {
+    const words = this.words(isa.Gather, {
       Out: out,
-      In: fx,
-      Index: fi,
-      Rows: x.shape[0],
-      OutRows: n.shape[0],
-      Width: width,
+      In: from,
+      Index: at.ref,
+      Outer,
+      Rows: rows,
+      Bound: x.shape[axis],
+      Inner,
+      IndexOuter: at.outer,
+      IndexRow: at.row,
+      IndexInner: at.inner,
+      Block: ROWS,
+    });
+    const own = Outer === 1 && at.row === 1 && at.inner === 0;
+    const reads: [Ref, number][] = [
+      [from, 0],
+      [at.ref, own ? ROWS * 4 : 0],
+    ];
+    const units = this.rowBlocks(Outer * rows);
+    this.emit(isa.Opcode.Gather, words, units, n, reads, [[out, ROWS * Inner * 4]], numel(n.shape) * 0.3);
+  }
+
+  /** scatterAdd of values by an index, or scatterLast of an index alone. */
+  scatter(n: Node): void {
+    const index = n.src[n.src.length - 1];
+    const axis = n.attrs.axis as number;
+    const { Outer, rows, Inner } = this.around(n, axis);
+    const at = this.indexOf(index, axis);
+    const last = n.op === LOOKUP.scatterLast;
+    const from = last ? at.ref : this.ref(n.src[0]);
+    const out = this.result(n);
+    const words = this.words(isa.ScatterAdd, {
+      Out: out,
+      In: from,
+      Index: at.ref,
+      Outer,
+      Rows: index.shape[axis],
+      Bound: rows,
+      Inner,
+      IndexOuter: at.outer,
+      IndexRow: at.row,
+      IndexInner: at.inner,
+      Kind: last ? isa.ScatterKind.Last : isFloat(n.dtype) ? isa.ScatterKind.Sum : isa.ScatterKind.SumI,
       Block: ROWS,
     });
     const reads: [Ref, number][] = [
-      [fx, 0],
-      [fi, 0],
+      [from, 0],
+      [at.ref, 0],
     ];
-    const writes: [Ref, number][] = [[out, ROWS * width * 4]];
-    const cost = numel(x.shape) * 0.4 + numel(n.shape) * 0.1;
-    this.emit(isa.Opcode.ScatterAddRows, words, this.rowBlocks(n.shape[0]), n, reads, writes, cost);
+    const cost = numel(index.shape) * 0.4 + numel(n.shape) * 0.1;
+    const units = this.rowBlocks(Outer * rows);
+    this.emit(isa.Opcode.ScatterAdd, words, units, n, reads, [[out, ROWS * Inner * 4]], cost);
+  }
+
+  cumsum(n: Node): void {
+    const { Outer, rows, Inner } = this.around(n, n.attrs.axis as number);
+    const from = this.ref(n.src[0]);
+    const out = this.result(n);
+    // Whole rows lie together, columns do not.
+    const grain = Inner === 1 ? ROWS : GRAIN;
+    const words = this.words(isa.Scan, {
+      Out: out,
+      In: from,
+      Outer,
+      R: rows,
+      Inner,
+      Reverse: n.attrs.reverse ? 1 : 0,
+      Integer: isFloat(n.dtype) ? 0 : 1,
+      Grain: grain,
+    });
+    const unit = Inner === 1 ? ROWS * rows * 4 : 0;
+    const units = Math.ceil((Outer * Inner) / grain);
+    this.emit(isa.Opcode.Scan, words, units, n, [[from, unit]], [[out, unit]], numel(n.shape) * 1.5);
+  }
+
+  argsort(n: Node): void {
+    const [x] = n.src;
+    const cols = x.shape[x.shape.length - 1];
+    const rows = cols === 0 ? 0 : numel(x.shape) / cols;
+    const from = this.ref(x);
+    const out = this.result(n);
+    const spare = { buffer: this.buffer(byteLength(n.shape, n.dtype), n.dtype), offset: 0 };
+    const words = this.words(isa.Argsort, {
+      Out: out,
+      In: from,
+      Spare: spare,
+      Rows: rows,
+      Cols: cols,
+      Descending: n.attrs.descending ? 1 : 0,
+      Integer: isFloat(x.dtype) ? 0 : 1,
+      Block: 1,
+    });
+    const unit = cols * 4;
+    const writes: [Ref, number][] = [
+      [out, unit],
+      [spare, unit],
+    ];
+    this.emit(isa.Opcode.Argsort, words, rows, n, [[from, unit]], writes, numel(n.shape) * 40);
+  }
+
+  fold(n: Node): void {
+    const [x] = n.src;
+    const { axis, step, dilation } = n.attrs as { axis: number; step: number; dilation: number };
+    const { Outer, rows, Inner } = this.around(n, axis);
+    const size = x.shape[x.shape.length - 1];
+    const from = this.ref(x);
+    const out = this.result(n);
+    const words = this.words(isa.Fold, {
+      Out: out,
+      In: from,
+      Outer,
+      Extent: rows,
+      Windows: x.shape[axis],
+      Inner,
+      Size: size,
+      Step: step,
+      Dilation: dilation,
+      Block: ROWS,
+    });
+    const units = this.rowBlocks(Outer * rows);
+    const cost = numel(x.shape) + numel(n.shape) * 0.1;
+    this.emit(isa.Opcode.Fold, words, units, n, [[from, 0]], [[out, ROWS * Inner * 4]], cost);
   }
 
   random(n: Node): void {
@@ -879,11 +1034,16 @@ const RULES = new Map<OpDef, (this: Lowering, n: Node) => void>([
   [FUSED.logSoftmaxGrad, Lowering.prototype.softmaxGrad],
   [FUSED.crossEntropyRows, Lowering.prototype.crossEntropy],
   [FUSED.crossEntropyGradRows, Lowering.prototype.crossEntropy],
-  [LOOKUP.gatherRows, Lowering.prototype.gatherRows],
-  [LOOKUP.scatterAddRows, Lowering.prototype.scatterAddRows],
   [RANDOM.randomBits, Lowering.prototype.random],
   [RANDOM.uniform, Lowering.prototype.random],
   [RANDOM.normal, Lowering.prototype.random],
+  [STRUCTURE.prod, Lowering.prototype.reduce],
+  [LOOKUP.gather, Lowering.prototype.gather],
+  [LOOKUP.scatterAdd, Lowering.prototype.scatter],
+  [LOOKUP.scatterLast, Lowering.prototype.scatter],
+  [SCAN.cumsum, Lowering.prototype.cumsum],
+  [SCAN.argsort, Lowering.prototype.argsort],
+  [WINDOW.fold, Lowering.prototype.fold],
 ]);
 
 /** Whether the compiler can run an operation: for the test that the op table is covered. */

@@ -44,6 +44,25 @@ export function promote(a: DType, b: DType): DType {
   return TABLE[a].rank >= TABLE[b].rank ? a : b;
 }
 
+/** What counts for the dtype of a result: a tensor with axes before one without, and that before a bare number. */
+export type Standing = "tensor" | "scalar" | "number";
+
+/**
+ * The dtype operands convert to, as PyTorch has it: that of the operands of the highest standing, unless one of lower
+ * standing is of a higher kind (bool < integers < float32).
+ */
+export function resultType(operands: readonly { readonly dtype: DType; readonly standing: Standing }[]): DType {
+  const kind = (d: DType): number => (d === "bool" ? 0 : isFloat(d) ? 2 : 1);
+  let result: DType | undefined;
+  for (const standing of ["tensor", "scalar", "number"] as const) {
+    const dtypes = operands.filter((o) => o.standing === standing).map((o) => o.dtype);
+    if (dtypes.length === 0) continue;
+    const own = dtypes.reduce(promote);
+    if (result === undefined || kind(own) > kind(result)) result = result ? promote(result, own) : own;
+  }
+  return result ?? "float32";
+}
+
 export function checkDType(op: string, dtype: unknown): DType {
   if (typeof dtype !== "string" || !(dtype in TABLE))
     throw new DTypeError(`${op}: dtype must be one of ${DTYPES.join(", ")}, got ${String(dtype)}`);

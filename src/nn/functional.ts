@@ -1,13 +1,15 @@
 /** @file Losses and layers as functions, with torch.nn.functional's names. */
 import { DTypeError, ShapeError, ValueError } from "../core/errors.ts";
-import { normalizeAxis, numel, sameShape, type Shape, show } from "../core/shape.ts";
+import { broadcast, numel, sameShape, type Shape, show } from "../core/shape.ts";
 import { norm } from "../composites.ts";
 import { cast, COMPARE, apply } from "../ops/elementwise.ts";
 import { crossEntropyRows } from "../ops/fused.ts";
 import { constantLike } from "../ops/leaf.ts";
 import { sum } from "../ops/structure.ts";
 import { type RandomOptions, uniform } from "../random.ts";
-import { Tensor, where } from "../tensor.ts";
+import { full, Parameter, Tensor, where, zeros } from "../tensor.ts";
+
+export * from "./spatial.ts";
 
 export type Reduction = "mean" | "sum" | "none";
 
@@ -23,32 +25,56 @@ function reduced(op: string, losses: Tensor, reduction: Reduction): Tensor {
 
 /**
  * Cross-entropy between logits [N, C, ...] (or [C]) and int32 class indices [N, ...] (or []), in one pass each way; or
- * class probabilities of the logits' shape, float32.
+ * class probabilities of the logits' shape, float32. `weight` holds a factor for each class; the mean over class indices divides
+ * by the sum of the factors. `labelSmoothing` mixes the target with equal probabilities.
  * @throws IndexError, when the value is read, if a label is neither in [0, C) nor `ignoreIndex`. The step has no effect then.
  */
 export function crossEntropy(
   input: Tensor,
   target: Tensor,
-  options: { reduction?: Reduction; ignoreIndex?: number } = {},
+  options: { reduction?: Reduction; ignoreIndex?: number; weight?: Tensor; labelSmoothing?: number } = {},
 ): Tensor {
-  const { reduction = "mean", ignoreIndex = -100 } = options;
+  const { reduction = "mean", ignoreIndex = -100, weight, labelSmoothing = 0 } = options;
   checkReduction("crossEntropy", reduction);
+  if (!(labelSmoothing >= 0 && labelSmoothing <= 1))
+    throw new ValueError(`crossEntropy: labelSmoothing must be from 0 to 1, got ${labelSmoothing}`);
   if (input.ndim === 1) {
     const one = crossEntropy(input.unsqueeze(0), target.unsqueeze(0), options);
     return reduction === "none" ? one.squeeze(0) : one;
   }
   const { shape } = input;
-  if (target.dtype === "float32" && sameShape(shape, target.shape) && input.ndim >= 2) {
-    const losses = target.mul(input.logSoftmax(1)).sum(1).neg();
-    return reduced("crossEntropy", losses, reduction);
-  }
   const places = [shape[0], ...shape.slice(2)];
-  if (input.ndim < 2 || !sameShape(target.shape, places))
+  const probabilities = target.dtype === "float32" && sameShape(shape, target.shape);
+  if (input.ndim < 2 || !(probabilities || sameShape(target.shape, places)))
     throw new ShapeError(
       `crossEntropy: input ${show(shape)} and target ${show(target.shape)} do not fit: [N, C, ...] and [N, ...] are wanted`,
     );
-  if (target.dtype === "float32" || target.dtype === "bool")
-    throw new DTypeError(`crossEntropy: target must hold int32 (or uint8) class indices, got ${target.dtype}`);
+  if (weight && !sameShape(weight.shape, [shape[1]]))
+    throw new ShapeError(
+      `crossEntropy: weight ${show(weight.shape)} does not fit the ${shape[1]} classes of ${show(shape)}`,
+    );
+  const weighted = (x: Tensor): Tensor =>
+    weight ? x.mul(weight.reshape([shape[1], ...shape.slice(2).map(() => 1)])) : x;
+  if (probabilities) {
+    const mixed = labelSmoothing > 0 ? target.mul(1 - labelSmoothing).add(labelSmoothing / shape[1]) : target;
+    const losses = mixed
+      .mul(weighted(input.logSoftmax(1)))
+      .sum(1)
+      .neg();
+    return reduced("crossEntropy", losses, reduction);
+  }
+  checkClasses("crossEntropy", target);
+  if (weight || labelSmoothing > 0) {
+    const logs = input.logSoftmax(1);
+    const own = nllLoss(logs, target, { reduction, ignoreIndex, weight });
+    if (labelSmoothing === 0) return own;
+    const counted = target.ne(ignoreIndex);
+    const even = where(counted, weighted(logs).sum(1).neg().div(shape[1]), 0);
+    const share = (): Tensor =>
+      even.sum().div(nllLoss(full(shape, -1), target, { reduction: "sum", ignoreIndex, weight }));
+    const smooth = reduction === "mean" ? share() : reduced("crossEntropy", even, reduction);
+    return own.mul(1 - labelSmoothing).add(smooth.mul(labelSmoothing));
+  }
   const classesLast = [0, ...shape.slice(2).map((_, i) => i + 2), 1];
   const rows = input.ndim === 2 ? input : input.permute(classesLast).reshape(numel(places), shape[1]);
   const labels = cast(target.flatten().node, "int32");
@@ -57,6 +83,46 @@ export function crossEntropy(
   if (reduction === "sum") return losses.sum();
   const counted = cast(apply(COMPARE.ne, labels, constantLike(labels, ignoreIndex)), "float32");
   return losses.sum().div(new Tensor(sum(counted, [0])));
+}
+
+/**
+ * -input at the target's class, times the weight of the class: log-probabilities [N, C, ...] (or [C]) and int32 classes
+ * [N, ...] (or []). The mean divides by the sum of weights.
+ * @throws IndexError, when the value is read, if a class is neither in [0, C) nor `ignoreIndex`.
+ */
+export function nllLoss(
+  input: Tensor,
+  target: Tensor,
+  options: { reduction?: Reduction; ignoreIndex?: number; weight?: Tensor } = {},
+): Tensor {
+  const { reduction = "mean", ignoreIndex = -100, weight } = options;
+  checkReduction("nllLoss", reduction);
+  if (input.ndim === 1) {
+    const one = nllLoss(input.unsqueeze(0), target.unsqueeze(0), options);
+    return reduction === "none" ? one.squeeze(0) : one;
+  }
+  const { shape } = input;
+  if (input.ndim < 2 || !sameShape(target.shape, [shape[0], ...shape.slice(2)]))
+    throw new ShapeError(
+      `nllLoss: input ${show(shape)} and target ${show(target.shape)} do not fit: [N, C, ...] and [N, ...] are wanted`,
+    );
+  if (weight && !sameShape(weight.shape, [shape[1]]))
+    throw new ShapeError(
+      `nllLoss: weight ${show(weight.shape)} does not fit the ${shape[1]} classes of ${show(shape)}`,
+    );
+  checkClasses("nllLoss", target);
+  const counted = target.ne(ignoreIndex);
+  const classes = where(counted, target, 0);
+  const picked = input.gather(1, classes.unsqueeze(1)).squeeze(1);
+  const ofClass = weight ? weight.indexSelect(0, classes.flatten()).reshape(classes.shape) : full(classes.shape, 1);
+  const weights = where(counted, ofClass, 0);
+  const losses = where(counted, picked.neg().mul(ofClass), 0);
+  return reduction === "mean" ? losses.sum().div(weights.sum()) : reduced("nllLoss", losses, reduction);
+}
+
+function checkClasses(op: string, target: Tensor): void {
+  if (target.dtype === "float32" || target.dtype === "bool")
+    throw new DTypeError(`${op}: target must hold int32 (or uint8) class indices, got ${target.dtype}`);
 }
 
 /** Mean of (input - target)^2. */
@@ -191,14 +257,119 @@ export function instanceNorm(x: Tensor, weight?: Tensor | null, bias?: Tensor | 
   return groupNorm(x, x.shape[1], weight, bias, eps);
 }
 
+export interface BatchNormOptions {
+  /** Whether the batch's own mean and variance count, and running ones follow them. */
+  training?: boolean;
+  /** How much of the batch goes into running statistics. */
+  momentum?: number | Tensor;
+  eps?: number;
+}
+
+/**
+ * Each channel (axis 1) standardised over all others, by the batch's mean and variance while training, else by running ones;
+ * then times weight, plus bias. While training, running statistics that are Parameters are updated (with n - 1 for n).
+ */
+export function batchNorm(
+  x: Tensor,
+  runningMean?: Tensor | null,
+  runningVar?: Tensor | null,
+  weight?: Tensor | null,
+  bias?: Tensor | null,
+  options: BatchNormOptions = {},
+): Tensor {
+  const { training = false, momentum = 0.1, eps = 1e-5 } = options;
+  if (x.numel() === 0) return x;
+  if (x.ndim < 2) throw new ShapeError(`batchNorm: the input must have 2 axes or more, got shape ${show(x.shape)}`);
+  const channels = x.shape[1];
+  for (const [name, t] of Object.entries({ runningMean, runningVar, weight, bias }))
+    if (t && !sameShape(t.shape, [channels]))
+      throw new ShapeError(
+        `batchNorm: ${name} ${show(t.shape)} does not fit the ${channels} channels of ${show(x.shape)}`,
+      );
+  const perChannel = (t: Tensor): Tensor => t.reshape([channels, ...x.shape.slice(2).map(() => 1)]);
+  const axes = x.shape.map((_, i) => i).filter((i) => i !== 1);
+  let y: Tensor;
+  if (training) {
+    const count = x.numel() / channels;
+    if (count === 1)
+      throw new ShapeError(
+        `batchNorm: more than one value per channel is wanted while training, got shape ${show(x.shape)}`,
+      );
+    y = standardized(x, axes, eps);
+    const follow = (running: Tensor | null | undefined, now: () => Tensor): void => {
+      if (running instanceof Parameter) running.assign(running.add(now().sub(running).mul(momentum)));
+    };
+    follow(runningMean, () => x.mean(axes));
+    follow(runningVar, () => x.var(axes));
+  } else {
+    if (!runningMean || !runningVar)
+      throw new ValueError("batchNorm: runningMean and runningVar are wanted where `training` is false");
+    y = x.sub(perChannel(runningMean)).mul(perChannel(runningVar.add(eps).rsqrt()));
+  }
+  const scaled = weight ? y.mul(perChannel(weight)) : y;
+  return bias ? scaled.add(perChannel(bias)) : scaled;
+}
+
+export interface EmbeddingOptions {
+  /** A row that gets no gradient. */
+  paddingIdx?: number | null;
+  /** Rows with a larger norm are shortened to it before they are used. */
+  maxNorm?: number | null;
+  /** Which norm; default 2. */
+  normType?: number;
+  /** Whether the gradient of a row is divided by how often it was used. */
+  scaleGradByFreq?: boolean;
+}
+
+/**
+ * Rows of a table [rows, width] by an integer tensor [...]: [..., width]. With maxNorm the rows that are used are shortened in
+ * the table too, if that is a Parameter; the gradient does not see it.
+ * @throws IndexError, when the value is read, if an index is outside the table.
+ */
+export function embedding(input: Tensor, weight: Tensor, options: EmbeddingOptions = {}): Tensor {
+  const { paddingIdx, maxNorm, normType = 2, scaleGradByFreq = false } = options;
+  if (weight.ndim !== 2) throw new ShapeError(`embedding: the table must have 2 axes, got shape ${show(weight.shape)}`);
+  const [count, width] = weight.shape;
+  if (typeof paddingIdx === "number" && !(Number.isInteger(paddingIdx) && paddingIdx >= -count && paddingIdx < count))
+    throw new ValueError(`embedding: paddingIdx ${paddingIdx} is out of range for ${count} rows`);
+  const at = input.flatten();
+  let rows = weight.indexSelect(0, at);
+  const uses = (): Tensor =>
+    zeros([count], { dtype: "int32" }).scatterAdd(0, at, full(at.shape, 1, { dtype: "int32" }));
+  if (typeof maxNorm === "number") {
+    const shortened = (t: Tensor): Tensor => {
+      const length = norm(t, normType, 1, true);
+      return where(length.gt(maxNorm), t.mul(length.add(1e-7).reciprocal().mul(maxNorm)), t).detach();
+    };
+    const short = shortened(rows);
+    if (weight instanceof Parameter) weight.assign(where(uses().gt(0).unsqueeze(1), shortened(weight), weight));
+    rows = straightThrough(short, rows);
+  }
+  if (scaleGradByFreq) {
+    const share = uses().indexSelect(0, at).float().reciprocal().unsqueeze(1);
+    rows = straightThrough(rows.detach(), rows.mul(share));
+  }
+  if (typeof paddingIdx === "number") {
+    const padding = at.eq(paddingIdx < 0 ? paddingIdx + count : paddingIdx).unsqueeze(1);
+    rows = where(padding, rows.detach(), rows);
+  }
+  return rows.reshape([...input.shape, width]);
+}
+
+/** The value of one tensor with the gradient of another, which is finite. */
+function straightThrough(value: Tensor, through: Tensor): Tensor {
+  return through.sub(through.detach()).add(value);
+}
+
 /** The cosine of the angle between vectors along an axis; lengths count as at least eps. */
 export function cosineSimilarity(x1: Tensor, x2: Tensor, axis = 1, eps = 1e-8): Tensor {
-  const a = normalizeAxis("cosineSimilarity", axis, Math.max(x1.ndim, x2.ndim)) - Math.max(x1.ndim, x2.ndim);
-  const length = (x: Tensor): Tensor => norm(x, 2, a).maximum(eps);
-  return x1
-    .mul(x2)
-    .sum(a)
-    .div(length(x1).mul(length(x2)));
+  const shape = broadcast("cosineSimilarity", x1.shape, x2.shape);
+  const [a, b] = [x1.expand(shape), x2.expand(shape)];
+  const length = (x: Tensor): Tensor => norm(x, 2, axis).maximum(eps);
+  return a
+    .mul(b)
+    .sum(axis)
+    .div(length(a).mul(length(b)));
 }
 
 /** [..., C r^2, H, W] to [..., C, H r, W r]. */

@@ -31,7 +31,12 @@ function takes(domain: Domain, dtype: DType): boolean {
   if (domain === "any") return true;
   if (domain === "float") return isFloat(dtype);
   if (domain === "int") return !isFloat(dtype);
-  return dtype === "float32" || dtype === "int32";
+  return dtype !== "bool";
+}
+
+/** An integer as the dtype keeps it. */
+function wrap(v: number, dtype: DType): number {
+  return dtype === "int32" ? v | 0 : dtype === "uint8" ? v & 255 : v;
 }
 
 function elementwise(name: string, entry: Entry): OpDef {
@@ -65,10 +70,9 @@ function elementwise(name: string, entry: Entry): OpDef {
     ref: (src, n) => {
       const out = new Float64Array(src[0].data.length);
       const args = new Array<number>(src.length);
-      const integer = n.dtype === "int32";
       for (let i = 0; i < out.length; i++) {
         for (let k = 0; k < src.length; k++) args[k] = src[k].data[i];
-        out[i] = integer ? f(...args) | 0 : f(...args);
+        out[i] = wrap(f(...args), n.dtype);
       }
       return out;
     },
@@ -220,6 +224,7 @@ const POW: OpDef = elementwise("pow", {
   // C's pow: 1 to the anything is 1, where JavaScript says NaN.
   f: (x, y) => (x === 1 || (x === -1 && Math.abs(y) === Infinity) ? 1 : x ** y),
   d: [powBase, powExponent],
+  domain: "number",
 });
 const GE = compare("ge", (a, b) => a >= b);
 const AND = logical("and", (a, b) => a & b, 2);

@@ -1,71 +1,128 @@
-/** @file Rows chosen by an index tensor: gatherRows | scatterAddRows, each the other's adjoint. */
-import { bytesOf } from "../core/dtype.ts";
-import { DTypeError, ShapeError } from "../core/errors.ts";
+/** @file Elements chosen by an index tensor: gather | scatterAdd, each the other's adjoint; and who was last to write. */
+import { DTypeError, ShapeError, ValueError } from "../core/errors.ts";
+import { isFloat } from "../core/dtype.ts";
 import { numel, type Shape, show } from "../core/shape.ts";
 import { makeNode, type Node, type OpDef, type RefArray } from "../graph/node.ts";
+import { expand, reshape } from "./structure.ts";
 
-function checkIndex(op: string, index: Node): void {
+function checkIndex(op: string, index: Node, bound: number): void {
   if (index.dtype !== "int32") throw new DTypeError(`${op}: the index must be int32, got ${index.dtype}`);
-  if (index.shape.length !== 1) throw new ShapeError(`${op}: the index must be of rank 1, got ${show(index.shape)}`);
+  if (bound === 0 && numel(index.shape) > 0)
+    throw new ValueError(`${op}: no index fits an axis of extent 0, the index has shape ${show(index.shape)}`);
 }
 
-function rowWidth(x: { shape: Shape }): number {
-  return numel(x.shape.slice(1));
+function checkNumbers(op: string, x: Node): void {
+  if (x.dtype !== "float32" && x.dtype !== "int32") throw new DTypeError(`${op}: dtype ${x.dtype} is not supported`);
 }
 
-const GATHER_ROWS: OpDef = {
-  name: "gatherRows",
-  kind: "other",
-  infer: ([table, index]) => {
-    checkIndex("gatherRows", index);
-    if (table.shape.length < 1) throw new ShapeError("gatherRows: the table must have rank 1 or more");
-    // Rows are copied in words.
-    if (bytesOf(table.dtype) === 1 && rowWidth(table) % 4 !== 0)
-      throw new DTypeError(
-        `gatherRows: rows of ${rowWidth(table)} ${table.dtype} are not supported, only multiples of 4`,
-      );
-    return { shape: [index.shape[0], ...table.shape.slice(1)], dtype: table.dtype };
-  },
-  vjp: (n, g) => [n.dtype === "float32" ? scatterAddRows(g, n.src[1], n.src[0].shape[0]) : null, null],
-  jvp: (n, [t]) => (t ? gatherRows(t, n.src[1]) : null),
-  ref: ([table, index], n) => {
-    const w = rowWidth(n);
-    const out = new Float64Array(numel(n.shape));
-    index.data.forEach((row, i) => out.set(table.data.subarray(row * w, (row + 1) * w), i * w));
-    return out;
-  },
-};
+const replaced = (shape: Shape, axis: number, extent: number): number[] =>
+  shape.map((d, i) => (i === axis ? extent : d));
 
-const SCATTER_ADD_ROWS: OpDef = {
-  name: "scatterAddRows",
+/** Calls f(i, place, row) for each element i of the index: it names element `place` of the other tensor; row is its own. */
+function eachPlace(
+  index: RefArray,
+  axis: number,
+  bound: number,
+  f: (i: number, to: number, row: number) => void,
+): void {
+  const inner = numel(index.shape.slice(axis + 1));
+  const rows = index.shape[axis];
+  index.data.forEach((k, i) => {
+    const row = Math.floor(i / inner);
+    f(i, (Math.floor(row / rows) * bound + k) * inner + (i % inner), row % rows);
+  });
+}
+
+const GATHER: OpDef = {
+  name: "gather",
   kind: "other",
   infer: ([x, index], attrs) => {
-    checkIndex("scatterAddRows", index);
-    if (x.dtype !== "float32") throw new DTypeError(`scatterAddRows: dtype ${x.dtype} is not supported, only float32`);
-    if (x.shape[0] !== index.shape[0])
-      throw new ShapeError(`scatterAddRows: ${show(x.shape)} does not have the index's ${index.shape[0]} rows`);
-    return { shape: [attrs.rows as number, ...x.shape.slice(1)], dtype: x.dtype };
+    const axis = attrs.axis as number;
+    checkNumbers("gather", x);
+    checkIndex("gather", index, x.shape[axis]);
+    if (show(replaced(x.shape, axis, index.shape[axis])) !== show(index.shape))
+      throw new ShapeError(`gather: shapes ${show(x.shape)} and ${show(index.shape)} differ off axis ${axis}`);
+    return { shape: index.shape, dtype: x.dtype };
   },
-  vjp: (n, g) => [gatherRows(g, n.src[1]), null],
-  jvp: (n, [t]) => (t ? scatterAddRows(t, n.src[1], n.shape[0]) : null),
-  ref: ([x, index]: readonly RefArray[], n) => {
-    const w = rowWidth(n);
+  vjp: (n, g) => {
+    const axis = n.attrs.axis as number;
+    return [isFloat(n.dtype) ? scatterAdd(g, n.src[1], axis, n.src[0].shape[axis]) : null, null];
+  },
+  jvp: (n, [t]) => (t ? gather(t, n.src[1], n.attrs.axis as number) : null),
+  ref: ([x, index], n) => {
     const out = new Float64Array(numel(n.shape));
-    index.data.forEach((row, i) => {
-      for (let k = 0; k < w; k++) out[row * w + k] += x.data[i * w + k];
+    eachPlace(index, n.attrs.axis as number, x.shape[n.attrs.axis as number], (i, from) => {
+      out[i] = x.data[from];
     });
     return out;
   },
 };
 
-/** Rows table[index[i]] of the first axis. An index outside it fails the step with an IndexError. */
-export function gatherRows(table: Node, index: Node): Node {
-  return makeNode(GATHER_ROWS, [table, index]);
+const SCATTER_ADD: OpDef = {
+  name: "scatterAdd",
+  kind: "other",
+  infer: ([x, index], attrs) => {
+    const { axis, extent } = attrs as { axis: number; extent: number };
+    checkNumbers("scatterAdd", x);
+    checkIndex("scatterAdd", index, extent);
+    if (show(x.shape) !== show(index.shape))
+      throw new ShapeError(`scatterAdd: shapes ${show(x.shape)} and ${show(index.shape)} of values and index differ`);
+    return { shape: replaced(x.shape, axis, extent), dtype: x.dtype };
+  },
+  vjp: (n, g) => [isFloat(n.dtype) ? gather(g, n.src[1], n.attrs.axis as number) : null, null],
+  jvp: (n, [t]) => (t ? makeNode(SCATTER_ADD, [t, n.src[1]], n.attrs) : null),
+  ref: ([x, index], n) => {
+    const out = new Float64Array(numel(n.shape));
+    eachPlace(index, n.attrs.axis as number, n.attrs.extent as number, (i, to) => {
+      out[to] += x.data[i];
+    });
+    return out;
+  },
+};
+
+/** Along the axis: the last position of the index that names a place, -1 if none does. */
+const SCATTER_LAST: OpDef = {
+  name: "scatterLast",
+  kind: "other",
+  infer: ([index], attrs) => {
+    const { axis, extent } = attrs as { axis: number; extent: number };
+    checkIndex("scatterLast", index, extent);
+    return { shape: replaced(index.shape, axis, extent), dtype: "int32" };
+  },
+  ref: ([index], n) => {
+    const out = new Float64Array(numel(n.shape)).fill(-1);
+    eachPlace(index, n.attrs.axis as number, n.attrs.extent as number, (_, to, row) => {
+      out[to] = row;
+    });
+    return out;
+  },
+};
+
+/**
+ * Element index[..., i, ...] along the axis, for each i; index and x have equal extents off the axis. An index outside it
+ * fails the step with an IndexError.
+ */
+export function gather(x: Node, index: Node, axis: number): Node {
+  return makeNode(GATHER, [x, index], { axis });
 }
 
-/** Zeros of `rows` rows, plus x[i] at row index[i], in the order of i. */
-export function scatterAddRows(x: Node, index: Node, rows: number): Node {
-  return makeNode(SCATTER_ADD_ROWS, [x, index], { rows });
+/** Zeros with `extent` places along the axis, plus each element of x at the place its index names, in order. */
+export function scatterAdd(x: Node, index: Node, axis: number, extent: number): Node {
+  return makeNode(SCATTER_ADD, [x, index], { axis, extent });
 }
 
-export const LOOKUP = { gatherRows: GATHER_ROWS, scatterAddRows: SCATTER_ADD_ROWS };
+/** Which element along the axis would be written last to each of `extent` places; -1 where none is. */
+export function scatterLast(index: Node, axis: number, extent: number): Node {
+  return makeNode(SCATTER_LAST, [index], { axis, extent });
+}
+
+/** An index of rank 1 as one along an axis of a shape: the same for all rows, which costs no memory. */
+export function alongAxis(index: Node, shape: Shape, axis: number): Node {
+  const flat = reshape(
+    index,
+    shape.map((_, i) => (i === axis ? index.shape[0] : 1)),
+  );
+  return expand(flat, replaced(shape, axis, index.shape[0]));
+}
+
+export const LOOKUP = { gather: GATHER, scatterAdd: SCATTER_ADD, scatterLast: SCATTER_LAST };

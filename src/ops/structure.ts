@@ -11,7 +11,7 @@ import { apply, cast, COMPARE, div, mul, where } from "./elementwise.ts";
 import { constantLike } from "./leaf.ts";
 
 /** A linear operation is its own tangent map; its vjp is its adjoint. */
-function linear(
+export function linear(
   name: string,
   kind: "linear" | "view",
   infer: OpDef["infer"],
@@ -30,7 +30,7 @@ function linear(
 }
 
 /** Element i of the result is element index(multi-index) of the source. */
-function gatherRef(x: RefArray, shape: Shape, index: (at: number[]) => number): Float64Array {
+export function gatherRef(x: RefArray, shape: Shape, index: (at: number[]) => number): Float64Array {
   const out = new Float64Array(numel(shape));
   const at = new Array<number>(shape.length).fill(0);
   for (let i = 0; i < out.length; i++) {
@@ -44,7 +44,7 @@ function gatherRef(x: RefArray, shape: Shape, index: (at: number[]) => number): 
   return out;
 }
 
-const dot = (at: readonly number[], strides: readonly number[]): number =>
+export const dot = (at: readonly number[], strides: readonly number[]): number =>
   at.reduce((s, a, i) => s + a * strides[i], 0);
 
 // --- expand | sum -----------------------------------------------------------------------------------------------------
@@ -266,6 +266,11 @@ export function pad(x: Node, begin: readonly number[], shape: Shape): Node {
   return sameShape(x.shape, shape) ? x : makeNode(PAD, [x], { begin, step: begin.map(() => 1), shape });
 }
 
+/** The elements of x `step` apart along each axis, zeros between them. */
+export function spread(x: Node, step: readonly number[], shape: Shape): Node {
+  return step.every((s) => s === 1) ? x : makeNode(PAD, [x], { begin: step.map(() => 0), step, shape });
+}
+
 // --- concat | slices --------------------------------------------------------------------------------------------------------
 
 const CONCAT: OpDef = {
@@ -365,6 +370,38 @@ function winners(n: Node): Node {
   return apply(COMPARE.eq, x, expandBack(n, x.shape, n.attrs.axes as number[]));
 }
 
+/** Half of the axis times the other half, until one is left: any derivative of it is right where elements are 0. */
+const PROD: OpDef = {
+  name: "prod",
+  kind: "other",
+  infer: ([x], attrs) => {
+    if (x.dtype !== "float32" && x.dtype !== "int32") throw new DTypeError(`prod: dtype ${x.dtype} is not supported`);
+    return { shape: reducedShape(x.shape, attrs.axes as number[], attrs.keepdim as boolean), dtype: x.dtype };
+  },
+  decompose: (n) => {
+    const axes = n.attrs.axes as number[];
+    const [x] = n.src;
+    // The axes become one, behind the others.
+    const rest = x.shape.map((_, i) => i).filter((i) => !axes.includes(i));
+    const count = numel(axes.map((a) => x.shape[a]));
+    let y = reshape(permute(x, [...rest, ...axes]), [...rest.map((i) => x.shape[i]), count]);
+    if (count === 0) return constantLike(n, 1);
+    const part = (from: number, size: number): Node =>
+      slice(
+        y,
+        y.shape.map((_, i) => (i === rest.length ? from : 0)),
+        [...y.shape.slice(0, -1), size],
+      );
+    for (let left = count; left > 1; left = left - Math.floor(left / 2)) {
+      const half = Math.floor(left / 2);
+      const product = mul(part(0, half), part(half, half));
+      y = left % 2 === 0 ? product : concat([product, part(2 * half, 1)], rest.length);
+    }
+    return reshape(y, n.shape);
+  },
+  ref: ([x], n) => reduceRef(x, n.attrs.axes as number[], 1, (a, b) => (n.dtype === "int32" ? Math.imul(a, b) : a * b)),
+};
+
 function argExtremum(name: "argmax" | "argmin"): OpDef {
   return {
     name,
@@ -409,6 +446,11 @@ export function max(x: Node, axes: readonly number[], keepdim = false): Node {
 
 export function min(x: Node, axes: readonly number[], keepdim = false): Node {
   return axes.length === 0 ? x : makeNode(MIN, [x], { axes, keepdim });
+}
+
+/** Product over axes; 1 over none. */
+export function prod(x: Node, axes: readonly number[], keepdim = false): Node {
+  return axes.length === 0 ? x : makeNode(PROD, [x], { axes, keepdim });
 }
 
 export function argmax(x: Node, axis: number, keepdim = false): Node {
@@ -480,6 +522,7 @@ export const STRUCTURE = {
   concat: CONCAT,
   max: MAX,
   min: MIN,
+  prod: PROD,
   argmax: ARGMAX,
   argmin: ARGMIN,
   alias: ALIAS,

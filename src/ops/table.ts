@@ -6,7 +6,9 @@ import { FUSED } from "./fused.ts";
 import { CONSTANT, LEAF } from "./leaf.ts";
 import { LOOKUP } from "./lookup.ts";
 import { RANDOM } from "./random.ts";
+import { SCAN } from "./scan.ts";
 import { STRUCTURE } from "./structure.ts";
+import { WINDOW } from "./windows.ts";
 
 export const OPS: Readonly<Record<string, OpDef>> = {
   leaf: LEAF,
@@ -17,6 +19,8 @@ export const OPS: Readonly<Record<string, OpDef>> = {
   ...LOGICAL,
   ...SELECT,
   ...STRUCTURE,
+  ...WINDOW,
+  ...SCAN,
   ...CONTRACT,
   ...LOOKUP,
   ...RANDOM,

@@ -4,7 +4,7 @@ import { Machine, isa, random } from "./harness.ts";
 
 setFlagsFromString("--experimental-wasm-relaxed-simd");
 
-const { Opcode, GatherRows, ScatterAddRows } = isa;
+const { Opcode, Gather, ScatterAdd, ScatterKind } = isa;
 const widths = [0, ...Array.from({ length: 67 }, (_, i) => i + 1)];
 
 /** Runs an instruction under every split into workers; all must agree bit for bit. */
@@ -21,32 +21,67 @@ function run(m: Machine, ip: number, out: number, n: number): Int32Array {
   return m.readI32(out, n);
 }
 
-function gather(m: Machine, table: Int32Array, width: number, tableRows: number, index: number[], block = 2) {
-  const out = m.alloc(index.length * width * 4, 4 * (width % 3));
-  const ip = m.instruction(Opcode.GatherRows, GatherRows.Length, Math.ceil(index.length / block), {
-    [GatherRows.Out]: out,
-    [GatherRows.Table]: m.i32(table, 4 * (width % 5)),
-    [GatherRows.Index]: m.i32(index, 8),
-    [GatherRows.Rows]: index.length,
-    [GatherRows.TableRows]: tableRows,
-    [GatherRows.Width]: width,
-    [GatherRows.Block]: block,
-  });
-  return { ip, got: run(m, ip, out, index.length * width) };
+/** Extents before and after the axis, and how the index is laid out: by default one for each row of one slice. */
+interface Layout {
+  outer?: number;
+  strides?: [outer: number, row: number, inner: number];
 }
 
-function scatter(m: Machine, input: Float32Array, width: number, outRows: number, index: number[], block = 2) {
-  const out = m.alloc(outRows * width * 4, 4 * (width % 3));
-  const ip = m.instruction(Opcode.ScatterAddRows, ScatterAddRows.Length, Math.ceil(outRows / block), {
-    [ScatterAddRows.Out]: out,
-    [ScatterAddRows.In]: m.f32(input, 4 * (width % 5)),
-    [ScatterAddRows.Index]: m.i32(index, 8),
-    [ScatterAddRows.Rows]: index.length,
-    [ScatterAddRows.OutRows]: outRows,
-    [ScatterAddRows.Width]: width,
-    [ScatterAddRows.Block]: block,
+function gather(
+  m: Machine,
+  table: Int32Array,
+  width: number,
+  bound: number,
+  index: number[],
+  { outer = 1, strides = [0, 1, 0], rows = index.length }: Layout & { rows?: number } = {},
+  block = 2,
+) {
+  const n = outer * rows * width;
+  const out = m.alloc(n * 4, 4 * (width % 3));
+  const ip = m.instruction(Opcode.Gather, Gather.Length, Math.ceil((outer * rows) / block), {
+    [Gather.Out]: out,
+    [Gather.In]: m.i32(table, 4 * (width % 5)),
+    [Gather.Index]: m.i32(index, 8),
+    [Gather.Outer]: outer,
+    [Gather.Rows]: rows,
+    [Gather.Bound]: bound,
+    [Gather.Inner]: width,
+    [Gather.IndexOuter]: strides[0],
+    [Gather.IndexRow]: strides[1],
+    [Gather.IndexInner]: strides[2],
+    [Gather.Block]: block,
   });
-  return { ip, got: new Float32Array(run(m, ip, out, outRows * width).buffer) };
+  return { ip, got: run(m, ip, out, n) };
+}
+
+function scatter(
+  m: Machine,
+  input: Float32Array | Int32Array,
+  width: number,
+  bound: number,
+  index: number[],
+  block = 2,
+  { outer = 1, strides = [0, 1, 0], rows = index.length }: Layout & { rows?: number } = {},
+  kind = input instanceof Float32Array ? ScatterKind.Sum : ScatterKind.SumI,
+) {
+  const n = outer * bound * width;
+  const out = m.alloc(n * 4, 4 * (width % 3));
+  const ip = m.instruction(Opcode.ScatterAdd, ScatterAdd.Length, Math.ceil((outer * bound) / block), {
+    [ScatterAdd.Out]: out,
+    [ScatterAdd.In]: m.i32(new Int32Array(input.buffer), 4 * (width % 5)),
+    [ScatterAdd.Index]: m.i32(index, 8),
+    [ScatterAdd.Outer]: outer,
+    [ScatterAdd.Rows]: rows,
+    [ScatterAdd.Bound]: bound,
+    [ScatterAdd.Inner]: width,
+    [ScatterAdd.IndexOuter]: strides[0],
+    [ScatterAdd.IndexRow]: strides[1],
+    [ScatterAdd.IndexInner]: strides[2],
+    [ScatterAdd.Kind]: kind,
+    [ScatterAdd.Block]: block,
+  });
+  const words = run(m, ip, out, n);
+  return { ip, words, got: new Float32Array(words.buffer) };
 }
 
 /** The same sums in float32, one row after the other. */
@@ -143,9 +178,69 @@ describe.each(["plain", "relaxed"])("lookup, %s", (variant) => {
         expect(Array.from(got)).toEqual(Array.from(scatterReference(input, 5, 7, [6, bad, 0, 6])));
         // One worker alone records it: two that write different faults at once would mix them up.
         new Int32Array(m.memory.buffer, isa.Memory.Fault, 5).fill(0);
-        m.exports.scatterAddRows(ip, 1, Math.ceil(7 / block), m.scratch);
-        m.exports.scatterAddRows(ip, 0, 0, m.scratch);
+        m.exports.scatterAdd(ip, 1, Math.ceil(7 / block), m.scratch);
+        m.exports.scatterAdd(ip, 0, 0, m.scratch);
         expect(m.fault().code).toBe(0);
       }
+  });
+
+  it("looks up each element by its own index, along any axis", () => {
+    const [outer, bound, rows] = [3, 5, 4];
+    for (const width of [1, 2, 4, 7, 33]) {
+      const rand = random(width);
+      // One index for each element; the same for all slices; the same along rows, from a reversed list.
+      const layouts: [number, number, number][] = [
+        [rows * width, width, 1],
+        [0, width, 1],
+        [1, 3, 0],
+      ];
+      for (const strides of layouts) {
+        const index = Array.from({ length: 3 * rows * width + 12 }, () => Math.floor(rand() * bound));
+        const table = words(outer * bound * width, width);
+        const input = Float32Array.from({ length: outer * rows * width }, () => (rand() - 0.5) * 2 ** (rand() * 40));
+        const integers = words(outer * rows * width, width + 1);
+        const taken: number[] = [];
+        const sums = new Float32Array(outer * bound * width);
+        const whole = new Int32Array(outer * bound * width);
+        const last = new Int32Array(outer * bound * width).fill(-1);
+        for (let o = 0; o < outer; o++)
+          for (let i = 0; i < rows; i++)
+            for (let c = 0; c < width; c++) {
+              const k = index[o * strides[0] + i * strides[1] + c * strides[2]];
+              const from = (o * rows + i) * width + c;
+              const to = (o * bound + k) * width + c;
+              taken.push(table[to]);
+              sums[to] += input[from];
+              whole[to] += integers[from];
+              last[to] = i;
+            }
+        for (const block of [1, 2, 9]) {
+          m.reset();
+          const layout = { outer, strides, rows };
+          expect(Array.from(gather(m, table, width, bound, index, layout, block).got)).toEqual(taken);
+          expect(Array.from(scatter(m, input, width, bound, index, block, layout).got)).toEqual(Array.from(sums));
+          expect(Array.from(scatter(m, integers, width, bound, index, block, layout).words)).toEqual(Array.from(whole));
+          const none = new Int32Array(outer * rows * width);
+          const positions = scatter(m, none, width, bound, index, block, layout, ScatterKind.Last).words;
+          expect(Array.from(positions)).toEqual(Array.from(last));
+          expect(m.fault().code).toBe(0);
+        }
+      }
+    }
+  });
+
+  it("faults on a bad index of one element and spares the others", () => {
+    for (const bad of [3, -1]) {
+      m.reset();
+      const table = words(2 * 3 * 2, 1);
+      const index = [0, 2, 1, bad];
+      const { ip, got } = gather(m, table, 2, 3, index, { outer: 2, strides: [2, 0, 1], rows: 1 });
+      expect(m.fault()).toEqual({ code: isa.FaultCode.IndexOutOfRange, ip, where: 3, value: bad, bound: 3 });
+      expect(Array.from(got)).toEqual([table[0], table[5], table[8], 0]);
+      m.reset();
+      const second = scatter(m, Float32Array.of(1, 2, 3, 4), 2, 3, index, 1, { outer: 2, strides: [2, 0, 1], rows: 1 });
+      expect(m.fault()).toEqual({ code: isa.FaultCode.IndexOutOfRange, ip: second.ip, where: 3, value: bad, bound: 3 });
+      expect(Array.from(second.got)).toEqual([1, 0, 0, 0, 0, 2, 0, 0, 3, 0, 0, 0]);
+    }
   });
 });

@@ -84,6 +84,18 @@ function roundHalfToEven(x: number): number {
 const maximum = (a: number, b: number) => Math.max(a, b);
 const floorDivide = (a: number, b: number) => (b === 0 ? 0 : Math.floor(a / b) | 0);
 
+/** a^b modulo 2^32, in whole numbers without a bound. */
+function powI(a: number, b: number): number {
+  if (b >= 0) return Number(BigInt.asIntN(32, modPow(BigInt(a), b)));
+  return a === 1 || (a === -1 && b % 2 === 0) ? 1 : a === -1 ? -1 : 0;
+}
+
+function modPow(base: bigint, exponent: number): bigint {
+  let result = 1n;
+  for (const bit of exponent.toString(2)) result = BigInt.asUintN(32, result * result * (bit === "1" ? base : 1n));
+  return result;
+}
+
 const references: Partial<Record<Name, Reference>> = {
   Copy: float(1, (a) => a, 0),
   Neg: float(1, (a) => -a, 0),
@@ -141,6 +153,7 @@ const references: Partial<Record<Name, Reference>> = {
   SubI: ints(2, (a, b) => (a - b) | 0),
   MulI: ints(2, Math.imul),
   FloorDivI: ints(2, floorDivide),
+  PowI: ints(2, powI),
   RemainderI: ints(2, (a, b) => (b === 0 ? 0 : (a - Math.floor(a / b) * b) | 0)),
   MaximumI: ints(2, (a, b) => Math.max(a, b)),
   MinimumI: ints(2, (a, b) => Math.min(a, b)),

@@ -104,6 +104,7 @@ const INTEGER = [
   "gt",
   "ge",
   "remainder",
+  "pow",
 ];
 
 function elementwise(op: OpDef): Sample[] {
@@ -129,12 +130,17 @@ function elementwise(op: OpDef): Sample[] {
       );
     if (INTEGER.includes(op.name))
       samples.push(
-        build(
-          op,
-          dtypes.map(() => ({ shape, dtype: "int32", low: op.name === "remainder" ? 1 : -9, high: 9 })),
-          {},
-          i,
-        ),
+        ...(["int32", "uint8"] as const).map((dtype) => {
+          const low = op.name === "remainder" ? 1 : dtype === "uint8" || op.name === "pow" ? 0 : -9;
+          // Sums, differences and products of uint8 wrap.
+          const high = dtype === "uint8" && op.name !== "pow" ? 256 : 9;
+          return build(
+            op,
+            dtypes.map(() => ({ shape, dtype, low, high })),
+            {},
+            i,
+          );
+        }),
       );
   });
   // Ties and kinks.
@@ -155,6 +161,9 @@ function elementwise(op: OpDef): Sample[] {
 
 const x = (shape: Shape, more: Partial<Operand> = {}): Operand => ({ shape, ...more });
 const index = (values: number[]): Operand => ({ shape: [values.length], dtype: "int32", values });
+
+/** Random indices below a bound. */
+const at = (shape: Shape, bound: number): Operand => ({ shape, dtype: "int32", low: 0, high: bound });
 
 const OTHERS: Record<string, [Operand[], Attrs][]> = {
   leaf: [],
@@ -227,14 +236,66 @@ const OTHERS: Record<string, [Operand[], Attrs][]> = {
     [[x([2, 0]), x([0, 3])], {}],
     [[x([3, 300], { low: -1, high: 1 }), x([300, 40], { low: -1, high: 1 })], {}],
   ],
-  gatherRows: [
-    [[x([5, 3]), index([4, 0, 0, 2])], {}],
-    [[x([5]), index([1, 1])], {}],
-    [[x([3, 2, 2]), index([2, 1])], {}],
+  gather: [
+    [[x([5, 3]), at([4, 3], 5)], { axis: 0 }],
+    [[x([5]), index([1, 1])], { axis: 0 }],
+    [[x([3, 6]), at([3, 4], 6)], { axis: 1 }],
+    [[x([3, 6, 70]), at([3, 9, 70], 6)], { axis: 1 }],
+    [[x([3, 2, 2], { dtype: "int32", low: -9, high: 9 }), at([3, 5, 2], 2)], { axis: 1 }],
+    [[x([3, 2]), at([0, 2], 3)], { axis: 0 }],
+    [[x([3, 0]), at([5, 0], 3)], { axis: 0 }],
   ],
-  scatterAddRows: [
-    [[x([4, 3]), index([4, 0, 0, 2])], { rows: 5 }],
-    [[x([3]), index([1, 1, 0])], { rows: 2 }],
+  scatterAdd: [
+    [[x([4, 3]), at([4, 3], 5)], { axis: 0, extent: 5 }],
+    [[x([3]), index([1, 1, 0])], { axis: 0, extent: 2 }],
+    [[x([3, 8]), at([3, 8], 6)], { axis: 1, extent: 6 }],
+    [[x([3, 9, 70]), at([3, 9, 70], 6)], { axis: 1, extent: 6 }],
+    [[x([3, 5, 2], { dtype: "int32", low: -9, high: 9 }), at([3, 5, 2], 2)], { axis: 1, extent: 2 }],
+    [[x([0, 2]), at([0, 2], 3)], { axis: 0, extent: 3 }],
+  ],
+  scatterLast: [
+    [[index([1, 3, 1])], { axis: 0, extent: 5 }],
+    [[at([3, 8, 5], 6)], { axis: 1, extent: 6 }],
+    [[at([0, 2], 3)], { axis: 0, extent: 3 }],
+  ],
+  windows: [
+    [[x([9])], { axis: 0, size: 3, step: 1, dilation: 1 }],
+    [[x([2, 9, 3])], { axis: 1, size: 2, step: 3, dilation: 2 }],
+    [[x([2, 9, 3])], { axis: 1, size: 2, step: 7, dilation: 1 }],
+    [[x([4, 30])], { axis: 1, size: 1, step: 1, dilation: 1 }],
+    [[x([0, 5])], { axis: 1, size: 2, step: 1, dilation: 1 }],
+  ],
+  fold: [
+    [[x([7, 3])], { axis: 0, step: 1, dilation: 1, extent: 9 }],
+    [[x([2, 3, 3, 2])], { axis: 1, step: 3, dilation: 2, extent: 12 }],
+    [[x([5, 8, 70, 3])], { axis: 1, step: 2, dilation: 1, extent: 20 }],
+    [[x([0, 4, 2])], { axis: 1, step: 1, dilation: 1, extent: 5 }],
+  ],
+  cumsum: [
+    [[x([7])], { axis: 0, reverse: false }],
+    [[x([3, 5])], { axis: 0, reverse: false }],
+    [[x([3, 5])], { axis: 1, reverse: true }],
+    [[x([2, 30, 70])], { axis: 1, reverse: true }],
+    [[x([2, 3, 1100])], { axis: 1, reverse: false }],
+    [[x([2, 3, 5], { dtype: "int32", low: -9, high: 9 })], { axis: 1, reverse: false }],
+    [[x([0, 3])], { axis: 0, reverse: false }],
+  ],
+  argsort: [
+    [[x([7])], { descending: false }],
+    [[x([5, 300])], { descending: true }],
+    [[x([3, 40], { values: [1, 3, NaN, 2, -0, 0, Infinity, -Infinity] })], { descending: false }],
+    [[x([3, 40], { values: [1, 3, NaN, 2, -0, 0, Infinity, -Infinity] })], { descending: true }],
+    [[x([4, 33], { dtype: "int32", low: -9, high: 9 })], { descending: false }],
+    [[x([4, 33], { dtype: "int32", low: -9, high: 9 })], { descending: true }],
+    [[x([3, 0])], { descending: false }],
+  ],
+  prod: [
+    [[x([7])], { axes: [0], keepdim: false }],
+    [[x([3, 5])], { axes: [0], keepdim: true }],
+    [[x([4, 3], { values: [1, 0, 3, 0, 0, 2, 1, 2, 3, 4, 5, 6] })], { axes: [1], keepdim: false }],
+    [[x([3, 2, 5])], { axes: [0, 2], keepdim: false }],
+    [[x([2, 0])], { axes: [1], keepdim: false }],
+    [[x([3, 5], { dtype: "int32", low: -9, high: 9 })], { axes: [0], keepdim: false }],
   ],
   randomBits: [[[{ shape: [3], dtype: "int32", values: [1, 2, 3] }], { shape: [37], draw: 1, a: 0, b: 0 }]],
   uniform: [[[{ shape: [3], dtype: "int32", values: [1, 2, 3] }], { shape: [9, 7], draw: 0, a: -1, b: 3 }]],

@@ -1,0 +1,41 @@
+// Running sums along the middle axis of [Outer, R, Inner].
+import { Scan } from "./isa";
+import { arg, ptr } from "./simd";
+
+/** Columns that walk down together: their sums wait in scratch, 8 bytes each. */
+const STRIP: i32 = 1024;
+
+/** Sums of T are kept in A, which is wider: float32 in float64, int32 in int64. */
+function scanColumns<T, A>(ip: usize, begin: i32, end: i32, sums: usize): void {
+  const rows = arg(ip, Scan.R);
+  const inner = arg(ip, Scan.Inner);
+  const grain = arg(ip, Scan.Grain);
+  const bytes = inner << 2;
+  const reverse = arg(ip, Scan.Reverse) != 0;
+  const step = reverse ? -bytes : bytes;
+  const last = min(arg(ip, Scan.Outer) * inner, end * grain);
+  let done = begin * grain;
+  while (done < last) {
+    const outer = done / inner;
+    const column = done - outer * inner;
+    const columns = min(min(inner - column, last - done), STRIP);
+    memory.fill(sums, 0, (<usize>columns) << 3);
+    let at = <usize>(outer * rows * inner + column) << 2;
+    if (reverse) at += <usize>((rows - 1) * bytes);
+    for (let r = 0; r < rows; r++, at += step) {
+      const from = ptr(ip, Scan.In) + at;
+      const to = ptr(ip, Scan.Out) + at;
+      for (let c: usize = 0; c < <usize>columns; c++) {
+        const sum = load<A>(sums + (c << 3)) + <A>load<T>(from + (c << 2));
+        store<A>(sums + (c << 3), sum);
+        store<T>(to + (c << 2), <T>sum);
+      }
+    }
+    done += columns;
+  }
+}
+
+export function scan(ip: usize, begin: i32, end: i32, scratch: usize): void {
+  if (arg(ip, Scan.Integer) != 0) scanColumns<i32, i64>(ip, begin, end, scratch);
+  else scanColumns<f32, f64>(ip, begin, end, scratch);
+}

@@ -1,0 +1,104 @@
+/**
+ * @file Windows that slide along an axis: windows | fold, each the other's adjoint. A convolution is windows and a matrix
+ * product, a pooling is windows and a reduction; what flows back is folded.
+ */
+import { DTypeError, ShapeError, ValueError } from "../core/errors.ts";
+import { isFloat } from "../core/dtype.ts";
+import { numel, show, stridesOf } from "../core/shape.ts";
+import { makeNode, type Node, type OpDef } from "../graph/node.ts";
+import { dot, gatherRef, linear, slice } from "./structure.ts";
+
+export interface WindowSizes {
+  /** Elements of a window. */
+  readonly size: number;
+  /** From one window to the next. */
+  readonly step: number;
+  /** From one element of a window to the next. */
+  readonly dilation: number;
+}
+
+type WindowAttrs = WindowSizes & { axis: number };
+
+/** Elements from the first to behind the last of a window. */
+export function span({ size, dilation }: WindowSizes): number {
+  return dilation * (size - 1) + 1;
+}
+
+/** Element t of window w, element w * step + t * dilation of the axis; the t are a new last axis. */
+const WINDOWS: OpDef = linear(
+  "windows",
+  "view",
+  ([x], attrs) => {
+    const { axis, ...w } = attrs as unknown as WindowAttrs;
+    for (const [name, v] of Object.entries(w))
+      if (!Number.isInteger(v) || v < 1) throw new ValueError(`windows: ${name} must be a positive integer, got ${v}`);
+    const count = Math.floor((x.shape[axis] - span(w)) / w.step) + 1;
+    if (count < 1)
+      throw new ShapeError(`windows: axis ${axis} of shape ${show(x.shape)} is shorter than a window of ${span(w)}`);
+    return { shape: [...x.shape.map((d, i) => (i === axis ? count : d)), w.size], dtype: x.dtype };
+  },
+  (n, g) => {
+    const { axis, step, dilation } = n.attrs as unknown as WindowAttrs;
+    return fold(g, axis, { step, dilation }, n.src[0].shape[axis]);
+  },
+  ([x], n) => {
+    const { axis, step, dilation } = n.attrs as unknown as WindowAttrs;
+    const s = stridesOf(x.shape);
+    const strides = [...s.map((v, i) => (i === axis ? v * step : v)), s[axis] * dilation];
+    return gatherRef(x, n.shape, (at) => dot(at, strides));
+  },
+);
+
+/** The sum of all elements of windows that lie over each other, along an axis of `extent` elements. */
+const FOLD: OpDef = linear(
+  "fold",
+  "linear",
+  ([x], attrs) => {
+    const { axis, step, dilation, extent } = attrs as unknown as WindowAttrs & { extent: number };
+    if (!isFloat(x.dtype)) throw new DTypeError(`fold: dtype ${x.dtype} is not supported, only float32`);
+    const size = x.shape[x.shape.length - 1];
+    if ((x.shape[axis] - 1) * step + span({ size, step, dilation }) > extent)
+      throw new ShapeError(`fold: windows ${show(x.shape)} along axis ${axis} leave an axis of extent ${extent}`);
+    return { shape: x.shape.slice(0, -1).map((d, i) => (i === axis ? extent : d)), dtype: x.dtype };
+  },
+  (n, g) => {
+    const { axis, step, dilation } = n.attrs as unknown as WindowAttrs;
+    const [x] = n.src;
+    const size = x.shape[x.shape.length - 1];
+    const used = (x.shape[axis] - 1) * step + span({ size, step, dilation });
+    const cut = slice(
+      g,
+      g.shape.map(() => 0),
+      g.shape.map((d, i) => (i === axis ? used : d)),
+    );
+    return windows(cut, axis, { size, step, dilation });
+  },
+  ([x], n) => {
+    const { axis, step, dilation } = n.attrs as unknown as WindowAttrs;
+    const size = x.shape[x.shape.length - 1];
+    const out = new Float64Array(numel(n.shape));
+    const inner = numel(n.shape.slice(axis + 1));
+    const count = x.shape[axis];
+    x.data.forEach((v, i) => {
+      const column = Math.floor(i / size);
+      const window = Math.floor(column / inner);
+      const at = (window % count) * step + (i % size) * dilation;
+      out[(Math.floor(window / count) * n.shape[axis] + at) * inner + (column % inner)] += v;
+    });
+    return out;
+  },
+);
+
+/** Windows along an axis: [..., L, ...] to [..., count, ..., size]. */
+export function windows(x: Node, axis: number, sizes: WindowSizes): Node {
+  const { size, step, dilation } = sizes;
+  return makeNode(WINDOWS, [x], { axis, size, step, dilation });
+}
+
+/** Windows along an axis added up: [..., count, ..., size] to [..., extent, ...]; elements no window has are 0. */
+export function fold(x: Node, axis: number, sizes: Omit<WindowSizes, "size">, extent: number): Node {
+  const { step, dilation } = sizes;
+  return makeNode(FOLD, [x], { axis, step, dilation, extent });
+}
+
+export const WINDOW = { windows: WINDOWS, fold: FOLD };
