@@ -14,34 +14,80 @@ function four(p: usize, n: i32, step: usize): v128 {
   return v;
 }
 
+/** The float32 at p in both lanes. */
+// @ts-ignore: decorator
+@inline
+function twice(p: usize): v128 {
+  return f64x2.splat(<f64>load<f32>(p));
+}
+
+/** The four sums, rounded. */
+// @ts-ignore: decorator
+@inline
+function rounded(low: v128, high: v128): v128 {
+  return v128.shuffle<i64>(f32x4.demote_f64x2_zero(low), f32x4.demote_f64x2_zero(high), 0, 2);
+}
+
 export function product(ip: usize, begin: i32, end: i32, _scratch: usize): void {
   const rows = arg(ip, Product.M);
   const cols = arg(ip, Product.N);
   const depth = arg(ip, Product.K);
+  const aRow = ptr(ip, Product.ARow) << 2;
   const aStep = ptr(ip, Product.ACol) << 2;
-  const bRow = ptr(ip, Product.BRow) << 2;
+  const bStep = ptr(ip, Product.BRow) << 2;
   const bCol = ptr(ip, Product.BCol) << 2;
+  const cRow = (<usize>cols) << 2;
   const block = arg(ip, Product.Block);
   const last = min(arg(ip, Product.Batch) * rows, end * block);
-  for (let r = begin * block; r < last; r++) {
+  let height = 0;
+  for (let r = begin * block; r < last; r += height) {
     const batch = r / rows;
-    const row = batch * arg(ip, Product.ABatch) + (r - batch * rows) * arg(ip, Product.ARow);
-    const a = ptr(ip, Product.A) + ((<usize>row) << 2);
+    const row = r - batch * rows;
+    height = min(4, min(last - r, rows - row));
+    const a = ptr(ip, Product.A) + ((<usize>(batch * arg(ip, Product.ABatch))) << 2) + <usize>row * aRow;
     const b = ptr(ip, Product.B) + ((<usize>(batch * arg(ip, Product.BBatch))) << 2);
-    let to = ptr(ip, Product.C) + ((<usize>(r * cols)) << 2);
-    for (let c = 0; c < cols; c += 4, to += 16) {
+    for (let c = 0; c < cols; c += 4) {
       const n = cols - c;
-      let p = a;
       let q = b + <usize>c * bCol;
-      let low = f64x2.splat(0);
-      let high = f64x2.splat(0);
-      for (let k = 0; k < depth; k++, p += aStep, q += bRow) {
-        const x = f64x2.splat(<f64>load<f32>(p));
+      // Rows that are not there repeat the last one.
+      let p0 = a;
+      let p1 = height > 1 ? p0 + aRow : p0;
+      let p2 = height > 2 ? p1 + aRow : p1;
+      let p3 = height > 3 ? p2 + aRow : p2;
+      let l0 = f64x2.splat(0);
+      let h0 = l0;
+      let l1 = l0;
+      let h1 = l0;
+      let l2 = l0;
+      let h2 = l0;
+      let l3 = l0;
+      let h3 = l0;
+      for (let k = 0; k < depth; k++, q += bStep) {
         const y = four(q, n, bCol);
-        low = f64x2.add(low, f64x2.mul(x, f64x2.promote_low_f32x4(y)));
-        high = f64x2.add(high, f64x2.mul(x, f64x2.promote_low_f32x4(v128.shuffle<i64>(y, y, 1, 0))));
+        const low = f64x2.promote_low_f32x4(y);
+        const high = f64x2.promote_low_f32x4(v128.shuffle<i64>(y, y, 1, 0));
+        let x = twice(p0);
+        l0 = f64x2.add(l0, f64x2.mul(x, low));
+        h0 = f64x2.add(h0, f64x2.mul(x, high));
+        x = twice(p1);
+        l1 = f64x2.add(l1, f64x2.mul(x, low));
+        h1 = f64x2.add(h1, f64x2.mul(x, high));
+        x = twice(p2);
+        l2 = f64x2.add(l2, f64x2.mul(x, low));
+        h2 = f64x2.add(h2, f64x2.mul(x, high));
+        x = twice(p3);
+        l3 = f64x2.add(l3, f64x2.mul(x, low));
+        h3 = f64x2.add(h3, f64x2.mul(x, high));
+        p0 += aStep;
+        p1 += aStep;
+        p2 += aStep;
+        p3 += aStep;
       }
-      storeUpTo(to, v128.shuffle<i64>(f32x4.demote_f64x2_zero(low), f32x4.demote_f64x2_zero(high), 0, 2), n);
+      const to = ptr(ip, Product.C) + <usize>r * cRow + ((<usize>c) << 2);
+      storeUpTo(to, rounded(l0, h0), n);
+      if (height > 1) storeUpTo(to + cRow, rounded(l1, h1), n);
+      if (height > 2) storeUpTo(to + 2 * cRow, rounded(l2, h2), n);
+      if (height > 3) storeUpTo(to + 3 * cRow, rounded(l3, h3), n);
     }
   }
 }

@@ -24,7 +24,7 @@ const ROWS = 4;
 const GRAIN = 16;
 /** Rows summed into one partial result when a long reduction has few outputs. */
 const SUM_BLOCK = 4096;
-/** Multiply-adds of a matrix product up to which it is computed in float64. */
+/** Multiply-adds up to which a product that is to be precise is computed in float64: some microseconds. */
 const SMALL_PRODUCT = 1 << 14;
 /** A worker must have this much to do, in nanoseconds, before another one joins in. */
 const LANE_NS = 10_000;
@@ -532,7 +532,7 @@ class Lowering {
     const batch = numel(n.shape.slice(0, -2));
     const orientation = `${A.row === 1 && A.col !== 1 ? "T" : "N"}${B.row === 1 && B.col !== 1 ? "T" : "N"}`;
     const text = `matmul ${orientation} ${batch > 1 ? `${batch} x ` : ""}${m}x${k}x${cols}`;
-    if (batch * m * cols * k <= SMALL_PRODUCT) {
+    if (n.attrs.precise === true && batch * m * cols * k <= SMALL_PRODUCT) {
       this.product(n, A, B, out, text);
       return;
     }

@@ -19,7 +19,7 @@ const isConstant = (n: Node, v: number): boolean => {
 /** One list; the first rule that fires replaces the node, and the result is looked at again. */
 const RULES: readonly Rule[] = [
   function identity(n) {
-    if (n.op === STRUCTURE.alias || n.op === STRUCTURE.detach) return n.src[0];
+    if (n.op === STRUCTURE.alias || n.op === STRUCTURE.detach || n.op === STRUCTURE.scaleGradient) return n.src[0];
     if (n.op === CAST && n.src[0].dtype === n.dtype) return n.src[0];
   },
   function timesOne(n) {
@@ -78,7 +78,7 @@ const LONE_RULES: readonly Rule[] = [
     const r = n.shape.length;
     const axes = n.attrs.axes as number[];
     if (axes[r - 1] !== r - 2 || axes.slice(0, r - 2).some((a, i) => a !== i)) return;
-    return matmul(transposeLast(x.src[1]), transposeLast(x.src[0]));
+    return matmul(transposeLast(x.src[1]), transposeLast(x.src[0]), x.attrs.precise === true);
   },
 ];
 

@@ -5,7 +5,7 @@ import { norm } from "../composites.ts";
 import { cast, COMPARE, apply } from "../ops/elementwise.ts";
 import { crossEntropyRows } from "../ops/fused.ts";
 import { constantLike } from "../ops/leaf.ts";
-import { sum } from "../ops/structure.ts";
+import { scaleGradient, sum } from "../ops/structure.ts";
 import { type RandomOptions, uniform } from "../random.ts";
 import { full, Parameter, Tensor, where, zeros } from "../tensor.ts";
 
@@ -343,22 +343,18 @@ export function embedding(input: Tensor, weight: Tensor, options: EmbeddingOptio
     };
     const short = shortened(rows);
     if (weight instanceof Parameter) weight.assign(where(uses().gt(0).unsqueeze(1), shortened(weight), weight));
-    rows = straightThrough(short, rows);
+    // The value of one, the gradient of the other.
+    rows = rows.sub(rows.detach()).add(short);
   }
   if (scaleGradByFreq) {
     const share = uses().indexSelect(0, at).float().reciprocal().unsqueeze(1);
-    rows = straightThrough(rows.detach(), rows.mul(share));
+    rows = new Tensor(scaleGradient(rows.node, share.expand(rows.shape).node));
   }
   if (typeof paddingIdx === "number") {
     const padding = at.eq(paddingIdx < 0 ? paddingIdx + count : paddingIdx).unsqueeze(1);
     rows = where(padding, rows.detach(), rows);
   }
   return rows.reshape([...input.shape, width]);
-}
-
-/** The value of one tensor with the gradient of another, which is finite. */
-function straightThrough(value: Tensor, through: Tensor): Tensor {
-  return through.sub(through.detach()).add(value);
 }
 
 /** The cosine of the angle between vectors along an axis; lengths count as at least eps. */

@@ -5,6 +5,7 @@
 import { DTypeError, ShapeError, ValueError } from "../core/errors.ts";
 import { isFloat } from "../core/dtype.ts";
 import { numel, type Shape, show } from "../core/shape.ts";
+import * as contract from "../ops/contract.ts";
 import * as structure from "../ops/structure.ts";
 import * as window from "../ops/windows.ts";
 import { cat, full, Tensor, tensor } from "../tensor.ts";
@@ -277,7 +278,8 @@ function convolved(op: string, x: Tensor, weight: Tensor, w: Windows, groups: nu
   const space = counts.map((_, i) => i);
   const taps = allWindows(x, w, counts).permute([1, ...space.map((i) => 2 + rank + i), 0, ...space.map((i) => 2 + i)]);
   const columns = taps.reshape(groups, depth, x.shape[0] * numel(counts));
-  const y = weight.reshape(groups, out / groups, depth).matmul(columns);
+  const kernels = weight.reshape(groups, out / groups, depth);
+  const y = new Tensor(contract.matmul(kernels.node, columns.node, true));
   return y.reshape([out, x.shape[0], ...counts]).transpose(0, 1);
 }
 

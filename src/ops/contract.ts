@@ -5,7 +5,7 @@ import { makeNode, type Node, type OpDef } from "../graph/node.ts";
 import { add } from "./elementwise.ts";
 import { transposeLast } from "./structure.ts";
 
-/** [..., M, K] times [..., K, N] with equal leading extents. */
+/** [..., M, K] times [..., K, N] with equal leading extents. Where `precise`, small products are summed in float64. */
 const MATMUL: OpDef = {
   name: "matmul",
   kind: "other",
@@ -21,10 +21,14 @@ const MATMUL: OpDef = {
       throw new DTypeError(`matmul: dtypes ${a.dtype} and ${b.dtype} are not supported, only float32`);
     return { shape: [...a.shape.slice(0, -1), b.shape[r - 1]], dtype: "float32" };
   },
-  vjp: (n, g) => [matmul(g, transposeLast(n.src[1])), matmul(transposeLast(n.src[0]), g)],
+  vjp: (n, g) => {
+    const precise = n.attrs.precise === true;
+    return [matmul(g, transposeLast(n.src[1]), precise), matmul(transposeLast(n.src[0]), g, precise)];
+  },
   jvp: (n, [ta, tb]) => {
-    const left = ta ? matmul(ta, n.src[1]) : null;
-    const right = tb ? matmul(n.src[0], tb) : null;
+    const precise = n.attrs.precise === true;
+    const left = ta ? matmul(ta, n.src[1], precise) : null;
+    const right = tb ? matmul(n.src[0], tb, precise) : null;
     return left && right ? add(left, right) : (left ?? right);
   },
   ref: ([a, b], n) => {
@@ -43,8 +47,8 @@ const MATMUL: OpDef = {
 };
 
 /** The matrix product over the last two axes; leading extents must be equal. */
-export function matmul(a: Node, b: Node): Node {
-  return makeNode(MATMUL, [a, b]);
+export function matmul(a: Node, b: Node, precise = false): Node {
+  return makeNode(MATMUL, [a, b], precise ? { precise } : {});
 }
 
 export const CONTRACT = { matmul: MATMUL };

@@ -482,6 +482,12 @@ const identity = (name: string, through: boolean): OpDef => ({
 const ALIAS = identity("alias", true);
 const DETACH = identity("detach", false);
 
+/** x; what flows back is multiplied by `factor`. No function has this gradient: forward mode knows nothing of it. */
+const SCALE_GRADIENT: OpDef = {
+  ...identity("scaleGradient", true),
+  vjp: (n, g) => [mul(g, n.src[1]), null],
+};
+
 /** A node of its own with x's value: what grad() differentiates with respect to. */
 export function alias(x: Node): Node {
   return makeNode(ALIAS, [x]);
@@ -495,6 +501,11 @@ export function isDetached(n: Node): boolean {
 /** x's value; no gradient flows through. */
 export function detach(x: Node): Node {
   return makeNode(DETACH, [x]);
+}
+
+/** x, with its gradient multiplied by a factor of the same shape. */
+export function scaleGradient(x: Node, factor: Node): Node {
+  return makeNode(SCALE_GRADIENT, [x, factor]);
 }
 
 // --- iota -------------------------------------------------------------------------------------------------------------------
@@ -527,5 +538,6 @@ export const STRUCTURE = {
   argmin: ARGMIN,
   alias: ALIAS,
   detach: DETACH,
+  scaleGradient: SCALE_GRADIENT,
   iota: IOTA,
 };

@@ -66,6 +66,20 @@ describe.each(ALL)("%s", (_, op) => {
     }
   });
 
+  // Its gradient is that of no function.
+  if (op.name === "scaleGradient") {
+    test("leaves the tangent, multiplies the gradient", () => {
+      const [{ node, values }] = samples;
+      const u = leaf(node.shape, "float32");
+      const all = new Map(values).set(u, randomLike(node, 5));
+      const [x, factor] = node.src;
+      expect(jvp([node], [x], [u])).toEqual([u]);
+      const [g] = evaluateRef(vjp([node], [u], [x]) as Node[], all);
+      expect([...g]).toEqual([...(all.get(u) as Float64Array)].map((v, i) => v * (all.get(factor) as Float64Array)[i]));
+    });
+    return;
+  }
+
   const differentiable = samples.filter(({ node }) => isFloat(node) && node.src.some(isFloat));
   if (differentiable.length === 0) return;
 

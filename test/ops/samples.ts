@@ -226,6 +226,7 @@ const OTHERS: Record<string, [Operand[], Attrs][]> = {
   ],
   alias: [[[x([3, 2])], {}]],
   detach: [[[x([3, 2])], {}]],
+  scaleGradient: [[[x([3, 2]), x([3, 2])], {}]],
   iota: [[[], { shape: [3, 5] }]],
   matmul: [
     [[x([2, 3]), x([3, 4])], {}],
@@ -233,6 +234,9 @@ const OTHERS: Record<string, [Operand[], Attrs][]> = {
     [[x([33, 17]), x([17, 29])], {}],
     [[x([64, 70]), x([70, 10])], {}],
     [[x([3, 5, 6]), x([3, 6, 7])], {}],
+    [[x([3, 5, 6]), x([3, 6, 7])], { precise: true }],
+    [[x([2, 0]), x([0, 3])], { precise: true }],
+    [[x([64, 70]), x([70, 10])], { precise: true }],
     [[x([2, 0]), x([0, 3])], {}],
     [[x([3, 300], { low: -1, high: 1 }), x([300, 40], { low: -1, high: 1 })], {}],
   ],
