@@ -1009,6 +1009,11 @@ class Lowering {
     this.emitMap(n, x.shape, [], [{ node: x, to: { buffer: out.buffer, offset }, into }]);
   }
 
+  /** The same bytes under another type. */
+  bytes(n: Node): void {
+    this.places.set(n, this.ref(n.src[0]));
+  }
+
   iota(n: Node): void {
     const out = this.result(n);
     const count = numel(n.shape);
@@ -1028,6 +1033,7 @@ const RULES = new Map<OpDef, (this: Lowering, n: Node) => void>([
   [STRUCTURE.concat, Lowering.prototype.concat],
   [STRUCTURE.pad, Lowering.prototype.pad],
   [STRUCTURE.iota, Lowering.prototype.iota],
+  [STRUCTURE.bytes, Lowering.prototype.bytes],
   [FUSED.softmax, Lowering.prototype.softmax],
   [FUSED.logSoftmax, Lowering.prototype.softmax],
   [FUSED.softmaxGrad, Lowering.prototype.softmaxGrad],

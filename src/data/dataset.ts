@@ -3,6 +3,7 @@ import { allocate, bytesOf, checkDType, type DType, type TypedArray } from "../c
 import { DTypeError, IndexError, ShapeError, ValueError } from "../core/errors.ts";
 import { checkShape, numel, type Shape, show } from "../core/shape.ts";
 import { permutation } from "../core/threefry.ts";
+import { bytes } from "../ops/structure.ts";
 import { Tensor } from "../tensor.ts";
 import { type Session, session } from "../run/session.ts";
 import { dataLeaf, Variable } from "../trace.ts";
@@ -99,13 +100,23 @@ function hostSource(column: Column, which: string): Source {
     if (scaled) scaleInPlace(out as Float32Array, scale, shift);
     return dtype === "bool" ? out.map((v) => Number(v !== 0)) : out;
   };
+  // Workers gather rows in words of four bytes.
+  const inWords = data.BYTES_PER_ELEMENT === 1 && width % 4 === 0;
   const variable = (): Variable => {
-    // Workers gather rows in words of four bytes.
-    const words = data.BYTES_PER_ELEMENT === 4 || width % 4 === 0;
-    return new Variable(shape, words ? stored : "int32", words ? data : Int32Array.from(data));
+    if (!inWords) {
+      const words = data.BYTES_PER_ELEMENT === 4;
+      return new Variable(shape, words ? stored : "int32", words ? data : Int32Array.from(data));
+    }
+    const aligned = data.byteOffset % 4 === 0 ? data : data.slice();
+    return new Variable(
+      [shape[0], width / 4],
+      "int32",
+      new Int32Array(aligned.buffer, aligned.byteOffset, data.length / 4),
+    );
   };
   const deliver = (rows: Tensor): Tensor => {
-    const x = rows.to(dtype);
+    const values = inWords ? new Tensor(bytes(rows.node)).reshape([rows.shape[0], ...row]) : rows;
+    const x = values.to(dtype);
     return scaled ? x.mul(scale).add(shift) : x;
   };
   return { rows: shape[0], row, dtype, gather, variable, deliver };
@@ -124,9 +135,10 @@ function tensorSource(tensor: Tensor, which: string): Source {
     });
     return gatherRows(await values, width, indices, allocate(dtype, indices.length * width));
   };
-  const words = bytesOf(dtype) === 4 || width % 4 === 0;
-  const variable = (): Variable =>
-    new Variable(tensor.shape, words ? dtype : "int32", words ? tensor.node : tensor.to("int32").node);
+  const variable = (): Variable => {
+    const { node } = bytesOf(dtype) === 4 ? tensor : tensor.to("int32");
+    return new Variable(tensor.shape, node.dtype, node);
+  };
   return { rows: tensor.shape[0], row, dtype, gather, variable, deliver: (rows) => rows.to(dtype) };
 }
 

@@ -522,6 +522,24 @@ export function iota(shape: Shape): Node {
   return makeNode(IOTA, [], { shape });
 }
 
+// --- bytes ------------------------------------------------------------------------------------------------------------------
+
+const BYTES: OpDef = {
+  name: "bytes",
+  kind: "other",
+  infer: ([x]) => {
+    if (x.dtype !== "int32" || x.shape.length === 0)
+      throw new DTypeError(`bytes: int32 of rank 1 or more is wanted, got ${x.dtype}${show(x.shape)}`);
+    return { shape: [...x.shape.slice(0, -1), 4 * x.shape[x.shape.length - 1]], dtype: "uint8" };
+  },
+  ref: ([x]) => Float64Array.from(new Uint8Array(Int32Array.from(x.data).buffer)),
+};
+
+/** The bytes of int32 words as uint8, the lowest first: [..., n] gives [..., 4 n]. */
+export function bytes(x: Node): Node {
+  return makeNode(BYTES, [x]);
+}
+
 export const STRUCTURE = {
   expand: EXPAND,
   sum: SUM,
@@ -540,4 +558,5 @@ export const STRUCTURE = {
   detach: DETACH,
   scaleGradient: SCALE_GRADIENT,
   iota: IOTA,
+  bytes: BYTES,
 };

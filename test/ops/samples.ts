@@ -228,6 +228,7 @@ const OTHERS: Record<string, [Operand[], Attrs][]> = {
   detach: [[[x([3, 2])], {}]],
   scaleGradient: [[[x([3, 2]), x([3, 2])], {}]],
   iota: [[[], { shape: [3, 5] }]],
+  bytes: [[[{ shape: [2, 3], dtype: "int32", values: [1, -1, 0x12345678, 256, -129, 0] }], {}]],
   matmul: [
     [[x([2, 3]), x([3, 4])], {}],
     [[x([1, 1]), x([1, 1])], {}],
