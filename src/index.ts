@@ -10,6 +10,7 @@ export { compile, type Compiled, type MemoryPlan } from "./jit.ts";
 export * as nn from "./nn/index.ts";
 export { crossEntropy, dropout, linear, mseLoss, relu } from "./nn/functional.ts";
 export * as optim from "./optim/index.ts";
+export { Profile, type ProfiledInstruction } from "./profile.ts";
 export { defaultGenerator, Generator, manualSeed, rand, randn, uniform } from "./random.ts";
 export { dispose, type Info, info, init, type InitOptions } from "./run/session.ts";
 export {

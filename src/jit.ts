@@ -9,7 +9,8 @@ import { DataLoader, stopped } from "./data/loader.ts";
 import { printGraph } from "./graph/print.ts";
 import type { Graph, Node } from "./graph/node.ts";
 import { leaf } from "./ops/leaf.ts";
-import { session } from "./run/session.ts";
+import { Profile } from "./profile.ts";
+import { type LaunchArgs, session } from "./run/session.ts";
 import { Parameter, Tensor } from "./tensor.ts";
 import { bindingOf, bindings, collect, compileLater, dataLeaf, flush, Trace, Variable, withTrace } from "./trace.ts";
 import { flattenTree, mapTree } from "./tree.ts";
@@ -35,6 +36,12 @@ export interface Compiled<Args extends unknown[], Result> {
    * being smaller, gives tensors of other shapes; AbortedError if the loader's signal is aborted when it is called.
    */
   run(loader: DataLoader): Result;
+  /**
+   * Runs the function once, with all its effects, and measures every instruction on every worker. Warm up first: kernels are
+   * slow until the engine has optimised them.
+   * @example const profile = await step.profile(x, y); console.log(String(profile)); writeFileSync("trace.json", profile.toTrace());
+   */
+  profile(...args: Args): Promise<Profile>;
   /** The program's memory plan, in bytes: planned, the least any plan needs, and without sharing places. */
   plan(...args: Args | []): MemoryPlan;
 }
@@ -132,8 +139,18 @@ export function compile<Args extends unknown[], Result>(fn: (...args: Args) => R
     if (!entry) throw new ValueError("explain: call the compiled function first, or give arguments");
     return entry;
   };
+  const profile = async (...args: Args): Promise<Profile> => {
+    const { entry, tensors } = entryFor(args);
+    let times: Float64Array[] = [];
+    const onTimes = (t: Float64Array[]): void => {
+      times = t;
+    };
+    await launch(entry, tensors.map(valueOf), { onTimes });
+    return new Profile(entry.compiled().labels, times);
+  };
   return Object.assign(call, {
     run,
+    profile,
     explain: (...args: Args | []) => shown(args).compiled().print(),
     graph: (...args: Args | []) => printGraph(shown(args).graph),
     plan: (...args: Args | []): MemoryPlan => {
@@ -259,7 +276,7 @@ function record<Args extends unknown[], Result>(fn: (...args: Args) => Result, a
 function launch(
   entry: Entry,
   values: readonly (TypedArray | Promise<TypedArray>)[],
-  { count = 1, before }: { count?: number; before?: Promise<unknown> } = {},
+  { count = 1, before, onTimes }: { count?: number; before?: Promise<unknown>; onTimes?: LaunchArgs["onTimes"] } = {},
 ): Promise<TypedArray[]> {
   const flushed = flush("retry"); // assignments that wait come first: they are older
   const after = before ? before.then(() => flushed) : flushed;
@@ -270,6 +287,7 @@ function launch(
   return home.launch(entry.program, {
     after,
     count,
+    onTimes,
     inputs: entry.inputs.map((i) => (typeof i === "number" ? values[i] : i)),
     residents: entry.residents.map((v) => v.bound()),
     updates: entry.updates.map((v) => v.target),

@@ -76,13 +76,16 @@ function barrier(whenAll?: () => void): void {
   if (Atomics.load(words, at + Control.Sleepers) > 0) Atomics.notify(words, at + Control.Generation);
 }
 
-/** Runs the program: `length` words at byte address `entry`. */
-function run(entry: number, length: number): void {
+/** Runs the program: `length` words at byte address `entry`. Writes when each instruction begins and ends to `times`. */
+function run(entry: number, length: number, times?: Float64Array): void {
+  let tick = 0;
+  if (times) times[tick++] = performance.timeOrigin;
   const scratch = scratchOf(worker);
   const heartbeat = heartbeatOf(worker) >> 2;
   const end = (entry >> 2) + length;
   for (let pc = entry >> 2; pc < end; ) {
     const opcode = words[pc + isa.At.Opcode];
+    if (times) times[tick++] = performance.now();
     if (opcode === isa.Opcode.Barrier) {
       if (team > 1) barrier();
     } else {
@@ -94,6 +97,7 @@ function run(entry: number, length: number): void {
         if (first < last) kernels[opcode](pc << 2, first, last, scratch);
       }
     }
+    if (times) times[tick++] = performance.now();
     words[heartbeat]++;
     pc += words[pc + isa.At.Length];
   }
@@ -140,8 +144,11 @@ function perform(n: number): void {
   words[heartbeatOf(worker) >> 2] = 0;
   const count = stopped(Control.Cancel) ? 0 : words[launch + Launch.Count];
   const length = words[launch + Launch.Length];
+  const log = words[launch + Launch.Times] >>> 0;
+  const bytes = words[launch + Launch.TimesBytes];
+  const times = log > 0 ? new Float64Array(memory.buffer, log + worker * bytes, bytes >> 3) : undefined;
   for (let i = 0; i < count; i++) {
-    run(words[launch + Launch.Images + (i & 1)] >>> 0, length);
+    run(words[launch + Launch.Images + (i & 1)] >>> 0, length, times);
     if (i === count - 1) break;
     if (team > 1) barrier(endStep);
     else endStep();

@@ -23,6 +23,15 @@ export interface Place {
   readonly dtype: DType;
 }
 
+/** What an instruction is. */
+export interface Label {
+  readonly word: number;
+  readonly phase: number;
+  readonly op: string;
+  readonly text: string;
+  readonly shapes: string;
+}
+
 export interface Program {
   /** The words of all instructions; addresses are relative to their region. */
   readonly code: Int32Array;
@@ -42,8 +51,8 @@ export interface Program {
   readonly updates: readonly Place[];
   readonly phases: number;
   readonly plan: Plan;
-  /** Word offset of each instruction, and what it computes, for messages. */
-  readonly labels: readonly { word: number; op: string; text: string; shapes: string }[];
+  /** Word offset of each instruction, barriers included, and what it computes: for messages and profiles. */
+  readonly labels: readonly Label[];
   /** The readable form. */
   print(): string;
 }
@@ -52,7 +61,7 @@ export interface Program {
 export function encode(low: Lowered, phases: number, plan: Plan): Program {
   const code: number[] = [];
   const relocations: number[] = [];
-  const labels: Program["labels"][number][] = [];
+  const labels: Label[] = [];
   const residents = low.residents.length;
 
   const regionOf = (b: Buffer): Region => {
@@ -77,9 +86,13 @@ export function encode(low: Lowered, phases: number, plan: Plan): Program {
   let phase = 0;
   for (const i of low.instrs) {
     if (i.units === 0) continue;
-    for (; phase < i.phase; phase++) code.push(isa.Opcode.Barrier, 4, 0, 0);
+    for (; phase < i.phase; phase++) {
+      labels.push({ word: code.length, phase, op: "barrier", text: "barrier", shapes: "" });
+      code.push(isa.Opcode.Barrier, 4, 0, 0);
+    }
     labels.push({
       word: code.length,
+      phase,
       op: i.node.op.name,
       text: i.text,
       shapes: i.node.src.map((s) => show(s.shape)).join(" "),

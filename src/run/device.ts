@@ -38,6 +38,8 @@ export interface Job {
   readonly count: number;
   /** How many workers have anything to do. */
   readonly lanes: number;
+  /** Where the first worker writes when it was at which instruction, the others behind it. */
+  readonly times?: Span;
   /** What is to be read if all runs were completed. */
   readonly reads: readonly Span[];
 }
@@ -106,12 +108,13 @@ export interface DeviceOptions {
 function recordOf(job: Job, team: number): Int32Array {
   const record = new Int32Array(Launch.Words);
   record.set([...job.images, job.length, team, job.count]);
+  if (job.times) record.set([job.times.address, job.times.bytes], Launch.Times);
   return record;
 }
 
 /** What a launch left in its record. */
 function outcomeOf(record: Int32Array): Pick<JobResult, "completed" | "fault"> {
-  const [code, ip, where, value, bound] = record.subarray(Launch.Fault, Launch.Words);
+  const [code, ip, where, value, bound] = record.subarray(Launch.Fault);
   const fault = code === isa.FaultCode.None ? undefined : { code, ip: ip >>> 0, where, value, bound };
   return { completed: record[Launch.Completed], fault };
 }

@@ -40,12 +40,19 @@ export const Launch = {
   Completed: 5,
   /** The fault record of isa.Memory.Fault, as the launch left it. */
   Fault: 6,
-  Words: 11,
+  /** Where each worker writes its times, see timesOf; 0: nowhere. */
+  Times: 11,
+  /** Bytes from one worker's times to those of the next. */
+  TimesBytes: 12,
+  Words: 13,
 } as const;
 
 /** Most launches between their start and the owner's notice of their end. */
 export const DEPTH = 2;
 export const FAULT_WORDS = 5;
+/** Numbers (float64) of a worker's times: performance.timeOrigin; then begin and end of each instruction, performance.now(). */
+export const timesOf = (instructions: number): number => 1 + 2 * instructions;
+
 /** Word address of the record of launch n. */
 export const launchWord = (n: number): number => CONTROL_WORD + Control.Launches + (n & 1) * LINE;
 

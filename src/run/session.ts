@@ -10,8 +10,9 @@ import { DisposedError, FourlaneError, IndexError, StaleError, ValueError, Worke
 import { numel, type Shape } from "../core/shape.ts";
 import { align } from "../compile/plan.ts";
 import { INPUTS, OUTPUTS, type Program } from "../compile/program.ts";
-import { type Device, type FaultRecord, type JobResult, PrivateDevice, SharedDevice } from "./device.ts";
+import { type Device, type FaultRecord, type JobResult, PrivateDevice, SharedDevice, type Span } from "./device.ts";
 import { hasRelaxedSimd, loadKernels } from "./kernels.ts";
+import { timesOf } from "./protocol.ts";
 
 export interface InitOptions {
   /** Number of workers; default: the machine's logical cores. */
@@ -142,6 +143,8 @@ export interface LaunchArgs {
   readonly after?: Promise<unknown>;
   /** How many times the program runs, one run after the other, each from where the one before left the variables; default 1. */
   readonly count?: number;
+  /** Called with the times of each worker that took part, as timesOf in protocol.ts says. */
+  readonly onTimes?: (times: Float64Array[]) => void;
   /** One array per input: one value for all runs, or the values of all runs, one after the other. */
   readonly inputs: readonly (TypedArray | Promise<TypedArray>)[];
   readonly residents: readonly Bound[];
@@ -504,6 +507,14 @@ export class Session {
         address: outputs + o.offset,
         bytes: count === 1 ? o.bytes : (count - 1) * program.outputBytes + o.bytes,
       }));
+      const team = Math.min(device.workers, program.lanes);
+      let times: Span | undefined;
+      if (args.onTimes) {
+        const bytes = 8 * timesOf(program.labels.length);
+        times = { address: allocator.alloc(team * bytes), bytes };
+        temporary.push(times.address);
+        for (let w = 0; w < team; w++) reads.push({ address: times.address + w * bytes, bytes });
+      }
       // A private memory dies with its worker: what it updates comes back with every launch.
       if (!device.shared)
         updates.forEach((u, i) => {
@@ -516,6 +527,7 @@ export class Session {
         length: program.code.length,
         count,
         lanes: program.lanes,
+        times,
         reads,
       });
       // From here on nothing fails.
@@ -590,8 +602,13 @@ export class Session {
   private outputsOf({ program, args, count }: Prepared, device: Device, reads: readonly ArrayBuffer[]): TypedArray[] {
     if (!device.shared)
       args.updates.forEach((u, i) => {
-        u.host = viewAs(u.dtype, reads[program.outputs.length + i], 0, numel(u.shape));
+        u.host = viewAs(u.dtype, reads[reads.length - args.updates.length + i], 0, numel(u.shape));
       });
+    if (args.onTimes) {
+      const first = program.outputs.length;
+      const team = Math.min(device.workers, program.lanes);
+      args.onTimes(reads.slice(first, first + team).map((r) => new Float64Array(r)));
+    }
     return program.outputs.map((o, i) => {
       const length = numel(o.shape);
       if (count === 1) return viewAs(o.dtype, reads[i], 0, length);
