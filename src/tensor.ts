@@ -684,16 +684,21 @@ function alongLast(x: Node, a: number, f: (x: Node) => Node): Node {
   return structure.permute(f(structure.permute(x, order)), order);
 }
 
-/** Unary operations that leave integers as they are. */
-const WHOLE: readonly OpDef[] = [UNARY.floor, UNARY.ceil, UNARY.round, UNARY.trunc];
+/** Unary operations on integers, which stay integers; others convert them to float32. */
+const ON_INTEGERS = new Map<OpDef, (x: Tensor) => Tensor>([
+  ...[UNARY.neg, UNARY.abs, UNARY.sign].map((op) => [op, (x: Tensor) => new Tensor(apply(op, x.node))] as const),
+  ...[UNARY.floor, UNARY.ceil, UNARY.round, UNARY.trunc].map((op) => [op, (x: Tensor) => x] as const),
+  [UNARY.square, (x) => x.mul(x)],
+  [UNARY.relu, (x) => x.maximum(0)],
+]);
 
 function unary(op: OpDef, x: Tensor): Tensor {
   const n = x.node;
   if (isFloat(n.dtype)) return new Tensor(apply(op, n));
-  if (WHOLE.includes(op)) return x;
-  if (op === UNARY.neg || op === UNARY.abs || op === UNARY.sign || op === UNARY.square || op === UNARY.relu) {
+  const onIntegers = ON_INTEGERS.get(op);
+  if (onIntegers) {
     if (n.dtype === "bool") throw new DTypeError(`${op.name}: dtype bool is not supported`);
-    return op === UNARY.square ? x.mul(x) : op === UNARY.relu ? x.maximum(0) : new Tensor(apply(op, n));
+    return onIntegers(x);
   }
   // A function of real numbers: integers are converted, as in PyTorch.
   return new Tensor(apply(op, cast(n, "float32")));
@@ -1072,5 +1077,12 @@ export class Parameter extends Tensor {
 
   override dispose(): void {
     this.variable.dispose();
+  }
+}
+
+/** A value that belongs to a module's state but is not trained: running statistics, counts. */
+export class Buffer extends Parameter {
+  constructor(value: Tensor) {
+    super(value, { requiresGrad: false });
   }
 }

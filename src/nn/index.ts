@@ -2,4 +2,4 @@
 export * as functional from "./functional.ts";
 export * from "./layers.ts";
 export { Module } from "./module.ts";
-export { Parameter } from "../tensor.ts";
+export { Buffer, Parameter } from "../tensor.ts";

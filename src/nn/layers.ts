@@ -1,9 +1,16 @@
 /** @file Layers, in order of increasing complexity. */
-import { ValueError } from "../core/errors.ts";
-import { type RandomOptions, uniform } from "../random.ts";
-import { Parameter, type Tensor } from "../tensor.ts";
+import { ShapeError, ValueError } from "../core/errors.ts";
+import { numel, show } from "../core/shape.ts";
+import { type RandomOptions, randn, uniform } from "../random.ts";
+import { arange, Buffer, ones, Parameter, type Tensor, where, zeros } from "../tensor.ts";
 import * as F from "./functional.ts";
 import { Module } from "./module.ts";
+
+function checkCounts(layer: string, counts: Readonly<Record<string, number>>, least = 1): void {
+  for (const [name, n] of Object.entries(counts))
+    if (!Number.isInteger(n) || n < least)
+      throw new ValueError(`${layer}: ${name} must be an integer >= ${least}, got ${String(n)}`);
+}
 
 /** max(x, 0). */
 export class ReLU extends Module {
@@ -73,8 +80,7 @@ export class Linear extends Module {
 
   constructor(inFeatures: number, outFeatures: number, options: { bias?: boolean } & RandomOptions = {}) {
     super();
-    for (const [name, n] of Object.entries({ inFeatures, outFeatures }))
-      if (!Number.isInteger(n) || n < 0) throw new ValueError(`Linear: ${name} must be an integer >= 0, got ${n}`);
+    checkCounts("Linear", { inFeatures, outFeatures }, 0);
     const bound = inFeatures > 0 ? 1 / Math.sqrt(inFeatures) : 0;
     this.weight = new Parameter(uniform([outFeatures, inFeatures], -bound, bound, options));
     this.bias = options.bias === false ? null : new Parameter(uniform([outFeatures], -bound, bound, options));
@@ -84,6 +90,221 @@ export class Linear extends Module {
     return F.linear(x, this.weight, this.bias);
   }
 }
+
+// --- images and signals -----------------------------------------------------------------------------------------------
+
+export interface ConvLayerOptions extends F.ConvOptions, RandomOptions {
+  bias?: boolean;
+}
+
+/** Kernels and bias uniform in +-1/sqrt(fan in), PyTorch's default. */
+abstract class Conv extends Module {
+  readonly weight: Parameter;
+  readonly bias: Parameter | null;
+
+  constructor(weightShape: readonly number[], outChannels: number, options: { bias?: boolean } & RandomOptions) {
+    super();
+    const bound = 1 / Math.sqrt(numel(weightShape.slice(1)));
+    this.weight = new Parameter(uniform(weightShape, -bound, bound, options));
+    this.bias = options.bias === false ? null : new Parameter(uniform([outChannels], -bound, bound, options));
+  }
+}
+
+/** The shape of a weight: [first, second / groups, kernel...]. */
+function kernelShape(layer: string, rank: number, first: number, second: number, size: F.Sizes, groups = 1): number[] {
+  const kernel = typeof size === "number" ? new Array<number>(rank).fill(size) : [...size];
+  checkCounts(layer, { inChannels: first, outChannels: second, groups });
+  for (const kernelSize of kernel) checkCounts(layer, { kernelSize });
+  if (kernel.length !== rank) throw new ValueError(`${layer}: kernelSize ${show(kernel)} must have ${rank} extents`);
+  if (first % groups !== 0 || second % groups !== 0)
+    throw new ValueError(`${layer}: ${first} and ${second} channels do not divide into ${groups} groups`);
+  return [first, second / groups, ...kernel];
+}
+
+/** The cross-correlation of [N, C, L] with learned kernels [outChannels, inChannels / groups, k]. */
+export class Conv1d extends Conv {
+  private readonly options: F.ConvOptions;
+
+  constructor(inChannels: number, outChannels: number, kernelSize: F.Sizes, options: ConvLayerOptions = {}) {
+    super(kernelShape("Conv1d", 1, outChannels, inChannels, kernelSize, options.groups), outChannels, options);
+    this.options = options;
+  }
+
+  forward(x: Tensor): Tensor {
+    return F.conv1d(x, this.weight, this.bias, this.options);
+  }
+}
+
+/** The cross-correlation of images [N, C, H, W] with learned kernels [outChannels, inChannels / groups, kh, kw]. */
+export class Conv2d extends Conv {
+  private readonly options: F.ConvOptions;
+
+  constructor(inChannels: number, outChannels: number, kernelSize: F.Sizes, options: ConvLayerOptions = {}) {
+    super(kernelShape("Conv2d", 2, outChannels, inChannels, kernelSize, options.groups), outChannels, options);
+    this.options = options;
+  }
+
+  forward(x: Tensor): Tensor {
+    return F.conv2d(x, this.weight, this.bias, this.options);
+  }
+}
+
+/** The adjoint of Conv2d as a layer: learned kernels [inChannels, outChannels / groups, kh, kw]. */
+export class ConvTranspose2d extends Conv {
+  private readonly options: F.ConvTransposeOptions;
+
+  constructor(
+    inChannels: number,
+    outChannels: number,
+    kernelSize: F.Sizes,
+    options: F.ConvTransposeOptions & { bias?: boolean } & RandomOptions = {},
+  ) {
+    super(kernelShape("ConvTranspose2d", 2, inChannels, outChannels, kernelSize, options.groups), outChannels, options);
+    this.options = options;
+  }
+
+  forward(x: Tensor): Tensor {
+    return F.convTranspose2d(x, this.weight, this.bias, this.options);
+  }
+}
+
+/** The largest element of each window. */
+export class MaxPool2d extends Module {
+  constructor(
+    readonly kernelSize: F.Sizes,
+    readonly options: F.PoolOptions & { dilation?: F.Sizes } = {},
+  ) {
+    super();
+  }
+
+  forward(x: Tensor): Tensor {
+    return F.maxPool2d(x, this.kernelSize, this.options);
+  }
+}
+
+/** The mean of each window. */
+export class AvgPool2d extends Module {
+  constructor(
+    readonly kernelSize: F.Sizes,
+    readonly options: F.AvgPoolOptions = {},
+  ) {
+    super();
+  }
+
+  forward(x: Tensor): Tensor {
+    return F.avgPool2d(x, this.kernelSize, this.options);
+  }
+}
+
+/** Means of as many parts of an image as `outputSize` says; null keeps an extent. */
+export class AdaptiveAvgPool2d extends Module {
+  constructor(readonly outputSize: number | readonly (number | null)[]) {
+    super();
+  }
+
+  forward(x: Tensor): Tensor {
+    return F.adaptiveAvgPool2d(x, this.outputSize);
+  }
+}
+
+/** Resizes along the spatial axes. */
+export class Upsample extends Module {
+  constructor(readonly options: F.InterpolateOptions) {
+    super();
+  }
+
+  forward(x: Tensor): Tensor {
+    return F.interpolate(x, this.options);
+  }
+}
+
+// --- normalisation ----------------------------------------------------------------------------------------------------
+
+export interface BatchNormLayerOptions {
+  eps?: number;
+  /** How much of a batch goes into the running statistics; null: all batches count alike. */
+  momentum?: number | null;
+  /** Whether weight and bias are learned. */
+  affine?: boolean;
+  trackRunningStats?: boolean;
+}
+
+/** Channels (axis 1) standardised: by the batch while training, by running statistics else. Keys of the state as in PyTorch. */
+abstract class BatchNorm extends Module {
+  readonly weight: Parameter | null;
+  readonly bias: Parameter | null;
+  readonly running_mean: Buffer | null;
+  readonly running_var: Buffer | null;
+  readonly num_batches_tracked: Buffer | null;
+  readonly eps: number;
+  readonly momentum: number | null;
+
+  constructor(numFeatures: number, options: BatchNormLayerOptions = {}) {
+    super();
+    checkCounts("BatchNorm", { numFeatures });
+    const { eps = 1e-5, momentum = 0.1, affine = true, trackRunningStats: tracks = true } = options;
+    this.eps = eps;
+    this.momentum = momentum;
+    this.weight = affine ? new Parameter(ones([numFeatures])) : null;
+    this.bias = affine ? new Parameter(zeros([numFeatures])) : null;
+    this.running_mean = tracks ? new Buffer(zeros([numFeatures])) : null;
+    this.running_var = tracks ? new Buffer(ones([numFeatures])) : null;
+    this.num_batches_tracked = tracks ? new Buffer(zeros([], { dtype: "int32" })) : null;
+  }
+
+  protected abstract readonly ranks: readonly number[];
+
+  forward(x: Tensor): Tensor {
+    if (!this.ranks.includes(x.ndim))
+      throw new ShapeError(
+        `${this.constructor.name}: the input must have ${this.ranks.join(" or ")} axes, got ${show(x.shape)}`,
+      );
+    const { training } = this;
+    const count = this.num_batches_tracked;
+    if (training && count) count.assign(count.add(1));
+    const momentum = this.momentum ?? count?.float().reciprocal();
+    return F.batchNorm(x, this.running_mean, this.running_var, this.weight, this.bias, {
+      training: training || !this.running_mean,
+      momentum,
+      eps: this.eps,
+    });
+  }
+}
+
+/** Batch normalisation of [N, C] or [N, C, L]. */
+export class BatchNorm1d extends BatchNorm {
+  protected readonly ranks = [2, 3];
+}
+
+/** Batch normalisation of [N, C, H, W]. */
+export class BatchNorm2d extends BatchNorm {
+  protected readonly ranks = [4];
+}
+
+// --- tables -----------------------------------------------------------------------------------------------------------
+
+/** Learned rows [numEmbeddings, embeddingDim] by integers; normal at the start, the padding row zero. */
+export class Embedding extends Module {
+  readonly weight: Parameter;
+  private readonly options: F.EmbeddingOptions;
+
+  constructor(numEmbeddings: number, embeddingDim: number, options: F.EmbeddingOptions & RandomOptions = {}) {
+    super();
+    checkCounts("Embedding", { numEmbeddings, embeddingDim });
+    const { paddingIdx } = options;
+    const rows = randn([numEmbeddings, embeddingDim], options);
+    const padding = typeof paddingIdx === "number" && paddingIdx < 0 ? paddingIdx + numEmbeddings : paddingIdx;
+    const start = typeof padding === "number" ? where(arange(numEmbeddings).unsqueeze(1).eq(padding), 0, rows) : rows;
+    this.weight = new Parameter(start);
+    this.options = options;
+  }
+
+  forward(x: Tensor): Tensor {
+    return F.embedding(x, this.weight, this.options);
+  }
+}
+
+// --- containers -------------------------------------------------------------------------------------------------------
 
 /** Modules one after the other; parameters are named "0.weight", "0.bias", "2.weight", ... */
 export class Sequential extends Module {

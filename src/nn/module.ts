@@ -2,7 +2,7 @@
 import type { TypedArray } from "../core/dtype.ts";
 import { FourlaneError, ShapeError, ValueError } from "../core/errors.ts";
 import { sameShape, show } from "../core/shape.ts";
-import { Parameter, type Tensor } from "../tensor.ts";
+import { Buffer, Parameter, type Tensor } from "../tensor.ts";
 import { guard } from "../trace.ts";
 
 /** Base of layers and networks: assign parameters and modules to properties, define forward. */
@@ -38,15 +38,25 @@ export abstract class Module {
     for (const [, child] of this.namedChildren()) yield* child.modules();
   }
 
-  /** All parameters with their paths ("0.weight"), each once. */
-  *namedParameters(prefix = "", seen: Set<Parameter> = new Set()): Generator<[string, Parameter]> {
+  /** All parameters and buffers with their paths ("0.weight"), each once. */
+  *namedState(prefix = "", seen: Set<Parameter> = new Set()): Generator<[string, Parameter]> {
     for (const [name, value] of this.own()) {
-      if (value instanceof Module) yield* value.namedParameters(`${prefix}${name}.`, seen);
+      if (value instanceof Module) yield* value.namedState(`${prefix}${name}.`, seen);
       else if (!seen.has(value)) {
         seen.add(value);
         yield [prefix + name, value];
       }
     }
+  }
+
+  /** All parameters with their paths ("0.weight"), each once. */
+  *namedParameters(prefix = ""): Generator<[string, Parameter]> {
+    for (const [name, value] of this.namedState(prefix)) if (!(value instanceof Buffer)) yield [name, value];
+  }
+
+  /** All buffers with their paths ("1.running_mean"), each once. */
+  *namedBuffers(prefix = ""): Generator<[string, Buffer]> {
+    for (const [name, value] of this.namedState(prefix)) if (value instanceof Buffer) yield [name, value];
   }
 
   /** All parameters, each once. */
@@ -70,17 +80,17 @@ export abstract class Module {
     for (const p of this.parameters()) p.grad = null;
   }
 
-  /** The parameters by path, as live tensors: read them with data(). */
+  /** Parameters and buffers by path, as live tensors: read them with data(). */
   stateDict(): Record<string, Tensor> {
-    return Object.fromEntries(this.namedParameters());
+    return Object.fromEntries(this.namedState());
   }
 
   /**
-   * Sets all parameters from tensors or typed arrays by path.
+   * Sets all parameters and buffers from tensors or typed arrays by path.
    * @throws FourlaneError if names are missing or unknown, ShapeError if a shape differs; nothing is changed then.
    */
   loadStateDict(dict: Readonly<Record<string, Tensor | TypedArray>>): void {
-    const own = new Map(this.namedParameters());
+    const own = new Map(this.namedState());
     const missing = [...own.keys()].filter((k) => !(k in dict));
     const unexpected = Object.keys(dict).filter((k) => !own.has(k));
     if (missing.length > 0 || unexpected.length > 0)
