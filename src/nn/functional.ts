@@ -9,6 +9,7 @@ import { scaleGradient, sum } from "../ops/structure.ts";
 import { type RandomOptions, uniform } from "../random.ts";
 import { full, Parameter, Tensor, where, zeros } from "../tensor.ts";
 
+export { oneHot } from "../composites.ts";
 export * from "./spatial.ts";
 
 export type Reduction = "mean" | "sum" | "none";

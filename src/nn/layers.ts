@@ -110,12 +110,19 @@ abstract class Conv extends Module {
   }
 }
 
-/** The shape of a weight: [first, second / groups, kernel...]. */
-function kernelShape(layer: string, rank: number, first: number, second: number, size: F.Sizes, groups = 1): number[] {
+/** The shape of a weight: [first, second / groups, kernel...], for channels by their names in this order. */
+function kernelShape(
+  layer: string,
+  channels: Readonly<Record<string, number>>,
+  rank: number,
+  size: F.Sizes,
+  groups = 1,
+): number[] {
+  checkCounts(layer, { ...channels, groups });
   const kernel = typeof size === "number" ? new Array<number>(rank).fill(size) : [...size];
-  checkCounts(layer, { inChannels: first, outChannels: second, groups });
   for (const kernelSize of kernel) checkCounts(layer, { kernelSize });
   if (kernel.length !== rank) throw new ValueError(`${layer}: kernelSize ${show(kernel)} must have ${rank} extents`);
+  const [first, second] = Object.values(channels);
   if (first % groups !== 0 || second % groups !== 0)
     throw new ValueError(`${layer}: ${first} and ${second} channels do not divide into ${groups} groups`);
   return [first, second / groups, ...kernel];
@@ -126,7 +133,7 @@ export class Conv1d extends Conv {
   private readonly options: F.ConvOptions;
 
   constructor(inChannels: number, outChannels: number, kernelSize: F.Sizes, options: ConvLayerOptions = {}) {
-    super(kernelShape("Conv1d", 1, outChannels, inChannels, kernelSize, options.groups), outChannels, options);
+    super(kernelShape("Conv1d", { outChannels, inChannels }, 1, kernelSize, options.groups), outChannels, options);
     this.options = options;
   }
 
@@ -140,7 +147,7 @@ export class Conv2d extends Conv {
   private readonly options: F.ConvOptions;
 
   constructor(inChannels: number, outChannels: number, kernelSize: F.Sizes, options: ConvLayerOptions = {}) {
-    super(kernelShape("Conv2d", 2, outChannels, inChannels, kernelSize, options.groups), outChannels, options);
+    super(kernelShape("Conv2d", { outChannels, inChannels }, 2, kernelSize, options.groups), outChannels, options);
     this.options = options;
   }
 
@@ -159,7 +166,11 @@ export class ConvTranspose2d extends Conv {
     kernelSize: F.Sizes,
     options: F.ConvTransposeOptions & { bias?: boolean } & RandomOptions = {},
   ) {
-    super(kernelShape("ConvTranspose2d", 2, inChannels, outChannels, kernelSize, options.groups), outChannels, options);
+    super(
+      kernelShape("ConvTranspose2d", { inChannels, outChannels }, 2, kernelSize, options.groups),
+      outChannels,
+      options,
+    );
     this.options = options;
   }
 
