@@ -28,6 +28,7 @@ export const library = ["node", "browser"].map((name) => ({
   output: {
     file: `dist/${name}/index.js`,
     format: "es",
+    freeze: false, // bundlers drop what is not used of `nn` and `optim`
     paths: (id) => id.replace(/^#kernels\/(\w+)$/, "../kernels/$1.js"),
   },
   external: [/^node:/, "comlink", /^#kernels\//],

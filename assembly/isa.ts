@@ -428,8 +428,8 @@ export enum Product {
 /**
  * Micro-operations of Map. Registers and dense operands hold 4-byte elements: float32, or int32 (names that end in I).
  * Comparisons give int32 1 or 0. dst may be the same slot as an input. The WASM export of a micro-operation that computes
- * is `micro` + its name, with the signature (dst, a, b, c, n): byte addresses and a number of elements (any n >= 0; nothing
- * beyond n is read into a result or written; element i's bits depend on the inputs' element i alone).
+ * is `micro` + its name, with the signature (dst, a, b, c, n): byte addresses and a number of elements, a multiple of 4;
+ * element i's bits depend on the inputs' element i alone. Operands a micro-operation does not have may name any slot.
  */
 export enum Micro {
   // Moves: carried out by Map itself, they know the element's place in the iteration space.

@@ -3,13 +3,15 @@ import { Map, MapTile, Micro, Slot, View } from "./isa";
 import { runMicro } from "./micro";
 import { arg, loadPart, ptr, storePart } from "./simd";
 
-// Scratch: the registers, then the slot table (an address or an immediate per slot), then the multi-index of a walk.
-const TILE_BYTES: usize = MapTile.Elements * 4;
-const SLOTS: usize = MapTile.Registers * MapTile.Elements * 4;
-const INDEX: usize = SLOTS + MapTile.Slots * 4;
-
 /** Words of a micro-operation. */
 const MICRO_WORDS = 5;
+
+// Scratch: the registers, the slot table (an address or an immediate per slot), a vector for each word of a
+// micro-operation, the multi-index of a walk.
+const TILE_BYTES: usize = MapTile.Elements * 4;
+const SLOTS: usize = MapTile.Registers * MapTile.Elements * 4;
+const EDGE: usize = SLOTS + MapTile.Slots * 4;
+const INDEX: usize = EDGE + MICRO_WORDS * 16;
 
 /** Resolves the slots for a call whose first element is `first`. */
 function resolve(ip: usize, first: i32, scratch: usize): void {
@@ -54,6 +56,31 @@ function slot(micro: usize, word: i32, scratch: usize): usize {
   return <usize>load<u32>(scratch + SLOTS + (ptr(micro, word) << 2));
 }
 
+/** Address of the n < 4 elements `at` bytes into an operand, with room for four: a copy, unless it is a register. */
+function edge(ip: usize, micro: usize, word: i32, at: usize, n: i32, scratch: usize): usize {
+  const place = slot(micro, word, scratch) + at;
+  const entry = ip + (<usize>(arg(ip, Map.SlotsAt) + 2 * arg(micro, word)) << 2);
+  if (arg(entry, 0) != Slot.Dense) return place;
+  const copy = scratch + EDGE + (<usize>word << 4);
+  v128.store(copy, loadPart(place, n));
+  return copy;
+}
+
+/** Carries out a micro-operation that computes: whole vectors where they are, a ragged end in copies of it. */
+function compute(ip: usize, micro: usize, op: i32, n: i32, scratch: usize): void {
+  const dst = slot(micro, 1, scratch);
+  const whole = n & ~3;
+  runMicro(op, dst, slot(micro, 2, scratch), slot(micro, 3, scratch), slot(micro, 4, scratch), whole);
+  if (n == whole) return;
+  n -= whole;
+  const at = <usize>whole << 2;
+  const to = edge(ip, micro, 1, at, n, scratch);
+  const a = edge(ip, micro, 2, at, n, scratch);
+  const b = edge(ip, micro, 3, at, n, scratch);
+  runMicro(op, to, a, b, edge(ip, micro, 4, at, n, scratch), 4);
+  if (to != dst + at) storePart(dst + at, v128.load(to), n);
+}
+
 /** Runs the micro-operations [from, to) on the n elements from `first` on. */
 function runMicros(ip: usize, from: i32, to: i32, first: i32, n: i32, scratch: usize): void {
   let micro = ip + (<usize>(arg(ip, Map.MicrosAt) + from * MICRO_WORDS) << 2);
@@ -83,7 +110,7 @@ function runMicros(ip: usize, from: i32, to: i32, first: i32, n: i32, scratch: u
         iota(dst, first, n);
         break;
       default:
-        runMicro(op, dst, a, slot(micro, 3, scratch), slot(micro, 4, scratch), n);
+        compute(ip, micro, op, n, scratch);
     }
   }
 }

@@ -23,23 +23,20 @@ import {
   tanh,
 } from "./math";
 import { Micro } from "./isa";
-import { loadPart, madd, storePart } from "./simd";
+import { madd } from "./simd";
 
 // Loops ---------------------------------------------------------------------------------------------------------------
 //
-// F is the class of the operation; it has no state, so its instance may be the null pointer. dst may be an input. The
-// tail runs through the same code as whole vectors, with zeros in the lanes that are not there.
+// F is the class of the operation; it has no state, so its instance may be the null pointer. dst may be an input. n is a
+// multiple of 4: Map sees to ragged ends.
 
 // @ts-ignore: decorator
 @inline
 function each1<F>(dst: usize, a: usize, n: i32): void {
   const f = changetype<F>(0);
   for (; n > 0; n -= 4, dst += 16, a += 16) {
-    const whole = n >= 4;
     // @ts-ignore: F is a class with the method `of`
-    const r = f.of(whole ? v128.load(a) : loadPart(a, n));
-    if (whole) v128.store(dst, r);
-    else storePart(dst, r, n);
+    v128.store(dst, f.of(v128.load(a)));
   }
 }
 
@@ -48,13 +45,8 @@ function each1<F>(dst: usize, a: usize, n: i32): void {
 function each2<F>(dst: usize, a: usize, b: usize, n: i32): void {
   const f = changetype<F>(0);
   for (; n > 0; n -= 4, dst += 16, a += 16, b += 16) {
-    const whole = n >= 4;
-    const x = whole ? v128.load(a) : loadPart(a, n);
-    const y = whole ? v128.load(b) : loadPart(b, n);
     // @ts-ignore: F is a class with the method `of`
-    const r = f.of(x, y);
-    if (whole) v128.store(dst, r);
-    else storePart(dst, r, n);
+    v128.store(dst, f.of(v128.load(a), v128.load(b)));
   }
 }
 
@@ -63,14 +55,8 @@ function each2<F>(dst: usize, a: usize, b: usize, n: i32): void {
 function each3<F>(dst: usize, a: usize, b: usize, c: usize, n: i32): void {
   const f = changetype<F>(0);
   for (; n > 0; n -= 4, dst += 16, a += 16, b += 16, c += 16) {
-    const whole = n >= 4;
-    const x = whole ? v128.load(a) : loadPart(a, n);
-    const y = whole ? v128.load(b) : loadPart(b, n);
-    const z = whole ? v128.load(c) : loadPart(c, n);
     // @ts-ignore: F is a class with the method `of`
-    const r = f.of(x, y, z);
-    if (whole) v128.store(dst, r);
-    else storePart(dst, r, n);
+    v128.store(dst, f.of(v128.load(a), v128.load(b), v128.load(c)));
   }
 }
 
@@ -439,7 +425,7 @@ export function microWhere(dst: usize, a: usize, b: usize, c: usize, n: i32): vo
 @unmanaged class MulAdd { @inline of(a: v128, b: v128, c: v128): v128 { return madd(a, b, c); } }
 export function microMulAdd(dst: usize, a: usize, b: usize, c: usize, n: i32): void { each3<MulAdd>(dst, a, b, c, n); }
 
-/** Carries out a micro-operation that computes. */
+/** Carries out a micro-operation that computes, on n elements, a multiple of 4. */
 export function runMicro(op: i32, dst: usize, a: usize, b: usize, c: usize, n: i32): void {
   switch (op) {
     case Micro.Copy: return microCopy(dst, a, b, c, n);

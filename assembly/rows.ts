@@ -119,6 +119,8 @@ function sumRow(p: usize, n: i32): f64 {
 }
 
 /** Sum of the n products of float32, each exact in float64. */
+// @ts-ignore: decorator
+@inline
 function dotRow(p: usize, q: usize, n: i32): f64 {
   const zero = f32x4.splat(0);
   let lo = f64x2.splat(0);
@@ -133,6 +135,8 @@ function dotRow(p: usize, q: usize, n: i32): f64 {
 }
 
 /** to = y (g - s) for n float32. */
+// @ts-ignore: decorator
+@inline
 function softmaxGradRow(to: usize, y: usize, g: usize, n: i32, s: f64): void {
   const vs = f64x2.splat(s);
   const zero = f32x4.splat(0);

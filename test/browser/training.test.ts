@@ -67,6 +67,10 @@ async function train(site: Site, options: object, screenshot?: string): Promise<
   });
   page.on("pageerror", (e) => complaints.push(e.message));
   page.on("requestfailed", (r) => complaints.push(`${r.url()} failed`));
+  const kernels: string[] = [];
+  page.on("request", (r) => {
+    if (r.url().includes("/kernels/")) kernels.push(r.url());
+  });
   try {
     await page.goto(site.url);
     await page.waitForSelector("html[data-ready]", { state: "attached", timeout: 10_000 });
@@ -76,6 +80,7 @@ async function train(site: Site, options: object, screenshot?: string): Promise<
     );
     if (screenshot) await page.screenshot({ path: join(folder, screenshot) });
     expect(complaints).toEqual([]);
+    expect(kernels).toHaveLength(1);
     return report;
   } finally {
     await context.close();
