@@ -62,7 +62,7 @@ if (!existsSync(path("../dist/node/index.js"))) {
   say("There is no build yet: run `npm run build` first.");
   process.exit(1);
 }
-if (!existsSync(NODE24)) {
+if (!existsSync(NODE24) || !existsSync(path("node_modules/@jax-js/jax"))) {
   say("Installing the bench's own dependencies (npm install --prefix bench) ...");
   try {
     execFileSync("npm", ["install", "--prefix", path("."), "--no-audit", "--no-fund"], {
@@ -149,9 +149,21 @@ async function steps(workload, running) {
   }
   const rows = result.engines.map((e) => [
     e.label,
-    ...[e.firstMs, e.awaitedMs, e.awaitedMedianMs, e.pipelinedMs, e.gflops, e.ratio].map(number),
+    ...[e.firstMs, e.awaitedMs, e.awaitedMedianMs, e.pipelinedMs, e.residentMs, e.gflops].map(number),
+    ...[e.ratio, e.tfjsRatio, e.jaxRatio].map(number),
   ]);
-  const header = ["Engine", "first", "step", "median", "2 in flight", "GFLOP/s", "step / PyTorch"];
+  const header = [
+    "Engine",
+    "first",
+    "step",
+    "median",
+    "2 in flight",
+    "run()",
+    "GFLOP/s",
+    "/ PyTorch",
+    "/ tfjs",
+    "/ jax-js",
+  ];
   const { name, sizes, batch } = workload;
   show(`${name}: ${sizes.join("-")}, batch ${batch}, one Adam step, ms\n\n${table(header, rows)}`);
 }

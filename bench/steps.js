@@ -87,6 +87,10 @@ function summary(workload, results) {
     if (!result.awaitedMs) continue;
     result.gflops = flop / result.awaitedMs / 1e6;
     if (torchBest) result.ratio = result.awaitedMs / torchBest.awaitedMs;
+    for (const family of ["tfjs", "jax"]) {
+      const other = results.find((r) => r.family === family && r.awaitedMs);
+      if (other) result[`${family}Ratio`] = result.awaitedMs / other.awaitedMs;
+    }
     result.agrees = result.losses.every(
       (loss, i) => Math.abs(loss - losses[i]) <= LOSS_TOLERANCE * Math.abs(losses[i]),
     );

@@ -4,6 +4,7 @@ import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { CHECKED_STEPS, TIMED_LR } from "../workloads.js";
 import { Child } from "./child.js";
+import { openPage } from "./chromium.js";
 
 const path = (name) => fileURLToPath(new URL(name, import.meta.url));
 export const NODE24 = path(`../node_modules/node/bin/node${process.platform === "win32" ? ".exe" : ""}`);
@@ -39,7 +40,7 @@ function fourlane(node, workers, math) {
     host: node.name,
     math,
     threads: workers,
-    modes: ["awaited", "pipelined"],
+    modes: ["awaited", "pipelined", "resident"],
     restMs: 2,
     start: async () => {
       const child = new Child(node.command, args);
@@ -75,11 +76,35 @@ function torch(threads) {
   };
 }
 
-/** All engines to compare: Fourlane in each Node and kind of arithmetic, and PyTorch, with one and two threads. */
+/** An engine in a page of Chromium. */
+function page(name, label, { family = name, isolated = true, threads, modes = ["awaited"], options }) {
+  return {
+    id: `${family}-chromium${isolated ? "" : "-open"}-${threads}`,
+    label,
+    family,
+    host: isolated ? "Chromium" : "Chromium, not isolated",
+    math: "fast",
+    threads,
+    modes,
+    restMs: family === "fourlane" ? 10 : 60,
+    start: () => openPage(name, { isolated, ...options }),
+  };
+}
+
+/**
+ * All engines to compare: Fourlane in each Node and kind of arithmetic, and in Chromium; what else there is in a page; and
+ * PyTorch, with one and two threads.
+ */
 export function engines(hosts, maths) {
   const threads = [1, 2];
+  const modes = ["awaited", "pipelined", "resident"];
+  const own = (n) => ({ threads: n, modes, options: { workers: n } });
   return [
     ...hosts.flatMap((node) => maths.flatMap((math) => threads.map((n) => fourlane(node, n, math)))),
+    ...threads.map((n) => page("fourlane", `Fourlane, Chromium, ${n} worker${n === 1 ? "" : "s"}`, own(n))),
+    page("fourlane", "Fourlane, Chromium, not isolated", { ...own(1), isolated: false }),
+    page("tfjs", "TensorFlow.js WASM, Chromium, 2 threads", { threads: 2, options: { threads: 2 } }),
+    page("jax", "jax-js WASM, Chromium, its own threads", { threads: 2 }),
     ...threads.map((n) => torch(n)),
   ];
 }

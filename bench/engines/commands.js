@@ -1,0 +1,87 @@
+// Fourlane's answers to the bench's requests, the same in Node and in a page.
+import { batchOf, CHECKED_STEPS, parametersOf, TIMED_LR } from "../workloads.js";
+
+/** The commands, for a build of the library. */
+export function fourlaneCommands({ compile, crossEntropy, DataLoader, nn, optim, Subset, tensor, TensorDataset }) {
+  let open;
+
+  /** The step of a workload, as a user writes it. */
+  function build(workload) {
+    const { sizes, batch } = workload;
+    const layers = sizes.slice(1).map((outputs, i) => new nn.Linear(sizes[i], outputs));
+    const model = new nn.Sequential(...layers.flatMap((layer, i) => (i === 0 ? [layer] : [new nn.ReLU(), layer])));
+    parametersOf(workload).forEach((given, i) => layers[i].loadStateDict(given));
+    const optimizer = new optim.Adam(model.parameters());
+    const { x, y } = batchOf(workload);
+    const step = compile((x, y) => {
+      optimizer.zeroGrad();
+      const loss = crossEntropy(model.forward(x), y);
+      loss.backward();
+      optimizer.step();
+      return loss;
+    });
+    const rows = new TensorDataset({ data: x, shape: [batch, sizes[0]] }, { data: y, shape: [batch] });
+    return { step, optimizer, rows, x: tensor(x, [batch, sizes[0]]), y: tensor(y, [batch]) };
+  }
+
+  /** The program's planned memory and its ratio to the lower bound. */
+  function planOf(step) {
+    const plan = step.plan();
+    return { ...plan, ratio: plan.lowerBound > 0 ? plan.bytes / plan.lowerBound : 1 };
+  }
+
+  return {
+    async open({ workload }) {
+      open = build(workload);
+      const losses = [];
+      const start = performance.now();
+      losses.push(await open.step(open.x, open.y).item());
+      const firstMs = performance.now() - start;
+      while (losses.length < CHECKED_STEPS) losses.push(await open.step(open.x, open.y).item());
+      open.optimizer.lr = TIMED_LR;
+      return { firstMs, losses, plan: planOf(open.step) };
+    },
+
+    /** Milliseconds a step: each loss awaited before the next step; with two steps in flight; or all in one launch. */
+    async run({ steps, mode }) {
+      const { step, rows, x, y } = open;
+      const start = performance.now();
+      if (mode === "resident") {
+        const { length } = rows;
+        const indices = Int32Array.from({ length: steps * length }, (_, i) => i % length);
+        await step.run(new DataLoader(new Subset(rows, indices), { batchSize: length })).data();
+      } else if (mode === "pipelined") {
+        let before = step(x, y);
+        for (let i = 1; i < steps; i++) {
+          const next = step(x, y);
+          await before.item();
+          before = next;
+        }
+        await before.item();
+      } else {
+        for (let i = 0; i < steps; i++) await step(x, y).item();
+      }
+      return { ms: (performance.now() - start) / steps };
+    },
+
+    /** What a step costs that computes next to nothing. */
+    async overhead({ samples }) {
+      const step = compile((x) => x.add(1));
+      const x = tensor(Float32Array.of(1));
+      const times = [];
+      for (let i = -samples; i < samples; i++) {
+        const start = performance.now();
+        await step(x).item();
+        if (i >= 0) times.push((performance.now() - start) * 1000);
+      }
+      times.sort((a, b) => a - b);
+      const at = (share) => times[Math.floor(share * (samples - 1))];
+      return { p50: at(0.5), p95: at(0.95), min: times[0] };
+    },
+
+    async close() {
+      open = undefined;
+      return {};
+    },
+  };
+}
