@@ -60,9 +60,10 @@ export class Crew {
 
   private ready = false;
 
-  /** Sets all workers up; rejects if one does not answer in time. */
-  async start(setup: Omit<Setup, "worker">): Promise<void> {
-    this.hold(true);
+  /** Sets all workers up once the kernels are there; rejects if one does not answer in time. */
+  async start(kernels: Promise<WebAssembly.Module>, setup: Omit<Setup, "worker" | "module">): Promise<void> {
+    this.hold(true); // while kernels are compiled, too: that alone keeps no process alive
+    const module = await kernels;
     const answered = new Array<boolean>(this.apis.length).fill(false);
     let ticks = 0;
     let last = performance.now();
@@ -73,7 +74,7 @@ export class Crew {
       if (ticks >= START_TICKS) this.report("start", answered.indexOf(false), new Error("no answer to the handshake"));
     }, TICK_MS);
     const calls = this.apis.map((api, worker) =>
-      Promise.resolve(api.setup({ ...setup, worker })).then(
+      Promise.resolve(api.setup({ ...setup, module, worker })).then(
         () => {
           answered[worker] = true;
           ticks = 0; // many workers on few cores start one after the other

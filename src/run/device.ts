@@ -164,7 +164,7 @@ export class SharedDevice implements Device {
     const crew = new Crew(platform, options.workers);
     const device = new SharedDevice(crew, memory, options);
     try {
-      await crew.start({ module: await options.kernels, memory, bytes: 0, spin: options.spareCores });
+      await crew.start(options.kernels, { memory, bytes: 0, spin: options.spareCores });
     } catch (error) {
       await crew.end();
       throw error;
@@ -363,7 +363,7 @@ export class PrivateDevice implements Device {
   static async start(platform: Platform, options: DeviceOptions): Promise<PrivateDevice> {
     const crew = new Crew(platform, 1);
     try {
-      await crew.start({ module: await options.kernels, bytes: heapStart(1) + GROWTH, spin: false });
+      await crew.start(options.kernels, { bytes: heapStart(1) + GROWTH, spin: false });
     } catch (error) {
       await crew.end();
       throw error;
