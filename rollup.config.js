@@ -4,7 +4,7 @@ import esbuild from "rollup-plugin-esbuild";
 import { minify } from "terser";
 
 const common = (condition) => [
-  nodeResolve({ exportConditions: [condition, "default"], extensions: [".ts", ".js"] }),
+  nodeResolve({ exportConditions: [condition, "default"], extensions: [".ts", ".js", ".mjs"] }),
   esbuild({ target: "es2022", sourceMap: false }),
 ];
 

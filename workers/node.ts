@@ -1,10 +1,11 @@
 /** @file Entry of a worker_threads worker: the first message brings the port that comlink speaks over. */
 import { type MessagePort as NodePort, parentPort } from "node:worker_threads";
 import { expose } from "comlink";
+import nodeEndpoint from "comlink/dist/esm/node-adapter";
 import { api } from "./worker.ts";
 
 parentPort?.once("message", (port: NodePort) => {
-  expose(api, port as unknown as MessagePort);
+  expose(api, nodeEndpoint(port));
   // The port keeps the thread alive; the parent decides how long.
   parentPort?.unref();
 });

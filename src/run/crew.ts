@@ -53,7 +53,7 @@ export class Crew {
       handle.post(port2, [port2]);
       this.handles.push(handle);
       this.ports.push(port1);
-      this.apis.push(wrap<WorkerApi>(port1));
+      this.apis.push(wrap<WorkerApi>(platform.endpoint(port1)));
       platform.release(port1);
     }
   }

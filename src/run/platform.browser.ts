@@ -40,5 +40,6 @@ export const platform: Platform = {
     const stream = new Blob([deflated]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
     return new Uint8Array(await new Response(stream).arrayBuffer());
   },
+  endpoint: (port) => port,
   release() {},
 };

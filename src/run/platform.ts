@@ -1,4 +1,5 @@
 /** @file What the two platforms provide; chosen by the package's conditional imports, never at run time. */
+import type { Endpoint } from "comlink";
 
 /** A worker just started, before anything is known of it. */
 export interface WorkerHandle {
@@ -26,6 +27,8 @@ export interface Platform {
   spawn(name: string): WorkerHandle;
   /** The bytes of a text that is deflated, then base64. */
   unpack(packed: string): Promise<Uint8Array<ArrayBuffer>>;
+  /** The port as comlink takes it. */
+  endpoint(port: MessagePort): Endpoint;
   /** Stops a port from keeping the process alive (Node only). */
   release(port: MessagePort): void;
 }

@@ -102,6 +102,13 @@ describe("a process with defaults", () => {
     expect(exit).toMatchObject({ code: 0, out: "done", err: "" });
   });
 
+  test("does without Node's fetch, which takes longer to load than everything else", async () => {
+    const exit = await run(
+      `${THREE} console.log(process.moduleLoadList.filter((name) => name.includes("undici")).join());`,
+    );
+    expect(exit).toMatchObject({ code: 0, out: "", err: "" });
+  });
+
   test("waits for a step nobody else keeps it alive for", async () => {
     const exit = await run(`long(large).item().then((v) => console.log(Number.isFinite(v)));`);
     expect(exit).toMatchObject({ code: 0, out: "true", err: "" });
