@@ -4,7 +4,7 @@
 //
 //   --json        one JSON object on standard output and nothing else
 //   --quick       fewer and shorter bursts
-//   --only TEXT   only jobs whose name contains TEXT: digits, gemm, start, overhead, steps tiny, steps mlp, ...
+//   --only TEXT   only jobs whose name contains TEXT: digits, gemm, start, overhead, steps tiny, steps mlp, ..., growth
 //   --math KINDS  Fourlane's arithmetic in the step times (default: fast)
 import { execFile, execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
@@ -15,6 +15,7 @@ import { measureDigits } from "./digits.js";
 import { engines, NODE24, nodes } from "./engines/index.js";
 import { printProducts } from "./gemm.js";
 import { judge } from "./goals.js";
+import { measureGrowth } from "./growth.js";
 import { measureSteps, startAll } from "./steps.js";
 import { number, percent, table } from "./table.js";
 import { WORKLOADS } from "./workloads.js";
@@ -168,6 +169,22 @@ async function steps(workload, running) {
   show(`${name}: ${sizes.join("-")}, batch ${batch}, one Adam step, ms\n\n${table(header, rows)}`);
 }
 
+async function growth(running) {
+  const host = hosts.at(-1).name;
+  const own = running.filter((e) => e.family === "fourlane" && e.host === host && e.math === "fast");
+  results.growth = await measureGrowth(own, quick ? { bursts: 3, burstMs: 20 } : { bursts: 10, burstMs: 60 });
+  const rows = results.growth.map(({ series, value, flop, ms, plan }) => [
+    series,
+    String(value),
+    ...[ms[1], ms[2], ms[1] / ms[2], flop / ms[2] / 1e6].map(number),
+    (plan.bytes / 1024).toFixed(0),
+    plan.ratio.toFixed(3),
+  ]);
+  const header = ["256-256-256-10, batch 128, but", "", "1 worker, ms", "2 workers, ms", "ratio"];
+  header.push("GFLOP/s", "arena, KB", "/ lower bound");
+  show(`How a step grows, ${host}\n\n${table(header, rows)}`);
+}
+
 async function digits() {
   results.digits = await measureDigits({ quick });
   const { testAccuracy, trainSeconds, identical, fullSize } = results.digits;
@@ -195,6 +212,7 @@ const jobs = [
     engines: true,
     job: (running) => steps(workload, running),
   })),
+  { name: "growth", engines: true, job: growth },
 ].filter(({ name }) => name.includes(only));
 if (jobs.length === 0) {
   say(`No job's name contains ${JSON.stringify(only)}.`);

@@ -21,6 +21,7 @@ export async function startAll(engines) {
       missing.push({ ...engine, reason: error.message.trim().split("\n").at(-1) });
     }
   }
+  await pause(2000); // what starting set going comes to rest
   return { running, missing };
 }
 
