@@ -182,7 +182,9 @@ interface Prepared {
 interface Started {
   readonly result: Promise<JobResult>;
   /** Takes back what was assumed of its completion. */
-  readonly undo: () => void;
+  undo: () => void;
+  /** The images it runs: not to be adjusted meanwhile. */
+  readonly used: readonly Image[];
   /** Frees what it alone used. */
   readonly release: () => void;
   readonly device: Device;
@@ -196,7 +198,7 @@ export class Session {
   /** Whose turn it is to use the device ends when this resolves. */
   private turn: Promise<unknown> = Promise.resolve();
   /** Launches on the device, oldest first. */
-  private readonly inFlight: { undo: () => void }[] = [];
+  private readonly inFlight: Started[] = [];
   /** Whether launches that were passed over are still to be started anew. */
   private recovering = false;
   /** Called when a launch has settled. */
@@ -424,8 +426,11 @@ export class Session {
       const device = await this.ready();
       if (this.isDisposed) throw new DisposedError("the runtime was disposed");
       const { arena } = this;
+      const loaded = this.programs.get(job.program);
+      const image = loaded?.images[1 - loaded.last];
+      const busy = this.inFlight.some(({ used }) => image && used.includes(image));
       // A larger arena takes the place of the one in use; a launch of several runs needs both images.
-      const alone = arena.bytes < job.program.arenaBytes || job.count > 1;
+      const alone = busy || arena.bytes < job.program.arenaBytes || job.count > 1;
       const most = alone ? 0 : device.depth - 1;
       if (this.inFlight.length <= most && !this.recovering) return this.begin(device, job);
       await this.room(most);
@@ -545,7 +550,7 @@ export class Session {
       const undo = (): void => {
         for (const u of undos) u();
       };
-      const started: Started = { result, undo, release, device, loaded };
+      const started: Started = { result, undo, release, used, device, loaded };
       this.inFlight.push(started);
       return started;
     } catch (error) {

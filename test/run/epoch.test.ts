@@ -113,6 +113,30 @@ describe.each(POOLS)("an epoch in one launch, %s", (_, options) => {
     expect(await t.parameters()).toBe(want[2].after[3]);
   });
 
+  test("many batches, then one, of one program, without waiting: it is not adjusted while it runs", async () => {
+    await fresh(options);
+    const all = rows();
+    const loaders = [500, 1, 3, 1, 1, 1].map(
+      (batches) =>
+        new fl.DataLoader(
+          new fl.Subset(
+            all,
+            Int32Array.from({ length: 8 * batches }, (_x, i) => (i * 11) % ROWS),
+          ),
+          {
+            batchSize: 8,
+          },
+        ),
+    );
+    const one = net();
+    const want: number[][] = [];
+    for (const loader of loaders) want.push([...(await one.step.run(loader).loss.data())]);
+    const t = net();
+    const results = loaders.map((loader) => t.step.run(loader).loss.data());
+    for (const [i, r] of results.entries()) expect([...(await r)]).toEqual(want[i]);
+    expect(await t.parameters()).toBe(await one.parameters());
+  });
+
   test("a bad label: the batches before it count, nothing after it", async () => {
     await fresh(options);
     const { after } = await stepwise(net(), new fl.DataLoader(rows(), { batchSize: 8 }));
