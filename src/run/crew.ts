@@ -8,7 +8,7 @@ import type { Platform, WorkerHandle } from "./platform.ts";
 import type { Setup, WorkerApi } from "./protocol.ts";
 
 /** How long workers may take to start, counted in ticks that came on time: a stalled machine is not a failed worker. */
-const START_TICKS = 15;
+const START_TICKS = 12;
 const TICK_MS = 100;
 
 export class Crew {
