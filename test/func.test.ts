@@ -1,0 +1,120 @@
+/** Function transforms: against derivatives by hand, in both modes, nested, compiled, over trees. */
+import { describe, expect, test } from "vitest";
+import * as fl from "../src/index.ts";
+
+const { tensor } = fl;
+const numbers = async (t: fl.Tensor): Promise<number[]> => [...(await t.data())];
+async function close(t: fl.Tensor, want: readonly number[]): Promise<void> {
+  const got = await numbers(t);
+  expect(got).toHaveLength(want.length);
+  got.forEach((v, i) => expect(Math.abs(v - want[i])).toBeLessThan(2e-6 * Math.max(1, Math.abs(want[i]))));
+}
+
+// f(x, y) = [x0 y0, sin x1, x0 x1]: J = [y0 0 | x0], [0 cos x1 | 0], [x1 x0 | 0].
+const f = (x: fl.Tensor, y: fl.Tensor): fl.Tensor =>
+  fl.stack([x.select(0, 0).mul(y), x.select(0, 1).sin(), x.select(0, 0).mul(x.select(0, 1))]);
+const x = tensor([2, 0.5]);
+const y = tensor(3);
+
+describe("forward and reverse mode", () => {
+  test("jvp and linearize: the Jacobian times a vector", async () => {
+    const [value, derivative] = fl.jvp(f, [x, y], [tensor([1, 10]), tensor(100)]);
+    await close(value, [6, Math.sin(0.5), 1]);
+    await close(derivative, [3 + 200, 10 * Math.cos(0.5), 0.5 + 20]);
+    const [again, along] = fl.linearize(f, x, y);
+    await close(again, [6, Math.sin(0.5), 1]);
+    await close(along(tensor([0, 1]), tensor(0)), [0, Math.cos(0.5), 2]);
+    await close(along(tensor([0, 0]), tensor(1)), [2, 0, 0]);
+  });
+
+  test("vjp: a vector times the Jacobian, one tree per argument", async () => {
+    const [value, pullback] = fl.vjp(f, x, y);
+    await close(value, [6, Math.sin(0.5), 1]);
+    const [gx, gy] = pullback(tensor([1, 10, 100]));
+    await close(gx, [3 + 50, 10 * Math.cos(0.5) + 200]);
+    await close(gy, [2]);
+  });
+
+  test("<J v, u> = <v, J' u> through a network, over an object of tensors", async () => {
+    fl.manualSeed(4);
+    const parameters = { w: fl.randn([6, 5]), layers: [fl.randn([4, 6]), fl.randn([4])] };
+    const input = fl.randn([3, 5]);
+    const net = (p: typeof parameters): { out: fl.Tensor } => ({
+      out: input.matmul(p.w.t()).tanh().matmul(p.layers[0].t()).add(p.layers[1]).softmax(-1),
+    });
+    const v = { w: fl.randn([6, 5]), layers: [fl.randn([4, 6]), fl.randn([4])] };
+    const u = { out: fl.randn([3, 4]) };
+    const [, jv] = fl.jvp(net, [parameters], [v]);
+    const [, pullback] = fl.vjp(net, parameters);
+    const [ju] = pullback(u);
+    const left = await jv.out.mul(u.out).sum().item();
+    const dots = [ju.w.mul(v.w), ju.layers[0].mul(v.layers[0]), ju.layers[1].mul(v.layers[1])];
+    const right = await fl
+      .cat(dots.map((d) => d.flatten()))
+      .sum()
+      .item();
+    expect(left).toBeCloseTo(right, 4);
+    expect(Math.abs(left)).toBeGreaterThan(1e-3);
+  });
+});
+
+describe("of higher order", () => {
+  const cubic = (t: fl.Tensor): fl.Tensor =>
+    t
+      .pow(3)
+      .sum()
+      .add(t.select(0, 0).mul(t.select(0, 1)));
+
+  test("hvp: the Hessian times a vector, diag(6 t) and one off the diagonal", async () => {
+    const t = tensor([1, 2, 3]);
+    const [value, [hv]] = fl.hvp(cubic, [t], [tensor([1, 10, 100])]);
+    await close(value, [1 + 8 + 27 + 2]);
+    await close(hv, [6 + 10, 120 + 1, 1800]);
+  });
+
+  test("grad of jvp, jvp of grad, vjp of vjp, and all of them compiled", async () => {
+    const t = tensor([1, 2, 3]);
+    const v = tensor([1, 10, 100]);
+    const want = [6 + 10, 120 + 1, 1800];
+    const gradOfJvp = (s: fl.Tensor, d: fl.Tensor): fl.Tensor =>
+      fl.grad((z: fl.Tensor) => fl.jvp(cubic, [z], [d])[1])(s);
+    const jvpOfGrad = (s: fl.Tensor, d: fl.Tensor): fl.Tensor => fl.jvp(fl.grad(cubic), [s], [d])[1];
+    const vjpOfVjp = (s: fl.Tensor, d: fl.Tensor): fl.Tensor =>
+      fl.vjp((z: fl.Tensor) => fl.vjp(cubic, z)[1](tensor(1))[0], s)[1](d)[0];
+    for (const transform of [gradOfJvp, jvpOfGrad, vjpOfVjp]) {
+      await close(transform(t, v), want);
+      await close(fl.compile(transform)(t, v), want);
+    }
+  });
+
+  test("third derivatives of exp, sigmoid and tanh by forward over forward over forward", async () => {
+    const one = tensor(1);
+    const third = (g: (s: fl.Tensor) => fl.Tensor): fl.Tensor => {
+      const d = (h: (s: fl.Tensor) => fl.Tensor) => (s: fl.Tensor) => fl.jvp(h, [s], [one])[1];
+      return d(d(d(g)))(tensor(0.3));
+    };
+    const s = 1 / (1 + Math.exp(-0.3));
+    const th = Math.tanh(0.3);
+    await close(
+      third((z) => z.exp()),
+      [Math.exp(0.3)],
+    );
+    await close(
+      third((z) => z.sigmoid()),
+      [s * (1 - s) * (1 - 6 * s + 6 * s * s)],
+    );
+    await close(
+      third((z) => z.tanh()),
+      [(1 - th * th) * (6 * th * th - 2)],
+    );
+  });
+});
+
+test("what does not fit says so", () => {
+  expect(() => fl.jvp(f, [x, y], [tensor([1]), tensor(1)])).toThrow(/jvp: tangent 0 is float32\[1\].*\[2\]/);
+  expect(() => fl.jvp(f, [x, y], [x] as never)).toThrow(/jvp: 1 tangents for 2 tensors/);
+  expect(() => fl.vjp(f, x, y)[1](tensor([1, 2]))).toThrow(fl.ShapeError);
+  expect(() => fl.vjp((t: fl.Tensor) => t, tensor(Int32Array.of(1)))).toThrow(/vjp: derivatives need float32.*int32/);
+  expect(() => fl.vjp(() => x)).toThrow(/no tensor/);
+  expect(() => fl.hvp(f, [x, y], [x, y])).toThrow(/hvp: the function must return one element, got shape \[3\]/);
+});
