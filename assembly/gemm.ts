@@ -11,11 +11,17 @@ import { Gemm } from "./isa";
 const KC: i32 = 256;
 /** Scratch: packed B and packed A share the L2 cache, then comes one tile for the edges. */
 const B_BYTES: i32 = 262144;
-const A_BYTES: i32 = 98304;
+const A_BYTES: i32 = 131072;
 const TILE: usize = B_BYTES + A_BYTES;
 
 /** Up to this many rows B is read in place: packing it would cost more than it saves. */
 const FEW_ROWS: i32 = 8;
+/** Up to this many if a panel of B then stays in the L1 cache: at most this many of its lines share one of the 64 sets. */
+const SOME_ROWS: i32 = 32;
+const WAYS: i32 = 4;
+/** Up to this many rows, and from this K on, B is read in place where it lies along K: A is packed instead. */
+const ROWS_ALONG_K: i32 = 64;
+const LONG: i32 = 64;
 /** Up to this many columns A is read in place, where its elements lie side by side along K or along M. */
 const FEW_COLUMNS_ALONG_K: i32 = 32;
 const FEW_COLUMNS_ALONG_M: i32 = 16;
@@ -102,10 +108,17 @@ export function gemmSlice(
 
   const depths = (k + KC - 1) / KC;
   const depth = ((k + depths - 1) / depths + 3) & ~3;
-  const bInPlace = bCol == 4 && m <= FEW_ROWS;
-  // With few rows a packed panel is used once or twice, soon after: better it never leaves the L1 cache.
-  const width = bInPlace ? n : m <= FEW_ROWS ? 32 : (B_BYTES / 4 / depth) & ~7;
+  // Its tiles have 8 rows: not if half of the last ones would be empty. Without fused multiply-adds it is slower.
+  if (ASC_FEATURE_RELAXED_SIMD && bRow == 4 && k >= LONG && m > FEW_ROWS && m <= ROWS_ALONG_K && ((m - 1) & 4) != 0) {
+    gemmAlong(c, cRow, a, aRow, aCol, b, bCol, m, n, k, depth, scratch);
+    return;
+  }
+  // Rows of B this many bytes apart meet in so many of the sets.
+  const sets = 4096 >> max(6, min(12, ctz(<i32>bRow)));
+  const bInPlace = bCol == 4 && (m <= FEW_ROWS || (m <= SOME_ROWS && depth <= WAYS * sets));
   const height = m == 1 ? 1 : (A_BYTES / 4 / depth) & ~3;
+  // If all rows are one block, a packed panel is used soon after: better it never leaves the L1 cache.
+  const width = bInPlace ? n : m <= FEW_ROWS ? 32 : m <= height ? 16 : (B_BYTES / 4 / depth) & ~7;
   // A in place: row by row where it is contiguous along K (or there is one row), whole panels where along M.
   const aByRows = m == 1 || (aCol == 4 && n <= FEW_COLUMNS_ALONG_K);
   const aByColumns = !aByRows && aRow == 4 && aCol != 0 && n <= FEW_COLUMNS_ALONG_M;
@@ -184,6 +197,7 @@ export function gemmSlice(
                 cBlock + <usize>ir * cRow + ((<usize>jr) << 2),
                 cRow,
                 scratch + TILE,
+                tileRow,
                 min(rows, 4),
                 min(cols, 8),
                 p,
@@ -193,6 +207,113 @@ export function gemmSlice(
       }
     }
   }
+}
+
+/**
+ * The product where columns of B lie along K, as the weights of a layer do: four of them are read in place, only A is
+ * packed. All rows are one block.
+ */
+function gemmAlong(
+  c: usize,
+  cRow: usize,
+  a: usize,
+  aRow: usize,
+  aCol: usize,
+  b: usize,
+  bCol: usize,
+  m: i32,
+  n: i32,
+  k: i32,
+  depth: i32,
+  scratch: usize,
+): void {
+  for (let p = 0; p < k; p += depth) {
+    const kc = min(depth, k - p);
+    // Rows of A are columns of its transpose.
+    gemmPackB(scratch, a + <usize>p * aCol, aCol, aRow, kc, m);
+    for (let j = 0; j < n; j += 4) {
+      const cols = n - j;
+      const bBlock = b + <usize>j * bCol + ((<usize>p) << 2);
+      for (let i = 0; i < m; i += 8) {
+        const rows = m - i;
+        const cTile = c + <usize>i * cRow + ((<usize>j) << 2);
+        const panelA = scratch + <usize>i * ((<usize>kc) << 2);
+        const whole = rows >= 8 && cols >= 4;
+        const to = whole ? cTile : scratch + TILE;
+        gemmAlong8x4(bBlock, bCol, cols, panelA, kc, to, whole ? cRow : 16, whole ? p : 0);
+        if (!whole) gemmEdge(cTile, cRow, scratch + TILE, 16, min(rows, 8), min(cols, 4), p);
+      }
+    }
+  }
+}
+
+/** A tile of 8 packed rows and 4 columns in place; below 4, the last valid column stands in for the others. */
+function gemmAlong8x4(
+  b: usize,
+  bCol: usize,
+  cols: i32,
+  a: usize,
+  kc: i32,
+  c: usize,
+  cRow: usize,
+  add: i32,
+): void {
+  let p1 = cols > 1 ? b + bCol : b;
+  let p2 = cols > 2 ? p1 + bCol : p1;
+  let p3 = cols > 3 ? p2 + bCol : p2;
+  let c00 = f32x4.splat(0);
+  let c01 = c00;
+  let c10 = c00;
+  let c11 = c00;
+  let c20 = c00;
+  let c21 = c00;
+  let c30 = c00;
+  let c31 = c00;
+  do {
+    const a0 = v128.load(a);
+    const a1 = v128.load(a, 16);
+    const b0 = v128.load32_splat(b);
+    c00 = madd(b0, a0, c00);
+    c01 = madd(b0, a1, c01);
+    const b1 = v128.load32_splat(p1);
+    c10 = madd(b1, a0, c10);
+    c11 = madd(b1, a1, c11);
+    const b2 = v128.load32_splat(p2);
+    c20 = madd(b2, a0, c20);
+    c21 = madd(b2, a1, c21);
+    const b3 = v128.load32_splat(p3);
+    c30 = madd(b3, a0, c30);
+    c31 = madd(b3, a1, c31);
+    b += 4;
+    p1 += 4;
+    p2 += 4;
+    p3 += 4;
+    a += 32;
+  } while (--kc);
+  storeColumns(c, cRow, c00, c10, c20, c30, add);
+  storeColumns(c + (cRow << 2), cRow, c01, c11, c21, c31, add);
+}
+
+/** Four columns of C, four elements each. */
+function storeColumns(c: usize, cRow: usize, v0: v128, v1: v128, v2: v128, v3: v128, add: i32): void {
+  const l01 = v128.shuffle<f32>(v0, v1, 0, 4, 1, 5);
+  const l23 = v128.shuffle<f32>(v2, v3, 0, 4, 1, 5);
+  const h01 = v128.shuffle<f32>(v0, v1, 2, 6, 3, 7);
+  const h23 = v128.shuffle<f32>(v2, v3, 2, 6, 3, 7);
+  v0 = v128.shuffle<f64>(l01, l23, 0, 2);
+  v1 = v128.shuffle<f64>(l01, l23, 1, 3);
+  v2 = v128.shuffle<f64>(h01, h23, 0, 2);
+  v3 = v128.shuffle<f64>(h01, h23, 1, 3);
+  if (add) {
+    v0 = f32x4.add(v128.load(c), v0);
+    v1 = f32x4.add(v128.load(c + cRow), v1);
+    v2 = f32x4.add(v128.load(c + 2 * cRow), v2);
+    v3 = f32x4.add(v128.load(c + 3 * cRow), v3);
+  }
+  v128.store(c, v0);
+  v128.store((c += cRow), v1);
+  v128.store((c += cRow), v2);
+  v128.store(c + cRow, v3);
 }
 
 /**
@@ -350,7 +471,15 @@ function storeRow(c: usize, v0: v128, v1: v128, add: i32): void {
 }
 
 /** Moves or adds the valid part of a tile to C. */
-export function gemmEdge(c: usize, cRow: usize, tile: usize, rows: i32, cols: i32, add: i32): void {
+export function gemmEdge(
+  c: usize,
+  cRow: usize,
+  tile: usize,
+  tileRow: usize,
+  rows: i32,
+  cols: i32,
+  add: i32,
+): void {
   do {
     let from = tile;
     let to = c;
@@ -367,7 +496,7 @@ export function gemmEdge(c: usize, cRow: usize, tile: usize, rows: i32, cols: i3
       if (add) v = f32x4.add(loadPart(to, left), v);
       storePart(to, v, left);
     }
-    tile += 32;
+    tile += tileRow;
     c += cRow;
   } while (--rows);
 }
