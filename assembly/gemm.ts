@@ -7,11 +7,11 @@
 import { arg, loadPart, madd, ptr, storePart } from "./simd";
 import { Gemm } from "./isa";
 
-/** Longest block of K: a panel of B (8 KB) and one of A (4 KB) stay in the L1 cache. */
-const KC: i32 = 256;
+/** Longest block of K: a panel of B (12.5 KB) and one of A (6.3 KB) stay in the L1 cache. */
+const KC: i32 = 400;
 /** Scratch: packed B and packed A share the L2 cache, then comes one tile for the edges. */
 const B_BYTES: i32 = 262144;
-const A_BYTES: i32 = 131072;
+const A_BYTES: i32 = 204800;
 const TILE: usize = B_BYTES + A_BYTES;
 
 /** Up to this many rows B is read in place: packing it would cost more than it saves. */
