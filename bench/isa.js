@@ -1,12 +1,8 @@
 // What every benchmark of raw kernels needs: the numbers of the instruction set, and the kernels on a private memory.
 import { existsSync, readFileSync } from "node:fs";
-import { transformSync } from "esbuild";
+import { isa } from "../scripts/isa.js";
 
-const source = readFileSync(new URL("../assembly/isa.ts", import.meta.url), "utf8");
-const { code } = transformSync(source, { loader: "ts", format: "esm" });
-
-/** assembly/isa.ts itself, so no number is written down twice. */
-export const isa = await import(`data:text/javascript,${encodeURIComponent(code)}`);
+export { isa };
 
 /** The binary of a variant, from build/ or from another directory (a URL that ends in a slash). */
 export function kernelBytes(variant, directory = new URL("../build/", import.meta.url)) {

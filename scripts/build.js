@@ -41,7 +41,7 @@ async function oldest(paths) {
 
 /** Runs `make` unless every output is newer than every source. */
 async function step(name, sources, outputs, make) {
-  const tools = ["package.json", "scripts/build.js", "scripts/kernels.js", "rollup.config.js"];
+  const tools = ["package.json", "scripts/build.js", "scripts/kernels.js", "scripts/isa.js", "rollup.config.js"];
   if ((await oldest(outputs)) > (await newest([...sources, ...tools]))) return;
   if (quiet && !announced) console.error("Building (only what changed) ...");
   announced = true;

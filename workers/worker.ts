@@ -175,7 +175,7 @@ export const api: WorkerApi = {
     ({ worker } = options);
     memory = options.memory ?? new WebAssembly.Memory({ initial: Math.ceil(options.bytes / 65536), maximum: 65536 });
     const { exports } = new WebAssembly.Instance(options.module, { env: { memory } });
-    const names = Object.values(isa.Opcode).filter((v) => typeof v === "string");
+    const names = Object.keys(isa.Opcode).filter((key) => Number.isNaN(Number(key)));
     kernels = names.map((name) => exports[name[0].toLowerCase() + name.slice(1)] as Kernel);
     if (worker === 0) (exports.writeConstants as () => void)();
     if (options.spin) bellSpins = MAX_SPINS;

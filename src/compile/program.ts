@@ -137,6 +137,7 @@ export function encode(low: Lowered, phases: number, plan: Plan): Program {
   };
 }
 
+const NAMES = new Map(Object.entries(isa.Opcode).map(([name, opcode]) => [opcode, name]));
 const kb = (n: number): string => (n < 10_240 ? `${n} B` : `${(n / 1024).toFixed(1)} KB`);
 
 function bufferName(b: Buffer): string {
@@ -154,7 +155,7 @@ function print(instrs: readonly Instr[], phases: number, plan: Plan): string {
       const list = (xs: readonly { buffer: Buffer }[]): string =>
         [...new Set(xs.map((x) => bufferName(x.buffer)))].join(" ");
       const lanes = i.lanes === 1 ? "1 worker" : `<= ${i.lanes} workers`;
-      const name = isa.Opcode[i.opcode];
+      const name = NAMES.get(i.opcode) as string;
       const call = `${name[0].toLowerCase()}${name.slice(1)}`;
       lines.push(
         `  ${list(i.writes)} = ${call} ${list(i.reads)}`.padEnd(44) +
