@@ -7,7 +7,7 @@ const engine = (step, host, threads, math = "fast") =>
   step?.engines.find((e) => e.family === "fourlane" && e.host === host && e.threads === threads && e.math === math);
 
 /** [{text, goal, measured, pass}] */
-export function judge({ digits, gemm = [], steps = [], start = [], overhead = [], blas }) {
+export function judge({ digits, gemm = [], steps = [], start = [], overhead = [], compile = [], blas }) {
   const goals = [];
   const add = (make, ...values) => {
     if (values.every((v) => v !== undefined && v !== null)) goals.push(make());
@@ -77,5 +77,13 @@ export function judge({ digits, gemm = [], steps = [], start = [], overhead = []
   for (const { workload, plan } of steps) add(() => atMost(`${workload}: arena / lower bound`, 1.1, plan.ratio), plan);
   for (const { host, min } of start)
     add(() => atMost(`import, init, first step of the MLP, ${host}, ms`, 300, min.withoutBoot), min);
+  for (const { network, size, nodes, cold } of compile) {
+    const limit = { 1000: 50, 10000: 500 }[size];
+    if (limit) goals.push(atMost(`compile: ${network}, ${nodes} nodes, first in its process, ms`, limit, cold.total));
+    const thousand = compile.find((row) => row.network === network && row.size === 1000);
+    if (size !== 10000 || !thousand) continue;
+    const growth = (10 * (cold.total / nodes)) / (thousand.cold.total / thousand.nodes);
+    goals.push(atMost(`compile: ${network}, time of 10,000 nodes / time of 1,000`, 12, growth));
+  }
   return goals;
 }

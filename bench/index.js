@@ -4,20 +4,22 @@
 //
 //   --json        one JSON object on standard output and nothing else
 //   --quick       fewer and shorter bursts
-//   --only TEXT   only jobs whose name contains TEXT: digits, gemm, start, overhead, steps tiny, steps mlp, ..., growth
+//   --only TEXT   only jobs whose name contains TEXT: digits, gemm, start, compile, overhead, steps tiny, steps mlp, ...,
+//                 growth
 //   --math KINDS  Fourlane's arithmetic in the step times (default: fast)
 import { execFile, execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { availableParallelism, cpus, loadavg, totalmem } from "node:os";
 import { fileURLToPath } from "node:url";
 import { parseArgs, promisify } from "node:util";
+import { measureCompile, printCompile } from "./compile.js";
 import { measureDigits } from "./digits.js";
 import { engines, NODE24, nodes } from "./engines/index.js";
 import { printProducts } from "./gemm.js";
 import { judge } from "./goals.js";
 import { measureGrowth } from "./growth.js";
 import { measureSteps, startAll } from "./steps.js";
-import { number, percent, table } from "./table.js";
+import { number, percent, printGoals, table } from "./table.js";
 import { WORKLOADS } from "./workloads.js";
 
 const USAGE = "usage: npm run bench -- [--json] [--quick] [--only TEXT] [--math fast,portable]";
@@ -122,6 +124,11 @@ async function start() {
   show(`Import, init and first step of the MLP in a fresh process; the parts are minima.\n\n${table(header, rows)}`);
 }
 
+async function compile() {
+  results.compile = await measureCompile({ quick, say });
+  show(printCompile(results.compile));
+}
+
 async function overhead(running) {
   results.overhead = [];
   for (const { id, label, family, child } of running) {
@@ -206,6 +213,7 @@ const jobs = [
   { name: "digits", job: digits },
   { name: "gemm", job: gemm },
   { name: "start", job: start },
+  { name: "compile", job: compile },
   { name: "overhead", engines: true, job: overhead },
   ...WORKLOADS.map((workload) => ({
     name: `steps ${workload.name}`,
@@ -258,13 +266,7 @@ if (results.steps.length > 0) {
 }
 
 results.goals = judge({ ...results, blas: versions.blas });
-if (results.goals.length > 0) {
-  const value = (v) => (typeof v === "number" ? number(v) : (v ?? "-"));
-  const verdict = ({ pass, remark }) =>
-    `${pass === undefined ? "not measured" : pass ? "pass" : "FAIL"}${remark ? ` (${remark})` : ""}`;
-  const rows = results.goals.map((goal) => [goal.text, goal.goal, value(goal.measured), verdict(goal)]);
-  show(table(["Goal", "wanted", "measured", ""], rows));
-}
+if (results.goals.length > 0) show(printGoals(results.goals));
 
 const machine = {
   cpu: cpus()[0]?.model ?? "unknown",

@@ -22,3 +22,12 @@ export function number(value) {
 }
 
 export const percent = (share) => `${(share * 100).toFixed(1)} %`;
+
+/** What bench/goals.js found, as a table. */
+export function printGoals(goals) {
+  const value = (v) => (typeof v === "number" ? number(v) : (v ?? "-"));
+  const verdict = ({ pass, remark }) =>
+    `${pass === undefined ? "not measured" : pass ? "pass" : "FAIL"}${remark ? ` (${remark})` : ""}`;
+  const rows = goals.map((goal) => [goal.text, goal.goal, value(goal.measured), verdict(goal)]);
+  return table(["Goal", "wanted", "measured", ""], rows);
+}

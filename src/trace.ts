@@ -3,12 +3,11 @@
  * evaluation of lazy graphs through a cache keyed by structure.
  */
 import { compileGraph } from "./compile/compile.ts";
-import { attrsKey } from "./compile/simplify.ts";
 import type { Program } from "./compile/program.ts";
 import { allocate, type DType, type TypedArray } from "./core/dtype.ts";
 import { DisposedError, DTypeError, FourlaneError, ShapeError, WorkerError } from "./core/errors.ts";
 import { numel, sameShape, type Shape, show } from "./core/shape.ts";
-import { type Graph, type Node, toposort } from "./graph/node.ts";
+import { type Attrs, type Graph, mapSources, type Node, toposort } from "./graph/node.ts";
 import { LEAF, leaf } from "./ops/leaf.ts";
 import { detach } from "./ops/structure.ts";
 import { type Bound, type Session, session, type State } from "./run/session.ts";
@@ -38,20 +37,17 @@ export function keptValue(n: Node): Promise<TypedArray> | undefined {
   return values.get(n);
 }
 
-/** The nodes with everything that has a known value replaced by a leaf. */
-function fromKnown(roots: readonly Node[]): readonly Node[] {
+/** The nodes with everything that has a known value replaced by a leaf; and all they need, sources first. */
+function fromKnown(roots: readonly Node[]): { known: readonly Node[]; order: readonly Node[] } {
   const order = toposort(roots, (n) => values.has(n));
-  if (!order.some((n) => values.has(n))) return roots;
+  if (!order.some((n) => values.has(n))) return { known: roots, order };
   const done = new Map<Node, Node>();
   for (const n of order) {
     const value = values.get(n);
-    if (value) done.set(n, dataLeaf(n.shape, n.dtype, value));
-    else {
-      const src = n.src.map((s) => done.get(s) as Node);
-      done.set(n, src.every((s, i) => s === n.src[i]) ? n : { ...n, src });
-    }
+    done.set(n, value ? dataLeaf(n.shape, n.dtype, value) : mapSources(n, (s) => done.get(s) as Node));
   }
-  return roots.map((n) => done.get(n) as Node);
+  const known = roots.map((n) => done.get(n) as Node);
+  return { known, order: toposort(known) };
 }
 
 /** A leaf with a value: an array, or one that is being computed. */
@@ -281,15 +277,25 @@ export interface Bindable {
 export function collect(outs: readonly Node[], news: readonly Node[], resident: (b: Binding) => boolean): Graph {
   const inputs: Node[] = [];
   const residents: Node[] = [];
-  const known = fromKnown([...outs, ...news]);
+  const { known, order } = fromKnown([...outs, ...news]);
   const [outputs, updates] = [known.slice(0, outs.length), known.slice(outs.length)];
-  for (const n of toposort([...outputs, ...updates])) {
+  for (const n of order) {
     if (n.op !== LEAF) continue;
     const binding = bindings.get(n);
     if (!binding) throw new FourlaneError("INTERNAL", "a leaf is bound to nothing");
     (resident(binding) ? residents : inputs).push(n);
   }
   return { inputs, residents, outputs, updates };
+}
+
+/** Attributes as text; -0 and NaN keep apart from 0. */
+function attrsKey(attrs: Attrs): string {
+  let text = "";
+  for (const k in attrs) {
+    const v = attrs[k];
+    text += `${k}:${Array.isArray(v) ? `[${v.join()}]` : Object.is(v, -0) ? "-0" : String(v)};`;
+  }
+  return text;
 }
 
 /** A text that two graphs share exactly if one program serves both. */

@@ -25,50 +25,75 @@ export interface Fused {
 
 /** Groups of elementwise nodes; `order` must be topological. */
 export function fuse(order: readonly Node[]): Fused {
-  const depth = new Map<Node, number>();
-  const groupOf = new Map<Node, Group>();
-  const join = (n: Node, m: Node): void => {
-    const a = groupOf.get(n) as Group;
-    const b = groupOf.get(m) as Group;
-    if (a === b) return;
-    const [into, from] = a.length >= b.length ? [a, b] : [b, a];
-    for (const x of from) {
-      into.push(x);
-      groupOf.set(x, into);
+  // Nodes by their position, edges one after the other: source `source[e]` of node i for e from first[i] to first[i + 1].
+  const count = order.length;
+  const position = new Map<Node, number>();
+  const first = new Int32Array(count + 1);
+  for (let i = 0; i < count; i++) {
+    position.set(order[i], i);
+    first[i + 1] = first[i] + order[i].src.length;
+  }
+  const source = new Int32Array(first[count]);
+  /** Whether the edge is elementwise to elementwise of one shape. */
+  const direct = new Uint8Array(first[count]);
+  const depth = new Int32Array(count);
+  for (let i = 0; i < count; i++) {
+    const n = order[i];
+    const can = fusible(n);
+    for (let e = first[i]; e < first[i + 1]; e++) {
+      const s = n.src[e - first[i]];
+      const p = position.get(s) as number;
+      source[e] = p;
+      direct[e] = can && fusible(s) && sameShape(n.shape, s.shape) ? 1 : 0;
+      depth[i] = Math.max(depth[i], depth[p] + 1 - direct[e]);
     }
-  };
-  const direct = (n: Node, s: Node): boolean => fusible(n) && fusible(s) && sameShape(n.shape, s.shape);
-  for (const n of order) {
-    let d = 0;
-    for (const s of n.src) d = Math.max(d, (depth.get(s) as number) + (direct(n, s) ? 0 : 1));
-    depth.set(n, d);
   }
   // Backwards: the least depth of the users, where all of them are direct ones.
-  const latest = new Map<Node, number>();
-  for (let i = order.length - 1; i >= 0; i--) {
-    const n = order[i];
-    const late = latest.get(n);
-    if (fusible(n) && late !== undefined && late > (depth.get(n) as number)) depth.set(n, late);
-    for (const s of n.src) {
-      const limit = direct(n, s) ? (depth.get(n) as number) : (depth.get(s) as number);
-      latest.set(s, Math.min(latest.get(s) ?? Number.POSITIVE_INFINITY, limit));
+  const latest = new Int32Array(count).fill(-1);
+  for (let i = count - 1; i >= 0; i--) {
+    if (fusible(order[i]) && latest[i] > depth[i]) depth[i] = latest[i];
+    for (let e = first[i]; e < first[i + 1]; e++) {
+      const p = source[e];
+      const limit = depth[direct[e] ? i : p];
+      if (latest[p] < 0 || limit < latest[p]) latest[p] = limit;
     }
   }
-  for (const n of order) {
-    if (!fusible(n)) continue;
-    groupOf.set(n, [n]);
-    for (const s of n.src) if (direct(n, s) && depth.get(s) === depth.get(n)) join(n, s);
-  }
-  // Topological order within each group, and groups of bounded size: a cut by position keeps the graph acyclic.
-  const position = new Map(order.map((n, i) => [n, i]));
-  for (const group of new Set(groupOf.values())) {
-    group.sort((a, b) => (position.get(a) as number) - (position.get(b) as number));
-    if (group.length <= GROUP_LIMIT) continue;
-    for (let i = 0; i < group.length; i += GROUP_LIMIT) {
-      const part = group.slice(i, i + GROUP_LIMIT);
-      for (const n of part) groupOf.set(n, part);
+  // Nodes that direct edges of one depth join, by a representative: union-find.
+  const parent = Int32Array.from({ length: count }, (_, i) => i);
+  const find = (i: number): number => {
+    let at = i;
+    while (parent[at] !== at) {
+      parent[at] = parent[parent[at]];
+      at = parent[at];
     }
+    return at;
+  };
+  for (let i = 0; i < count; i++)
+    for (let e = first[i]; e < first[i + 1]; e++)
+      if (direct[e] && depth[source[e]] === depth[i]) parent[find(source[e])] = find(i);
+  // Groups of bounded size: a cut by position keeps the graph acyclic.
+  const groups = new Map<Node, Group>();
+  const open = new Map<number, Group>();
+  for (let i = 0; i < count; i++) {
+    if (!fusible(order[i])) continue;
+    const root = find(i);
+    let group = open.get(root);
+    if (!group || group.length === GROUP_LIMIT) {
+      group = [];
+      open.set(root, group);
+    }
+    group.push(order[i]);
+    groups.set(order[i], group);
   }
-  const byDepth = [...order].sort((a, b) => (depth.get(a) as number) - (depth.get(b) as number));
-  return { order: byDepth, groups: groupOf };
+  return { order: sortByDepth(order, depth), groups };
+}
+
+/** Sorted by depth, in linear time; nodes of one depth keep their order. */
+function sortByDepth(order: readonly Node[], depth: Int32Array): Node[] {
+  const at = new Int32Array(depth.reduce((a, b) => Math.max(a, b), 0) + 2);
+  for (const d of depth) at[d + 1]++;
+  for (let d = 1; d < at.length; d++) at[d] += at[d - 1];
+  const sorted = new Array<Node>(order.length);
+  for (let i = 0; i < order.length; i++) sorted[at[depth[i]]++] = order[i];
+  return sorted;
 }

@@ -1,7 +1,7 @@
 /** @file What lowering makes: instructions over buffers, before they have places in memory. */
 import type { DType } from "../core/dtype.ts";
+import type { Shape } from "../core/shape.ts";
 import type { Opcode } from "../../assembly/isa.ts";
-import type { Node } from "../graph/node.ts";
 
 /**
  * temp: lives in the arena while needed; input and output: written before the run and read after it by the host, in regions
@@ -11,6 +11,7 @@ import type { Node } from "../graph/node.ts";
 export type BufferKind = "temp" | "input" | "output" | "resident" | "update";
 
 export interface Buffer {
+  /** Its position among the program's buffers. */
   readonly id: number;
   readonly bytes: number;
   readonly dtype: DType;
@@ -35,6 +36,15 @@ export interface Access {
   readonly unit: number;
 }
 
+/** What is worth saying about a node. Not the node itself: programs outlive graphs, and what those are bound to. */
+export interface Label {
+  readonly op: string;
+  readonly dtype: DType;
+  readonly shape: Shape;
+  /** Shapes of its operands. */
+  readonly operands: string;
+}
+
 export interface Instr {
   readonly opcode: Opcode;
   /** All words, header included; units and lanes are filled in by encode. */
@@ -45,8 +55,8 @@ export interface Instr {
   readonly writes: Access[];
   /** Estimated time on one worker, in nanoseconds. */
   readonly cost: number;
-  /** The node it computes (the last one of a group): for messages and printing. */
-  readonly node: Node;
+  /** What it computes (the last node of a group), for messages. */
+  readonly label: Label;
   /** How it reads, for explain(). */
   readonly text: string;
   phase: number;

@@ -14,7 +14,7 @@ import { SCAN } from "../ops/scan.ts";
 import { STRUCTURE } from "../ops/structure.ts";
 import { WINDOW } from "../ops/windows.ts";
 import { fuse, type Group } from "./fuse.ts";
-import type { Access, Buffer, BufferKind, Instr, Ref, Word } from "./instr.ts";
+import type { Access, Buffer, BufferKind, Instr, Label, Ref, Word } from "./instr.ts";
 import { type AdamUpdate, matchAdam } from "./patterns.ts";
 import { collapse, dense, isDense, type Strided, viewThrough } from "./view.ts";
 
@@ -77,6 +77,7 @@ class Lowering {
   /** Where a node's value lies, dense, once computed. */
   private readonly places = new Map<Node, Ref>();
   private readonly views = new Map<Node, Strided>();
+  private readonly labels = new Map<Node, Label>();
   private readonly groups: ReadonlyMap<Node, Group>;
   /** Nodes that someone outside their own group reads, or that leave the program. */
   private readonly needed = new Set<Node>();
@@ -121,17 +122,18 @@ class Lowering {
 
   /** The node's value as a strided view of something that lies in memory (or of a constant). */
   private view(n: Node): Strided {
-    let v = this.views.get(n);
-    if (v) return v;
-    if (n.op.kind !== "view" || this.places.has(n)) v = dense(n);
-    else {
-      v = viewThrough(n, this.view(n.src[0]));
-      if (!v) {
-        this.ref(n.src[0]);
-        v = viewThrough(n, dense(n.src[0])) as Strided;
-      }
+    // Back to what has a view already, or needs none; iterative: views may be deeper than the stack.
+    const path: Node[] = [];
+    let x = n;
+    for (; !this.views.has(x) && x.op.kind === "view" && !this.places.has(x); x = x.src[0]) path.push(x);
+    let v = this.views.get(x) ?? dense(x);
+    this.views.set(x, v);
+    for (let y = path.pop(); y; y = path.pop()) {
+      const through = viewThrough(y, v);
+      if (!through) this.ref(y.src[0]);
+      v = through ?? (viewThrough(y, dense(y.src[0])) as Strided);
+      this.views.set(y, v);
     }
-    this.views.set(n, v);
     return v;
   }
 
@@ -196,8 +198,8 @@ class Lowering {
     operands: Record<Exclude<keyof Enum, "Length">, Word>,
   ): Word[] {
     const words = new Array<Word>(at.Length).fill(0);
-    for (const [name, word] of Object.entries<Word>(operands))
-      words[(at as unknown as Record<string, number>)[name]] = word;
+    for (const name in operands)
+      words[(at as unknown as Record<string, number>)[name]] = operands[name as keyof typeof operands];
     return words;
   }
 
@@ -224,7 +226,7 @@ class Lowering {
       reads: reads.map(access),
       writes: writes.map(access),
       cost,
-      node,
+      label: this.label(node),
       text,
       phase: 0,
     };
@@ -238,6 +240,15 @@ class Lowering {
     }
     for (const w of instr.writes) w.buffer.writer ??= instr;
     this.instrs.push(instr);
+  }
+
+  private label(n: Node): Label {
+    let label = this.labels.get(n);
+    if (!label) {
+      label = { op: n.op.name, dtype: n.dtype, shape: n.shape, operands: n.src.map((s) => show(s.shape)).join(" ") };
+      this.labels.set(n, label);
+    }
+    return label;
   }
 
   private rowBlocks(rows: number): number {
@@ -477,23 +488,24 @@ class Lowering {
     views: readonly { readonly slot: number; readonly words: readonly Word[] }[] = [],
   ): Word[] {
     const at = isa.Map.Length;
-    const micros = [...once, ...each];
-    const table = slots.map((s): [number, Word] => [s[0], s[1]]);
-    let end = at + slots.length * 2 + micros.length * 5;
-    for (const v of views) {
-      table[v.slot][1] = end;
-      end += v.words.length;
-    }
-    const fixed = this.words(isa.Map, {
+    const micros = once.length + each.length;
+    const words = this.words(isa.Map, {
       N: n,
       Grain: grain,
       Slots: slots.length,
       SlotsAt: at,
-      Micros: micros.length,
+      Micros: micros,
       MicrosAt: at + slots.length * 2,
       Once: once.length,
     });
-    return [...fixed, ...table.flat(), ...micros.flat(), ...views.flatMap((v) => v.words)];
+    for (const [kind, value] of slots) words.push(kind, value);
+    for (const micro of once) words.push(...micro);
+    for (const micro of each) words.push(...micro);
+    for (const v of views) {
+      words[at + v.slot * 2 + 1] = words.length;
+      words.push(...v.words);
+    }
+    return words;
   }
 
   /** Elements per unit: that of an operand's writer if one fits, so that no barrier is needed; else rows of the shape. */

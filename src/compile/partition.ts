@@ -3,7 +3,7 @@
  * so whatever an instruction reads must have been written in an earlier phase, or in its own by the same worker: writer and
  * reader then cut the buffer alike and use the same lanes. Row-local chains need no barrier.
  */
-import type { Access, Instr } from "./instr.ts";
+import type { Access, Buffer, Instr } from "./instr.ts";
 
 /** Whether the worker that does a piece of `a` also does the same piece of `b`, for any number of workers. */
 export function sameSlices(a: Instr, x: Access, b: Instr, y: Access): boolean {
@@ -11,24 +11,40 @@ export function sameSlices(a: Instr, x: Access, b: Instr, y: Access): boolean {
   return x.unit > 0 && x.unit === y.unit && a.units === b.units && a.lanes === b.lanes;
 }
 
+/** Whether a reader that cuts a buffer like one of two accesses cuts it like the other one too. */
+function cutAlike(a: Instr, x: Access, b: Instr, y: Access): boolean {
+  if (a.lanes !== b.lanes) return false;
+  return a.lanes === 1 || (x.unit === 0 && y.unit === 0) || (x.unit === y.unit && a.units === b.units);
+}
+
+/** How a buffer was written: all that wrote it in slices alike, and the last phase in which they did. */
+interface Written {
+  readonly instr: Instr;
+  readonly access: Access;
+  phase: number;
+}
+
 /** Gives each instruction the earliest phase it can run in, and orders them by phase. Returns the number of phases. */
 export function partition(instrs: Instr[]): number {
-  const writers = new Map<number, { instr: Instr; access: Access }[]>();
+  // Several instructions may write one buffer: zeros, then parts. Those that cut it alike are as one to who reads it.
+  const written = new Map<Buffer, Written[]>();
   let phases = 0;
   for (const i of instrs) {
     for (const r of i.reads)
-      for (const w of writers.get(r.buffer.id) ?? [])
-        i.phase = Math.max(i.phase, w.instr.phase + (sameSlices(w.instr, w.access, i, r) ? 0 : 1));
-    for (const a of i.writes) {
-      // Several writers of one buffer: zeros, then parts. Parts do not overlap, but come after what they overwrite.
-      const list = writers.get(a.buffer.id);
-      if (!list) writers.set(a.buffer.id, [{ instr: i, access: a }]);
-      else {
-        const first = list[0];
-        if (first.access.unit > 0)
-          i.phase = Math.max(i.phase, first.instr.phase + (i.lanes === 1 && first.instr.lanes === 1 ? 0 : 1));
-        list.push({ instr: i, access: a });
-      }
+      for (const w of written.get(r.buffer) ?? [])
+        i.phase = Math.max(i.phase, w.phase + (sameSlices(w.instr, w.access, i, r) ? 0 : 1));
+    // Parts do not overlap, but come after the zeros they overwrite.
+    for (const { buffer } of i.writes) {
+      const zeros = written.get(buffer)?.[0];
+      if (zeros && zeros.access.unit > 0)
+        i.phase = Math.max(i.phase, zeros.instr.phase + (i.lanes === 1 && zeros.instr.lanes === 1 ? 0 : 1));
+    }
+    for (const access of i.writes) {
+      const list = written.get(access.buffer);
+      const alike = list?.find((w) => cutAlike(w.instr, w.access, i, access));
+      if (alike) alike.phase = Math.max(alike.phase, i.phase);
+      else if (list) list.push({ instr: i, access, phase: i.phase });
+      else written.set(access.buffer, [{ instr: i, access, phase: i.phase }]);
     }
     phases = Math.max(phases, i.phase + 1);
   }

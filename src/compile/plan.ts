@@ -1,10 +1,11 @@
 /**
- * @file The static memory plan. A buffer lives from the phase that first writes it to the last one that reads it: inside a
- * phase workers are at different instructions, so lifetimes are counted in phases. Placement is greedy by size (Pisarchyk
- * and Lee, arXiv 2001.03288), tried in several orders; the result is compared with the largest sum of bytes alive at once.
+ * @file The static memory plan. A buffer lives from the first instruction that touches it to the last one; where several
+ * workers take part in an instruction, it counts as the whole of its phase, because within one they are at different
+ * instructions. Placement is greedy by size (Pisarchyk and Lee, arXiv 2001.03288), then in other orders unless that reaches
+ * the lower bound, the largest sum of bytes alive at once.
  */
 import * as isa from "../../assembly/isa.ts";
-import type { Buffer, Instr, Ref } from "./instr.ts";
+import type { Access, Buffer, Instr, Ref } from "./instr.ts";
 import { sameSlices } from "./partition.ts";
 
 const ALIGN = 64;
@@ -12,7 +13,7 @@ const ALIGN = 64;
 export interface Plan {
   /** Bytes of the arena. */
   readonly bytes: number;
-  /** No plan can be smaller: the largest sum of bytes alive in one phase. */
+  /** No plan can be smaller: the largest sum of bytes alive at once. */
   readonly lowerBound: number;
   /** Bytes if nothing shared memory. */
   readonly unshared: number;
@@ -32,57 +33,85 @@ interface Life {
 export const align = (n: number): number => Math.ceil(n / ALIGN) * ALIGN;
 const inArena = (b: Buffer): boolean => b.kind === "temp";
 
-/** Lifetimes in phases, with buffers that may share one place merged. */
-function lifetimes(buffers: readonly Buffer[], instrs: readonly Instr[], phases: number): Life[] {
-  const lives = new Map<Buffer, Life>();
-  for (const b of buffers)
-    if (inArena(b)) lives.set(b, { buffers: [b], bytes: align(b.bytes), from: phases, to: -1, offset: 0 });
-  const accesses = new Map<Buffer, Instr[]>();
-  for (const i of instrs)
-    for (const { buffer } of [...i.reads, ...i.writes]) {
-      const life = lives.get(buffer);
-      if (!life) continue;
-      life.from = Math.min(life.from, i.phase);
-      life.to = Math.max(life.to, i.phase);
-      const list = accesses.get(buffer);
-      if (!list) accesses.set(buffer, [i]);
-      else if (list[list.length - 1] !== i) list.push(i);
+/** When instructions touch their buffers: from `begin[k]` to `end[k]` the k-th one, in positions in their order. */
+interface Times {
+  readonly begin: Int32Array;
+  readonly end: Int32Array;
+}
+
+/**
+ * The first worker does what is for one worker alone in the order of the instructions. What several do is spread over the
+ * whole phase: they do not wait for each other.
+ */
+function timesOf(instrs: readonly Instr[]): Times {
+  const begin = Int32Array.from(instrs.keys());
+  const end = begin.slice();
+  for (let first = 0, next = 0; first < instrs.length; first = next) {
+    while (next < instrs.length && instrs[next].phase === instrs[first].phase) next++;
+    for (let k = first; k < next; k++) {
+      if (instrs[k].lanes === 1) continue;
+      begin[k] = first;
+      end[k] = next - 1;
     }
+  }
+  return { begin, end };
+}
+
+/** Lifetimes, with buffers that may share one place merged. */
+function lifetimes(buffers: readonly Buffer[], instrs: readonly Instr[]): Life[] {
+  const { begin, end } = timesOf(instrs);
+  const after = instrs.length;
+  // By buffer.
+  const lives = buffers.map((b): Life | undefined => {
+    if (!inArena(b)) return undefined;
+    return { buffers: [b], bytes: align(b.bytes), from: after, to: -1, offset: 0 };
+  });
+  const users = buffers.map((): Instr[] => []);
+  instrs.forEach((i, k) => {
+    const touch = ({ buffer }: Access): void => {
+      const life = lives[buffer.id];
+      if (!life) return;
+      life.from = Math.min(life.from, begin[k]);
+      life.to = Math.max(life.to, end[k]);
+      const list = users[buffer.id];
+      if (list[list.length - 1] !== i) list.push(i);
+    };
+    i.reads.forEach(touch);
+    i.writes.forEach(touch);
+  });
   // In place: a Map may write over an operand nobody needs afterwards.
-  for (const i of instrs) {
-    if (i.opcode !== isa.Opcode.Map || i.writes.length === 0) continue;
+  instrs.forEach((i, k) => {
+    if (i.opcode !== isa.Opcode.Map) return;
     for (const w of i.writes) {
-      const target = lives.get(w.buffer);
-      if (!target || w.unit === 0 || (accesses.get(w.buffer) as Instr[])[0] !== i) continue;
+      const target = lives[w.buffer.id];
+      if (!target || w.unit === 0 || users[w.buffer.id][0] !== i) continue;
       for (const r of i.reads) {
-        const source = lives.get(r.buffer);
+        const source = lives[r.buffer.id];
         if (!source || source === target || r.buffer.bytes !== w.buffer.bytes || r.unit !== w.unit) continue;
-        if (source.to !== i.phase || !lastUse(i, r.buffer, accesses)) continue;
-        if (source.buffers.some((b) => i.writes.some((x) => x.buffer === b))) continue; // taken by another result
+        if (source.to > end[k] || !lastUse(i, r, users[r.buffer.id])) continue;
+        if (i.writes.some((x) => lives[x.buffer.id] === source)) continue; // taken by another result
         if (!readBefore(i, r.buffer, w.buffer)) continue;
-        const merged = source;
-        merged.buffers.push(...target.buffers);
-        merged.to = Math.max(merged.to, target.to);
-        for (const b of target.buffers) lives.set(b, merged);
+        source.to = Math.max(source.to, target.to);
+        for (const b of target.buffers) {
+          source.buffers.push(b);
+          lives[b.id] = source;
+        }
         break;
       }
     }
-  }
-  return [...new Set(lives.values())].filter((l) => l.to >= l.from);
+  });
+  return [...new Set(lives)].filter((l) => l !== undefined && l.to >= l.from && l.bytes > 0) as Life[];
 }
 
-/** Whether i is the last to touch b, and whoever touches b in the same phase does so on the same slices. */
-function lastUse(i: Instr, b: Buffer, accesses: ReadonlyMap<Buffer, Instr[]>): boolean {
-  const list = accesses.get(b) as Instr[];
-  if (list[list.length - 1] !== i) return false;
-  const mine = i.reads.find((r) => r.buffer === b);
-  if (!mine) return false;
-  return list.every(
-    (o) =>
-      o === i ||
-      o.phase < i.phase ||
-      [...o.reads, ...o.writes].every((x) => x.buffer !== b || sameSlices(o, x, i, mine)),
-  );
+/** Whether i, which reads a buffer, is its last user, and those of the same phase use it in the same slices. */
+function lastUse(i: Instr, read: Access, users: readonly Instr[]): boolean {
+  if (users[users.length - 1] !== i) return false;
+  const alike = (o: Instr, x: Access): boolean => x.buffer !== read.buffer || sameSlices(o, x, i, read);
+  for (let k = users.length - 2; k >= 0 && users[k].phase === i.phase; k--) {
+    const o = users[k];
+    if (!o.reads.every((x) => alike(o, x)) || !o.writes.every((x) => alike(o, x))) return false;
+  }
+  return true;
 }
 
 /** Whether within a tile every micro-operation that reads buffer r comes no later than the first one that writes w. */
@@ -103,41 +132,112 @@ function readBefore(i: Instr, r: Buffer, w: Buffer): boolean {
   return true;
 }
 
-/** Lowest offset at which a life fits beside those already placed that overlap it in time. */
-function placeAll(lives: readonly Life[]): number {
-  const placed: Life[] = [];
+/**
+ * Gives each life, in the given order, the lowest offset at which it fits beside those before it that overlap it in time.
+ * Returns the bytes that takes. Quadratic.
+ */
+function firstFit(lives: readonly Life[]): number {
+  const placed: Life[] = []; // by offset
   let top = 0;
   for (const l of lives) {
-    const others = placed.filter((p) => p.from <= l.to && l.from <= p.to).sort((a, b) => a.offset - b.offset);
     let at = 0;
-    for (const o of others) {
-      if (at + l.bytes <= o.offset) break;
-      at = Math.max(at, o.offset + o.bytes);
+    for (const p of placed) {
+      if (p.from > l.to || l.from > p.to) continue;
+      if (at + l.bytes <= p.offset) break;
+      at = Math.max(at, p.offset + p.bytes);
     }
     l.offset = at;
-    placed.push(l);
+    placed.splice(lowerBound(placed, at), 0, l);
     top = Math.max(top, at + l.bytes);
   }
   return top;
 }
 
-export function plan(buffers: readonly Buffer[], instrs: readonly Instr[], phases: number): Plan {
-  const lives = lifetimes(buffers, instrs, phases);
-  const live = new Array<number>(phases + 2).fill(0);
-  for (const l of lives) for (let p = l.from; p <= l.to; p++) live[p + 1] += l.bytes;
-  const orders: ((a: Life, b: Life) => number)[] = [
-    (a, b) => b.bytes - a.bytes || b.to - b.from - (a.to - a.from) || a.from - b.from,
-    (a, b) => b.to - b.from - (a.to - a.from) || b.bytes - a.bytes,
-    (a, b) => a.from - b.from || b.bytes - a.bytes,
-  ];
-  let best = Number.POSITIVE_INFINITY;
+/** Where in a list sorted by offset the first entry stands whose offset is not less. */
+function lowerBound(list: readonly { readonly offset: number }[], offset: number): number {
+  let low = 0;
+  let high = list.length;
+  while (low < high) {
+    const mid = (low + high) >> 1;
+    if (list[mid].offset < offset) low = mid + 1;
+    else high = mid;
+  }
+  return low;
+}
+
+/** The same as firstFit in the order of the lives' beginnings, in little more than linear time: as an allocator does it. */
+function sweep(lives: readonly Life[]): number {
+  const gaps = [{ offset: 0, end: Number.POSITIVE_INFINITY }];
+  const free = ({ offset, bytes }: Life): void => {
+    const k = lowerBound(gaps, offset);
+    const below = gaps[k - 1];
+    const above = gaps[k];
+    const end = offset + bytes;
+    if (below?.end === offset) {
+      below.end = above.offset === end ? above.end : end;
+      if (above.offset === end) gaps.splice(k, 1);
+    } else if (above.offset === end) above.offset = offset;
+    else gaps.splice(k, 0, { offset, end });
+  };
+  const byEnd = [...lives].sort((a, b) => a.to - b.to);
+  let ended = 0;
+  let top = 0;
+  for (const l of [...lives].sort((a, b) => a.from - b.from || b.bytes - a.bytes)) {
+    for (; byEnd[ended].to < l.from; ended++) free(byEnd[ended]);
+    const k = gaps.findIndex((gap) => gap.end - gap.offset >= l.bytes);
+    const gap = gaps[k];
+    l.offset = gap.offset;
+    gap.offset += l.bytes;
+    if (gap.offset === gap.end) gaps.splice(k, 1);
+    top = Math.max(top, l.offset + l.bytes);
+  }
+  return top;
+}
+
+/** Most lives for which quadratic time is spent. */
+const QUADRATIC_LIMIT = 8192;
+
+type Order = (a: Life, b: Life) => number;
+const length = (l: Life): number => l.to - l.from;
+const bySize: Order = (a, b) => b.bytes - a.bytes || length(b) - length(a) || a.from - b.from;
+const byLength: Order = (a, b) => length(b) - length(a) || b.bytes - a.bytes;
+
+/** Ways to place lives, the one that mostly does best first. */
+const PLACEMENTS: readonly ((lives: readonly Life[]) => number)[] = [
+  (lives) => (lives.length <= QUADRATIC_LIMIT ? firstFit([...lives].sort(bySize)) : Number.POSITIVE_INFINITY),
+  (lives) => (lives.length <= QUADRATIC_LIMIT ? firstFit([...lives].sort(byLength)) : Number.POSITIVE_INFINITY),
+  sweep,
+];
+
+/** The largest sum of bytes alive at once. */
+function mostAlive(lives: readonly Life[], end: number): number {
+  const change = new Float64Array(end + 3); // from time -1 on
+  for (const l of lives) {
+    change[l.from + 1] += l.bytes;
+    change[l.to + 2] -= l.bytes;
+  }
+  let most = 0;
+  let now = 0;
+  for (const bytes of change) {
+    now += bytes;
+    most = Math.max(most, now);
+  }
+  return most;
+}
+
+/** Places for the buffers of instructions that are ordered by phase. */
+export function plan(buffers: readonly Buffer[], instrs: readonly Instr[]): Plan {
+  const lives = lifetimes(buffers, instrs);
+  const lowerBound = mostAlive(lives, instrs.length);
   const offsets = new Map<number, number>();
-  for (const order of orders) {
-    const bytes = placeAll([...lives].sort(order));
-    if (bytes >= best) continue;
-    best = bytes;
+  let bytes = Number.POSITIVE_INFINITY;
+  for (const place of PLACEMENTS) {
+    const needed = place(lives);
+    if (needed >= bytes) continue;
+    bytes = needed;
     for (const l of lives) for (const b of l.buffers) offsets.set(b.id, l.offset);
+    if (bytes === lowerBound) break;
   }
   const unshared = buffers.reduce((s, b) => s + (inArena(b) ? align(b.bytes) : 0), 0);
-  return { bytes: lives.length > 0 ? best : 0, lowerBound: Math.max(0, ...live), unshared, offsets };
+  return { bytes, lowerBound, unshared, offsets };
 }

@@ -90,13 +90,7 @@ export function encode(low: Lowered, phases: number, plan: Plan): Program {
       labels.push({ word: code.length, phase, op: "barrier", text: "barrier", shapes: "" });
       code.push(isa.Opcode.Barrier, 4, 0, 0);
     }
-    labels.push({
-      word: code.length,
-      phase,
-      op: i.node.op.name,
-      text: i.text,
-      shapes: i.node.src.map((s) => show(s.shape)).join(" "),
-    });
+    labels.push({ word: code.length, phase, op: i.label.op, text: i.text, shapes: i.label.operands });
     i.words[isa.At.Units] = i.units;
     i.words[isa.At.Lanes] = i.lanes;
     for (const w of i.words) {
@@ -118,8 +112,8 @@ export function encode(low: Lowered, phases: number, plan: Plan): Program {
   const whole = (b: Buffer): Place => place({ buffer: b, offset: 0 }, [], b.dtype, b.bytes);
   const instrs = low.instrs;
   return {
-    code: Int32Array.from(code),
-    relocations: Int32Array.from(relocations),
+    code: new Int32Array(code),
+    relocations: new Int32Array(relocations),
     arenaBytes: plan.bytes,
     inputBytes,
     outputBytes,
@@ -133,7 +127,7 @@ export function encode(low: Lowered, phases: number, plan: Plan): Program {
     phases,
     plan,
     labels,
-    print: () => print(instrs, phases, plan),
+    print: () => print(instrs, plan),
   };
 }
 
@@ -146,23 +140,21 @@ function bufferName(b: Buffer): string {
 }
 
 /** The program as text: instructions by phase, then the memory plan. */
-function print(instrs: readonly Instr[], phases: number, plan: Plan): string {
+function print(instrs: readonly Instr[], plan: Plan): string {
   const lines: string[] = [];
-  for (let p = 0; p < phases; p++) {
-    lines.push(p === 0 ? "phase 0" : `phase ${p}  (after a barrier)`);
-    for (const i of instrs) {
-      if (i.phase !== p) continue;
-      const list = (xs: readonly { buffer: Buffer }[]): string =>
-        [...new Set(xs.map((x) => bufferName(x.buffer)))].join(" ");
-      const lanes = i.lanes === 1 ? "1 worker" : `<= ${i.lanes} workers`;
-      const name = NAMES.get(i.opcode) as string;
-      const call = `${name[0].toLowerCase()}${name.slice(1)}`;
-      lines.push(
-        `  ${list(i.writes)} = ${call} ${list(i.reads)}`.padEnd(44) +
-          `  ${i.text} -> ${i.node.dtype}${show(i.node.shape)}`.padEnd(52) +
-          `  ${i.units} units, ${lanes}`,
-      );
-    }
+  const list = (xs: readonly { buffer: Buffer }[]): string =>
+    [...new Set(xs.map((x) => bufferName(x.buffer)))].join(" ");
+  let phases = 0;
+  for (const i of instrs) {
+    for (; phases <= i.phase; phases++) lines.push(phases === 0 ? "phase 0" : `phase ${phases}  (after a barrier)`);
+    const lanes = i.lanes === 1 ? "1 worker" : `<= ${i.lanes} workers`;
+    const name = NAMES.get(i.opcode) as string;
+    const call = `${name[0].toLowerCase()}${name.slice(1)}`;
+    lines.push(
+      `  ${list(i.writes)} = ${call} ${list(i.reads)}`.padEnd(44) +
+        `  ${i.text} -> ${i.label.dtype}${show(i.label.shape)}`.padEnd(52) +
+        `  ${i.units} units, ${lanes}`,
+    );
   }
   const ratio = plan.lowerBound > 0 ? plan.bytes / plan.lowerBound : 1;
   lines.push(

@@ -3,7 +3,7 @@
  */
 import { isFloat } from "../core/dtype.ts";
 import { FourlaneError } from "../core/errors.ts";
-import { type Node, toposort } from "../graph/node.ts";
+import { type Node, toposort, withSources } from "../graph/node.ts";
 import { add } from "../ops/elementwise.ts";
 import { constantLike } from "../ops/leaf.ts";
 import { alias, isDetached } from "../ops/structure.ts";
@@ -14,7 +14,7 @@ function pullback(n: Node, g: Node): (Node | null)[] {
   if (n.op.decompose) {
     // Sources of its own: one may be made from another, and that path is the outer walk's.
     const src = n.src.map(alias);
-    return vjp([n.op.decompose({ ...n, src })], [g], src);
+    return vjp([n.op.decompose(withSources(n, src))], [g], src);
   }
   throw new FourlaneError("NO_GRADIENT", `${n.op.name}: has no reverse-mode derivative`);
 }

@@ -53,6 +53,22 @@ export function makeNode(op: OpDef, src: readonly Node[], attrs: Attrs = NO_ATTR
   return { id: nextId++, op, src, attrs, shape, dtype };
 }
 
+/** n with other sources, of the same shapes and dtypes: what was inferred when it was made still holds. */
+export function withSources(n: Node, src: readonly Node[]): Node {
+  return { id: nextId++, op: n.op, src, attrs: n.attrs, shape: n.shape, dtype: n.dtype };
+}
+
+/** n with each of its sources replaced; n itself if they stay what they are. */
+export function mapSources(n: Node, replace: (s: Node) => Node): Node {
+  let src: Node[] | undefined;
+  for (let i = 0; i < n.src.length; i++) {
+    const s = replace(n.src[i]);
+    if (s !== n.src[i]) src ??= [...n.src];
+    if (src) src[i] = s;
+  }
+  return src ? withSources(n, src) : n;
+}
+
 /**
  * All nodes the outputs need, sources first; with `stop`, nodes it names are there, but not what they were made from.
  * Iterative: graphs may be deeper than the stack.
@@ -60,22 +76,29 @@ export function makeNode(op: OpDef, src: readonly Node[], attrs: Attrs = NO_ATTR
 export function toposort(outputs: readonly Node[], stop?: (n: Node) => boolean): Node[] {
   const done = new Set<Node>();
   const order: Node[] = [];
-  const stack: { node: Node; next: number }[] = [];
+  // The nodes above the one in hand, and how many of their sources are behind them.
+  const path: Node[] = [];
+  const behind: number[] = [];
   for (const output of outputs) {
     if (done.has(output)) continue;
     done.add(output);
-    stack.push({ node: output, next: 0 });
-    while (stack.length > 0) {
-      const top = stack[stack.length - 1];
-      if (top.next < top.node.src.length && !stop?.(top.node)) {
-        const child = top.node.src[top.next++];
-        if (!done.has(child)) {
-          done.add(child);
-          stack.push({ node: child, next: 0 });
-        }
+    let n = output;
+    let next = stop?.(n) ? n.src.length : 0;
+    for (;;) {
+      if (next < n.src.length) {
+        const s = n.src[next++];
+        if (done.has(s)) continue;
+        done.add(s);
+        path.push(n);
+        behind.push(next);
+        n = s;
+        next = stop?.(n) ? n.src.length : 0;
       } else {
-        order.push(top.node);
-        stack.pop();
+        order.push(n);
+        const above = path.pop();
+        if (!above) break;
+        n = above;
+        next = behind.pop() as number;
       }
     }
   }
