@@ -5,7 +5,7 @@ export * from "./core/errors.ts";
 export type { Shape } from "./core/shape.ts";
 export * from "./data/index.ts";
 export { einsum } from "./einsum.ts";
-export { grad, hvp, jvp, linearize, valueAndGrad, vjp } from "./func.ts";
+export * from "./func/index.ts";
 export { compile, type Compiled, type MemoryPlan } from "./jit.ts";
 export * as nn from "./nn/index.ts";
 export { crossEntropy, dropout, linear, mseLoss, relu } from "./nn/functional.ts";

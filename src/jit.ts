@@ -12,7 +12,18 @@ import { leaf } from "./ops/leaf.ts";
 import { Profile } from "./profile.ts";
 import { type LaunchArgs, session } from "./run/session.ts";
 import { Parameter, Tensor } from "./tensor.ts";
-import { bindingOf, bindings, collect, compileLater, dataLeaf, flush, Trace, Variable, withTrace } from "./trace.ts";
+import {
+  bindingOf,
+  bindings,
+  collect,
+  compileLater,
+  dataLeaf,
+  flush,
+  isRecording,
+  Trace,
+  Variable,
+  withTrace,
+} from "./trace.ts";
 import { flattenTree, mapTree } from "./tree.ts";
 
 /** A compiled function: the function itself, and what it became. */
@@ -93,6 +104,7 @@ export function compile<Args extends unknown[], Result>(fn: (...args: Args) => R
   };
 
   const call = (...args: Args): Result => {
+    if (isRecording()) return fn(...args); // part of what is being recorded
     const { entry, tensors } = entryFor(args);
     return resultOf(entry, launch(entry, tensors.map(valueOf))) as Result;
   };
@@ -253,7 +265,8 @@ function record<Args extends unknown[], Result>(fn: (...args: Args) => Result, a
         : binding?.kind === "state"
           ? binding.variable.read(binding.seen)
           : undefined;
-    if (!captured) throw new FourlaneError("TRACE", "compile: a tensor of another compiled function was used");
+    if (!captured)
+      throw new FourlaneError("TRACE", "compile: a tensor of another compiled function, or of a vmap, was used");
     captured.catch(() => {}); // reported by the calls that need it
     return captured;
   });

@@ -257,6 +257,30 @@ export function withTrace<T>(t: Trace, f: () => T): T {
   }
 }
 
+let transforms = 0;
+
+/** Runs a function inside a transform: what it compiles is recorded with it, for the transform to see. */
+export function transformed<T>(f: () => T): T {
+  transforms++;
+  try {
+    return f();
+  } finally {
+    transforms--;
+  }
+}
+
+/** Whether what is computed now is only recorded, by a trace or a transform. */
+export function isRecording(): boolean {
+  return trace !== undefined || transforms > 0;
+}
+
+/** A leaf for one of many examples: it has no value of its own. */
+export function exampleLeaf(shape: Shape, dtype: DType): Node {
+  const n = leaf(shape, dtype);
+  bindings.set(n, { kind: "argument", index: -1, trace: new Trace() });
+  return n;
+}
+
 /** Tells the trace in progress, if any, that it depends on a value from outside that may change. */
 export function guard<T>(read: () => T): T {
   const value = read();
@@ -389,7 +413,10 @@ export function evaluate(nodes: readonly Node[], failed: "drop" | "retry" = "dro
       (b) => b.kind === "state",
     );
     if (graph.inputs.some((n) => bindings.get(n)?.kind === "argument"))
-      throw new FourlaneError("TRACE", "a tensor of a compiled function has no value outside of it: return it");
+      throw new FourlaneError(
+        "TRACE",
+        "a tensor of a compiled or batched function has no value outside of it: return it",
+      );
     // Nothing that waits may go down with a tensor of a runtime that is gone.
     if (graph.residents.some((n) => variableOf(n)?.home.disposed))
       throw new DisposedError("a tensor depends on a parameter made before the runtime was disposed");

@@ -32,6 +32,13 @@ export interface OpDef {
   jvp?(node: Node, tangents: readonly (Node | null)[]): Node | null;
   /** The same in terms of simpler operations, for derivatives of any order. */
   decompose?(node: Node): Node;
+  /**
+   * The same for a batch: some of the sources (`has`) have an axis more, in front. Without a rule, or where it returns
+   * nothing, all sources get one, attributes that name axes or extents are adjusted, and the operation is the same.
+   */
+  batch?(node: Node, src: readonly Node[], has: readonly boolean[]): Node | undefined;
+  /** Whether it draws random numbers: not for one example what it is for another. */
+  readonly random?: true;
   /** The value in float64. */
   ref?(src: readonly RefArray[], node: Node): Float64Array;
 }
@@ -42,15 +49,30 @@ export interface Node extends Spec {
   readonly op: OpDef;
   readonly src: readonly Node[];
   readonly attrs: Attrs;
+  /** The checkpointed call that made it: its value is not kept for derivatives, but computed again. */
+  readonly region?: object;
 }
 
 let nextId = 1;
 const NO_ATTRS: Attrs = Object.freeze({});
 
+let region: object | undefined;
+
+/** Runs f; the nodes it makes belong to a region (none if undefined), but those made in a region already stay there. */
+export function inRegion<T>(r: object | undefined, f: () => T): T {
+  const before = region;
+  region = before ?? r;
+  try {
+    return f();
+  } finally {
+    region = before;
+  }
+}
+
 /** Makes a node; the operation infers and checks. */
 export function makeNode(op: OpDef, src: readonly Node[], attrs: Attrs = NO_ATTRS): Node {
   const { shape, dtype } = op.infer(src, attrs);
-  return { id: nextId++, op, src, attrs, shape, dtype };
+  return { id: nextId++, op, src, attrs, shape, dtype, region };
 }
 
 /** n with other sources, of the same shapes and dtypes: what was inferred when it was made still holds. */

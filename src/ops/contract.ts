@@ -3,7 +3,7 @@ import { DTypeError, ShapeError } from "../core/errors.ts";
 import { numel, sameShape, show } from "../core/shape.ts";
 import { makeNode, type Node, type OpDef } from "../graph/node.ts";
 import { add } from "./elementwise.ts";
-import { transposeLast } from "./structure.ts";
+import { reshape, transposeLast } from "./structure.ts";
 
 /** [..., M, K] times [..., K, N] with equal leading extents. Where `precise`, small products are summed in float64. */
 const MATMUL: OpDef = {
@@ -31,6 +31,14 @@ const MATMUL: OpDef = {
     const right = tb ? matmul(n.src[0], tb, precise) : null;
     return left && right ? add(left, right) : (left ?? right);
   },
+  // A batch of rows times one matrix is one product of more rows.
+  batch: (n, [a, b], [, many]) =>
+    many || n.shape.length > 2
+      ? undefined
+      : reshape(matmul(reshape(a, [a.shape[0] * a.shape[1], a.shape[2]]), b, n.attrs.precise === true), [
+          ...a.shape.slice(0, 2),
+          b.shape[1],
+        ]),
   ref: ([a, b], n) => {
     const [m, k] = a.shape.slice(-2);
     const cols = b.shape[b.shape.length - 1];

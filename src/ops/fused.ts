@@ -131,6 +131,16 @@ function oneHotLike(x: Node, labels: Node): Node {
   return cast(apply(COMPARE.eq, classes, expand(reshape(labels, [x.shape[0], 1]), x.shape)), "float32");
 }
 
+/** Rows of all examples are rows of one operation. */
+const manyRows: OpDef["batch"] = (n, src, has) => {
+  const size = src[has.indexOf(true)].shape[0];
+  const all = src.map((s, i) => {
+    const [rows, ...rest] = n.src[i].shape;
+    return reshape(has[i] ? s : expand(s, [size, rows, ...rest]), [size * rows, ...rest]);
+  });
+  return reshape(makeNode(n.op, all, n.attrs), [size, ...n.shape]);
+};
+
 const CROSS_ENTROPY: OpDef = {
   name: "crossEntropyRows",
   kind: "other",
@@ -144,6 +154,7 @@ const CROSS_ENTROPY: OpDef = {
     const one = constantLike(n, 1);
     return sum(mul(makeNode(CROSS_ENTROPY_GRAD, [n.src[0], n.src[1], one], n.attrs), t), [1]);
   },
+  batch: manyRows,
   ref: ([x, labels], n) => {
     const out = new Float64Array(numel(n.shape));
     eachRow(x, (row, r) => {
@@ -167,6 +178,7 @@ const CROSS_ENTROPY_GRAD: OpDef = {
     const p = makeNode(SOFTMAX, [x]);
     return mul(sub(p, oneHotLike(x, labels)), expand(reshape(weight, [x.shape[0], 1]), x.shape));
   },
+  batch: manyRows,
   ref: ([x, labels, g], n) => {
     const out = new Float64Array(numel(n.shape));
     eachRow(x, (row, r) => {

@@ -17,6 +17,7 @@ export function linear(
   infer: OpDef["infer"],
   adjoint: (n: Node, g: Node) => Node,
   ref: NonNullable<OpDef["ref"]>,
+  batch?: OpDef["batch"],
 ): OpDef {
   const op: OpDef = {
     name,
@@ -25,6 +26,7 @@ export function linear(
     vjp: (n, g) => [adjoint(n, g)],
     jvp: (n, [t]) => (t ? makeNode(op, [t], n.attrs) : null),
     ref,
+    batch,
   };
   return op;
 }
@@ -160,6 +162,7 @@ const PERMUTE = linear(
     const strides = (n.attrs.axes as number[]).map((a) => s[a]);
     return gatherRef(x, n.shape, (at) => dot(at, strides));
   },
+  (n, [x]) => permute(x, [0, ...(n.attrs.axes as number[]).map((a) => a + 1)]),
 );
 
 const FLIP = linear(

@@ -1,15 +1,9 @@
 /** Function transforms: against derivatives by hand, in both modes, nested, compiled, over trees. */
 import { describe, expect, test } from "vitest";
-import * as fl from "../src/index.ts";
+import * as fl from "../../src/index.ts";
+import { close } from "./support.ts";
 
 const { tensor } = fl;
-const numbers = async (t: fl.Tensor): Promise<number[]> => [...(await t.data())];
-async function close(t: fl.Tensor, want: readonly number[]): Promise<void> {
-  const got = await numbers(t);
-  expect(got).toHaveLength(want.length);
-  got.forEach((v, i) => expect(Math.abs(v - want[i])).toBeLessThan(2e-6 * Math.max(1, Math.abs(want[i]))));
-}
-
 // f(x, y) = [x0 y0, sin x1, x0 x1]: J = [y0 0 | x0], [0 cos x1 | 0], [x1 x0 | 0].
 const f = (x: fl.Tensor, y: fl.Tensor): fl.Tensor =>
   fl.stack([x.select(0, 0).mul(y), x.select(0, 1).sin(), x.select(0, 0).mul(x.select(0, 1))]);
@@ -117,4 +111,47 @@ test("what does not fit says so", () => {
   expect(() => fl.vjp((t: fl.Tensor) => t, tensor(Int32Array.of(1)))).toThrow(/vjp: derivatives need float32.*int32/);
   expect(() => fl.vjp(() => x)).toThrow(/no tensor/);
   expect(() => fl.hvp(f, [x, y], [x, y])).toThrow(/hvp: the function must return one element, got shape \[3\]/);
+});
+
+describe("gradients", () => {
+  type Net = { w: fl.Tensor; layers: [fl.Tensor, fl.Tensor] };
+  const net = (): Net => ({ w: tensor([1, 2]), layers: [tensor([3, 4]), tensor(5)] });
+  const value = (p: Net): fl.Tensor => p.w.mul(p.layers[0]).sum().mul(p.layers[1]);
+
+  test("of trees of tensors, by the names they have", async () => {
+    const [y, g] = fl.valueAndGrad(value)(net());
+    await close(y, [55]);
+    await close(g.w, [15, 20]);
+    await close(g.layers[0], [5, 10]);
+    await close(g.layers[1], [11]);
+  });
+
+  test("of several arguments, and a compiled function inside of a transform", async () => {
+    const product = fl.compile((a: fl.Tensor, b: Net) => value(b).mul(a));
+    const [gb, ga] = fl.grad(product, [1, 0])(tensor(2), net());
+    await close(ga, [55]);
+    await close(gb.layers[1], [22]);
+    const compiled = fl.compile((a: fl.Tensor, b: Net) => product(a, b).add(1));
+    await close(compiled(tensor(2), net()), [111]);
+  });
+
+  test("do not flow through stopGradient and noGrad", async () => {
+    const g = fl.grad((t: fl.Tensor) => fl.stopGradient({ t: t.square() }).t.mul(t).sum());
+    await close(g(tensor([2, 3])), [4, 9]);
+    const h = fl.grad((t: fl.Tensor) =>
+      fl
+        .noGrad(() => t.exp())
+        .mul(t)
+        .sum(),
+    );
+    await close(h(tensor([0, 1])), [1, Math.E]);
+    expect(() => fl.noGrad(async () => x)).toThrow(/noGrad: the function is async/);
+  });
+
+  test("of what cannot be differentiated are refused", () => {
+    expect(() => fl.grad((t: fl.Tensor) => t.argmax())(x)).toThrow(/must return float32, got int32/);
+    expect(() => fl.grad((t: fl.Tensor) => t, 1)(x)).toThrow(/argnums 1 do not name arguments, there are 1/);
+    expect(() => fl.grad((t: fl.Tensor) => t, [0, 0])(x)).toThrow(fl.ValueError);
+    expect(() => fl.grad((t: fl.Tensor) => t)(tensor([true]))).toThrow(/need float32, an argument is bool/);
+  });
 });

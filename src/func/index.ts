@@ -1,0 +1,15 @@
+/** @file Function transforms, with torch.func's names. */
+export { hessian, jacfwd, type Jacobian, jacobian, jacrev } from "./jacobian.ts";
+export {
+  grad,
+  type Gradient,
+  type Gradients,
+  hvp,
+  jvp,
+  linearize,
+  noGrad,
+  stopGradient,
+  valueAndGrad,
+  vjp,
+} from "./transforms.ts";
+export { type Axes, vmap, type VmapOptions } from "./vmap.ts";

@@ -1,0 +1,175 @@
+/** @file Whole derivatives: a basis of vectors sent through one mode at once, by vmap. */
+import { isFloat } from "../core/dtype.ts";
+import { DTypeError, ShapeError } from "../core/errors.ts";
+import { numel, show } from "../core/shape.ts";
+import { jvp as forward } from "../diff/jvp.ts";
+import { vjp as reverse } from "../diff/vjp.ts";
+import { vmap } from "../diff/vmap.ts";
+import type { Node } from "../graph/node.ts";
+import { apply, cast, COMPARE } from "../ops/elementwise.ts";
+import { constantLike, leaf } from "../ops/leaf.ts";
+import { expand, iota, permute, reshape } from "../ops/structure.ts";
+import type { Tensor } from "../tensor.ts";
+import { transformed } from "../trace.ts";
+import { flattenTree, mapTree } from "../tree.ts";
+import { type Gradients, selectInputs } from "./transforms.ts";
+
+/** A Jacobian: for each tensor of the result the tree of the argument(s), with tensors [...result's shape, ...argument's]. */
+export type Jacobian<Result, Args extends unknown[], N> = Result extends Tensor
+  ? Gradients<Args, N>
+  : { [K in keyof Result]: Jacobian<Result[K], Args, N> };
+
+type Argnums = number | readonly number[];
+
+/** What f computed, and with respect to what its derivative is wanted. */
+interface Traced {
+  readonly result: unknown;
+  readonly outputs: readonly Node[];
+  readonly inputs: readonly Node[];
+  readonly shaped: (nodes: readonly (Node | null)[]) => unknown;
+}
+
+function traced<Args extends unknown[]>(
+  op: string,
+  f: (...args: Args) => unknown,
+  args: Args,
+  argnums: Argnums,
+): Traced {
+  const { args: inputs, nodes, shaped } = selectInputs(op, args, argnums);
+  const result = transformed(() => f(...inputs));
+  const outputs = flattenTree(result).leaves.map((t) => t.node);
+  for (const y of outputs)
+    if (!isFloat(y.dtype)) throw new DTypeError(`${op}: the function must return float32, got ${y.dtype}`);
+  const [m, n] = [outputs, nodes].map(total);
+  if (m * n >= 2 ** 30)
+    throw new ShapeError(`${op}: a Jacobian of ${m} x ${n} has too many elements; jacobianOperator applies it unmade`);
+  return { result, outputs, inputs: nodes, shaped };
+}
+
+function total(nodes: readonly Node[]): number {
+  return nodes.reduce((s, n) => s + numel(n.shape), 0);
+}
+
+/** All unit vectors of the shape of n, [elements, ...shape]. */
+function basis(n: Node): Node {
+  const count = numel(n.shape);
+  const square = [count, count];
+  const row = expand(iota([count]), square);
+  const column = expand(reshape(iota([count]), [count, 1]), square);
+  return reshape(cast(apply(COMPARE.eq, row, column), "float32"), [count, ...n.shape]);
+}
+
+/** The linear map of a vector like `n` to nodes, applied to all unit vectors: [elements of n, ...shape] for each. */
+function onBasis(n: Node, map: (vector: Node) => (Node | null)[]): (Node | null)[] {
+  const count = numel(n.shape);
+  if (count === 1) return map(constantLike(n, 1)).map((y) => y && reshape(y, [1, ...y.shape]));
+  const vector = leaf(n.shape, n.dtype);
+  const found = map(vector);
+  const real = found.filter((y): y is Node => y !== null);
+  const whole = vmap(real, [vector], [basis(n)], count);
+  let k = 0;
+  return found.map((y) => {
+    if (!y) return null;
+    return whole[k++] ?? expand(y, [count, ...y.shape]);
+  });
+}
+
+const zeros = (y: Node, x: Node): Node => constantLike({ shape: [...y.shape, ...x.shape], dtype: "float32" }, 0);
+
+function byRows({ result, outputs, inputs, shaped }: Traced): unknown {
+  let i = 0;
+  return mapTree(result, () => {
+    const y = outputs[i++];
+    const rows = onBasis(y, (u) => reverse([y], [u], inputs));
+    return shaped(inputs.map((x, k) => (rows[k] ? reshape(rows[k], [...y.shape, ...x.shape]) : zeros(y, x))));
+  });
+}
+
+function byColumns({ result, outputs, inputs, shaped }: Traced): unknown {
+  const columns = inputs.map((x, k) =>
+    onBasis(x, (t) =>
+      forward(
+        outputs,
+        inputs,
+        inputs.map((_, j) => (j === k ? t : null)),
+      ),
+    ),
+  );
+  let i = 0;
+  return mapTree(result, () => {
+    const k = i++;
+    const y = outputs[k];
+    const last = [...y.shape.map((_, d) => d + 1), 0];
+    return shaped(
+      inputs.map((x, j) => {
+        const c = columns[j][k];
+        return c ? reshape(permute(c, last), [...y.shape, ...x.shape]) : zeros(y, x);
+      }),
+    );
+  });
+}
+
+/**
+ * The Jacobian of f with respect to the argument(s) `argnums`, by reverse mode: row by row, all rows at once. Its cost is that
+ * of one backward pass for each element of the result: for few outputs of many inputs.
+ * @returns A function that gives, for a result of shape [...m] and an argument of shape [...n], a tensor [...m, ...n].
+ * @throws DTypeError unless all is float32; ShapeError for 2^30 elements and more.
+ */
+export function jacrev<Args extends unknown[], Result, const N extends Argnums = 0>(
+  f: (...args: Args) => Result,
+  argnums: N = 0 as N,
+): (...args: Args) => Jacobian<Result, Args, N> {
+  return (...args) => byRows(traced("jacrev", f, args, argnums)) as Jacobian<Result, Args, N>;
+}
+
+/**
+ * As jacrev, by forward mode: column by column, all columns at once. Its cost is that of one forward pass for each element of
+ * the argument: for few inputs and many outputs.
+ */
+export function jacfwd<Args extends unknown[], Result, const N extends Argnums = 0>(
+  f: (...args: Args) => Result,
+  argnums: N = 0 as N,
+): (...args: Args) => Jacobian<Result, Args, N> {
+  return (...args) => byColumns(traced("jacfwd", f, args, argnums)) as Jacobian<Result, Args, N>;
+}
+
+/** Forward mode takes a pass for each input, reverse mode one for each output and keeps the values on the way. */
+function choose({ outputs, inputs }: Traced): { byColumns: boolean; why: string } {
+  const [m, n] = [outputs, inputs].map(total);
+  const [few, many, mode, other] = n < m ? [n, m, "forward", "reverse"] : [m, n, "reverse", "forward"];
+  return {
+    byColumns: n < m,
+    why:
+      `${mode} mode: the Jacobian is ${m} x ${n} (outputs ${outputs.map((y) => show(y.shape)).join(" ")}, ` +
+      `inputs ${inputs.map((x) => show(x.shape)).join(" ")}), so ${mode} mode sends ${few} vectors through the function, ` +
+      `${other} mode would send ${many}`,
+  };
+}
+
+/**
+ * The Jacobian of f by whichever of jacfwd and jacrev is cheaper for the shapes at hand; `explain(...args)` says which, and why.
+ * @example await jacobian(f)(x).array(); console.log(jacobian(f).explain(x));
+ */
+export function jacobian<Args extends unknown[], Result, const N extends Argnums = 0>(
+  f: (...args: Args) => Result,
+  argnums: N = 0 as N,
+): ((...args: Args) => Jacobian<Result, Args, N>) & { explain(...args: Args): string } {
+  const whole = (...args: Args): Jacobian<Result, Args, N> => {
+    const t = traced("jacobian", f, args, argnums);
+    return (choose(t).byColumns ? byColumns(t) : byRows(t)) as Jacobian<Result, Args, N>;
+  };
+  return Object.assign(whole, {
+    explain: (...args: Args): string => choose(traced("jacobian", f, args, argnums)).why,
+  });
+}
+
+/**
+ * The second derivatives of a function of one element, by forward mode over reverse mode: for an argument of shape [...n] a
+ * tensor [...n, ...n]; for several, or trees of them, trees of trees. For their product with a vector, hvp costs far less.
+ */
+export function hessian<Args extends unknown[], const N extends Argnums = 0>(
+  f: (...args: Args) => Tensor,
+  argnums: N = 0 as N,
+): (...args: Args) => Jacobian<Gradients<Args, N>, Args, N> {
+  return jacfwd(jacrev(f, argnums), argnums) as (...args: Args) => Jacobian<Gradients<Args, N>, Args, N>;
+}

@@ -1,0 +1,183 @@
+/** @file Function transforms, with torch.func's names. */
+import { isFloat } from "../core/dtype.ts";
+import { DTypeError, ShapeError, ValueError } from "../core/errors.ts";
+import { numel, sameShape, show } from "../core/shape.ts";
+import { jvp as forward } from "../diff/jvp.ts";
+import { gradients, vjp as reverse } from "../diff/vjp.ts";
+import type { Node } from "../graph/node.ts";
+import { constantLike } from "../ops/leaf.ts";
+import { alias } from "../ops/structure.ts";
+import { Tensor } from "../tensor.ts";
+import { transformed } from "../trace.ts";
+import { flattenTree, mapTree } from "../tree.ts";
+
+/** A tree of tensors: derivatives have the same keys and shapes. */
+export type Gradient<T> = T extends Tensor ? Tensor : T extends object ? { [K in keyof T]: Gradient<T[K]> } : T;
+
+/** Derivatives with respect to the argument N, or to each of a list of them. */
+export type Gradients<Args extends unknown[], N> = N extends number
+  ? Gradient<Args[N]>
+  : { -readonly [K in keyof N]: N[K] extends number ? Gradient<Args[N[K]]> : never };
+
+type ScalarFunction<Args extends unknown[]> = (...args: Args) => Tensor;
+
+/** @internal The arguments, those named by `argnums` being inputs of their own; and how to shape a list of derivatives. */
+export function selectInputs<Args extends unknown[], N extends number | readonly number[]>(
+  op: string,
+  args: Args,
+  argnums: N,
+): { args: Args; nodes: Node[]; shaped: (nodes: readonly (Node | null)[]) => Gradients<Args, N> } {
+  const list: readonly number[] = typeof argnums === "number" ? [argnums] : (argnums as readonly number[]);
+  const bad = list.find((i) => !Number.isInteger(i) || i < 0 || i >= args.length);
+  if (bad !== undefined || new Set(list).size !== list.length || list.length === 0)
+    throw new ValueError(`${op}: argnums ${String(argnums)} do not name arguments, there are ${args.length}`);
+  const chosen = asInputs(
+    op,
+    list.map((i) => args[i]),
+  );
+  const replaced = [...args] as Args;
+  list.forEach((i, k) => {
+    replaced[i] = chosen.tree[k];
+  });
+  const shaped = (nodes: readonly (Node | null)[]): Gradients<Args, N> => {
+    const trees = filled(chosen.tree, nodes);
+    return (typeof argnums === "number" ? trees[0] : trees) as Gradients<Args, N>;
+  };
+  return { args: replaced, nodes: chosen.nodes, shaped };
+}
+
+function checkScalar(op: string, y: unknown): asserts y is Tensor {
+  const got = y instanceof Tensor ? `shape ${show(y.shape)}` : String(y);
+  if (!(y instanceof Tensor) || numel(y.shape) !== 1)
+    throw new ShapeError(`${op}: the function must return one element, got ${got}`);
+  if (!isFloat(y.dtype)) throw new DTypeError(`${op}: the function must return float32, got ${y.dtype}`);
+}
+
+/**
+ * f's value and its gradient with respect to the argument(s) `argnums` (default the first): a tree like the argument for a
+ * number, an array of these for an array. The gradient is graph like any other: transforms nest.
+ * @throws ShapeError if f's value has more than one element; DTypeError for an argument or a value that is not float32.
+ */
+export function valueAndGrad<Args extends unknown[], const N extends number | readonly number[] = 0>(
+  f: ScalarFunction<Args>,
+  argnums: N = 0 as N,
+): (...args: Args) => [Tensor, Gradients<Args, N>] {
+  return (...args) => {
+    const { args: inputs, nodes, shaped } = selectInputs("grad", args, argnums);
+    const y = transformed(() => f(...inputs));
+    checkScalar("grad", y);
+    return [y, shaped(gradients(y.node, nodes))];
+  };
+}
+
+/** The gradient of a function of tensors that returns one element; see valueAndGrad. */
+export function grad<Args extends unknown[], const N extends number | readonly number[] = 0>(
+  f: ScalarFunction<Args>,
+  argnums: N = 0 as N,
+): (...args: Args) => Gradients<Args, N> {
+  const both = valueAndGrad(f, argnums);
+  return (...args) => both(...args)[1];
+}
+
+/** The same values, as far as derivatives go constants: a tree with each tensor detached. */
+export function stopGradient<T>(tree: T): T {
+  return mapTree(tree, (t) => t.detach()) as T;
+}
+
+/** What f returns, with no gradient flowing through it. */
+export function noGrad<T>(f: () => T): T {
+  const result = f();
+  if (result instanceof Promise)
+    throw new ValueError("noGrad: the function is async; it must return tensors, to be awaited outside");
+  return stopGradient(result);
+}
+
+/** @internal A tree with its tensors as inputs of their own, so that derivatives stop at them, and their nodes. */
+export function asInputs<T>(op: string, tree: T): { tree: T; nodes: Node[] } {
+  const nodes: Node[] = [];
+  const copy = mapTree(tree, (t) => {
+    if (!isFloat(t.dtype)) throw new DTypeError(`${op}: derivatives need float32, an argument is ${t.dtype}`);
+    const n = alias(t.node);
+    nodes.push(n);
+    return new Tensor(n);
+  }) as T;
+  if (nodes.length === 0) throw new ValueError(`${op}: there is no tensor among the arguments`);
+  return { tree: copy, nodes };
+}
+
+/** @internal The nodes of a tree of tensors that is to match `like`: one tangent or cotangent for each. */
+export function matching(op: string, what: string, tree: unknown, like: readonly Node[]): Node[] {
+  const { leaves } = flattenTree(tree);
+  if (leaves.length !== like.length)
+    throw new ValueError(`${op}: ${leaves.length} ${what}s for ${like.length} tensors`);
+  leaves.forEach((t, i) => {
+    if (!sameShape(t.shape, like[i].shape) || !isFloat(t.dtype))
+      throw new ShapeError(
+        `${op}: ${what} ${i} is ${t.dtype}${show(t.shape)}, its tensor is float32${show(like[i].shape)}`,
+      );
+  });
+  return leaves.map((t) => t.node);
+}
+
+/** @internal The tree with other nodes in the place of its tensors; null stands for zeros. */
+export function filled<T>(tree: T, nodes: readonly (Node | null)[]): T {
+  let i = 0;
+  return mapTree(tree, (t) => new Tensor(nodes[i++] ?? constantLike(t.node, 0))) as T;
+}
+
+/**
+ * f's value, and a function of tangents, trees like the arguments: the derivative of f along them, by forward mode. Its
+ * cost is about that of f, whatever the number of inputs; f itself is traced once.
+ * @throws DTypeError for an argument that is not float32; ShapeError for a tangent unlike its argument.
+ */
+export function linearize<Args extends unknown[], Result>(
+  f: (...args: Args) => Result,
+  ...primals: Args
+): [Result, (...tangents: Args) => Result] {
+  const { tree, nodes } = asInputs("linearize", primals);
+  const y = transformed(() => f(...tree));
+  const outputs = flattenTree(y).leaves.map((t) => t.node);
+  return [y, (...tangents) => filled(y, forward(outputs, nodes, matching("jvp", "tangent", tangents, nodes)))];
+}
+
+/**
+ * f's value, and its derivative along the tangents (Jacobian times vector), by forward mode: cheaper than reverse mode where
+ * there are fewer inputs than outputs. `primals` and `tangents` are the arguments of f, trees of tensors.
+ * @throws As linearize.
+ */
+export function jvp<Args extends unknown[], Result>(
+  f: (...args: Args) => Result,
+  primals: Args,
+  tangents: Args,
+): [Result, Result] {
+  const [y, derivative] = linearize(f, ...primals);
+  return [y, derivative(...tangents)];
+}
+
+/**
+ * f's value, and a function of cotangents, a tree like the value: their products with the Jacobian, by reverse mode, an array
+ * with a tree for each argument. Cheaper than forward mode where there are fewer outputs than inputs.
+ * @throws DTypeError for an argument that is not float32; ShapeError for a cotangent unlike its output.
+ */
+export function vjp<Args extends unknown[], Result>(
+  f: (...args: Args) => Result,
+  ...primals: Args
+): [Result, (cotangents: Result) => Args] {
+  const { tree, nodes } = asInputs("vjp", primals);
+  const y = transformed(() => f(...tree));
+  const outputs = flattenTree(y).leaves.map((t) => t.node);
+  return [y, (cotangents) => filled(tree, reverse(outputs, matching("vjp", "cotangent", cotangents, outputs), nodes))];
+}
+
+/**
+ * The value of a function of one element, and the product of its Hessian with `vectors`, trees like the arguments: forward
+ * mode over the gradient (Pearlmutter, Neural Computation 6, 1994), so it costs a few gradients and no Hessian is made.
+ * @throws ShapeError if f's value has more than one element; else as linearize.
+ */
+export function hvp<Args extends unknown[]>(f: ScalarFunction<Args>, primals: Args, vectors: Args): [Tensor, Args] {
+  const { tree, nodes } = asInputs("hvp", primals);
+  const y = transformed(() => f(...tree));
+  checkScalar("hvp", y);
+  const tangents = matching("hvp", "vector", vectors, nodes);
+  return [y, filled(tree, forward(gradients(y.node, nodes), nodes, tangents))];
+}
