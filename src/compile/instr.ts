@@ -26,6 +26,8 @@ export interface Buffer {
 export interface Ref {
   readonly buffer: Buffer;
   readonly offset: number;
+  /** Read it only in a phase after the one that writes this: later than it could be, to need less memory at once. */
+  readonly after?: Buffer;
 }
 
 export type Word = number | Ref;
@@ -34,6 +36,8 @@ export type Word = number | Ref;
 export interface Access {
   readonly buffer: Buffer;
   readonly unit: number;
+  /** See Ref. */
+  readonly after?: Buffer;
 }
 
 /** What is worth saying about a node. Not the node itself: programs outlive graphs, and what those are bound to. */

@@ -144,7 +144,7 @@ class Lowering {
     const v = this.view(n);
     if (v.base.op !== CONSTANT && isDense(v)) {
       const base = this.ref(v.base);
-      const ref = { buffer: base.buffer, offset: base.offset + v.offset * bytesOf(n.dtype) };
+      const ref = { ...base, offset: base.offset + v.offset * bytesOf(n.dtype) };
       // Kernels read 4-byte words: a byte view may start anywhere, which only Map handles.
       if (ref.offset % 4 === 0) {
         this.places.set(n, ref);
@@ -178,7 +178,7 @@ class Lowering {
     const blocks = Math.ceil(rows / ROWS);
     const words = this.words(isa.Transpose, {
       Out: out,
-      In: { buffer: src.buffer, offset: src.offset + v.offset * 4 },
+      In: { ...src, offset: src.offset + v.offset * 4 },
       Batch: batch,
       Rows: cols,
       Cols: rows,
@@ -216,6 +216,7 @@ class Lowering {
   ): void {
     const access = ([ref, unit]: [Ref, number]): Access => ({
       buffer: ref.buffer,
+      after: ref.after,
       unit: ref.offset === 0 && ref.buffer.bytes <= unit * units ? unit : 0,
     });
     const instr: Instr = {
@@ -397,7 +398,7 @@ class Lowering {
       else {
         const bytes = bytesOf(x.dtype);
         const base = this.ref(v.base);
-        const at = { buffer: base.buffer, offset: base.offset + v.offset * bytes };
+        const at = { ...base, offset: base.offset + v.offset * bytes };
         if (isDense(v) && numel(v.shape) === n) {
           reading(at, "slice");
           if (bytes === 4) s = slot(isa.Slot.Dense, at);
@@ -630,7 +631,7 @@ class Lowering {
     const base = this.ref(v.base);
     const [row, col] = v.strides.slice(lead);
     return {
-      ref: { buffer: base.buffer, offset: base.offset + v.offset * 4 },
+      ref: { ...base, offset: base.offset + v.offset * 4 },
       row,
       col,
       batch: c.dims.length === 0 ? 0 : c.strides[0],
@@ -830,7 +831,7 @@ class Lowering {
     }
     const base = this.ref(v.base);
     const [outer, row, inner] = parts(v).map((p) => p.strides[0] ?? 0);
-    return { ref: { buffer: base.buffer, offset: base.offset + v.offset * 4 }, outer, row, inner };
+    return { ref: { ...base, offset: base.offset + v.offset * 4 }, outer, row, inner };
   }
 
   gather(n: Node): void {
@@ -1021,6 +1022,13 @@ class Lowering {
     this.emitMap(n, x.shape, [], [{ node: x, to: { buffer: out.buffer, offset }, into }]);
   }
 
+  /** The same bytes, for readers in a phase after the one that writes the second operand. */
+  fence(n: Node): void {
+    const after = this.view(n.src[1]).base;
+    const ref = this.ref(n.src[0]);
+    this.places.set(n, after.op === CONSTANT ? ref : { ...ref, after: this.ref(after).buffer });
+  }
+
   /** The same bytes under another type. */
   bytes(n: Node): void {
     this.places.set(n, this.ref(n.src[0]));
@@ -1046,6 +1054,7 @@ const RULES = new Map<OpDef, (this: Lowering, n: Node) => void>([
   [STRUCTURE.pad, Lowering.prototype.pad],
   [STRUCTURE.iota, Lowering.prototype.iota],
   [STRUCTURE.bytes, Lowering.prototype.bytes],
+  [STRUCTURE.fence, Lowering.prototype.fence],
   [FUSED.softmax, Lowering.prototype.softmax],
   [FUSED.logSoftmax, Lowering.prototype.softmax],
   [FUSED.softmaxGrad, Lowering.prototype.softmaxGrad],

@@ -30,9 +30,11 @@ export function partition(instrs: Instr[]): number {
   const written = new Map<Buffer, Written[]>();
   let phases = 0;
   for (const i of instrs) {
-    for (const r of i.reads)
+    for (const r of i.reads) {
       for (const w of written.get(r.buffer) ?? [])
         i.phase = Math.max(i.phase, w.phase + (sameSlices(w.instr, w.access, i, r) ? 0 : 1));
+      if (r.after) for (const w of written.get(r.after) ?? []) i.phase = Math.max(i.phase, w.phase + 1);
+    }
     // Parts do not overlap, but come after the zeros they overwrite.
     for (const { buffer } of i.writes) {
       const zeros = written.get(buffer)?.[0];

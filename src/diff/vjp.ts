@@ -3,10 +3,10 @@
  */
 import { isFloat } from "../core/dtype.ts";
 import { FourlaneError } from "../core/errors.ts";
-import { type Node, toposort, withSources } from "../graph/node.ts";
+import { makeNode, type Node, toposort, withSources } from "../graph/node.ts";
 import { add } from "../ops/elementwise.ts";
 import { constantLike } from "../ops/leaf.ts";
-import { alias, isDetached } from "../ops/structure.ts";
+import { alias, fence, isDetached } from "../ops/structure.ts";
 
 /** Cotangents of a node's sources: its own rule, or that of its decomposition. */
 function pullback(n: Node, g: Node): (Node | null)[] {
@@ -29,6 +29,23 @@ export function vjp(outputs: readonly Node[], cotangents: readonly Node[], input
   const reaches = new Set<Node>();
   for (const n of order) if (isFloat(n.dtype) && (stops.has(n) || n.src.some((s) => reaches.has(s)))) reaches.add(n);
 
+  /** What checkpointed calls computed, computed anew when the gradient of their result is there. */
+  const anew = new Map<object, Map<Node, Node>>();
+  const recomputed = (n: Node, g: Node): Node => {
+    if (!n.region) return n;
+    const known = anew.get(n.region);
+    if (known) return known.get(n) as Node;
+    const copies = new Map<Node, Node>();
+    anew.set(n.region, copies);
+    for (const m of order) {
+      if (m.region !== n.region) continue;
+      for (const s of m.src) if (!copies.has(s)) copies.set(s, s.src.length > 0 ? fence(s, g) : s);
+      const src = m.src.map((s) => copies.get(s) as Node);
+      copies.set(m, src.length > 0 ? makeNode(m.op, src, m.attrs) : m);
+    }
+    return copies.get(n) as Node;
+  };
+
   const grads = new Map<Node, Node>();
   const accumulate = (n: Node, g: Node): void => {
     const before = grads.get(n);
@@ -41,7 +58,7 @@ export function vjp(outputs: readonly Node[], cotangents: readonly Node[], input
     const n = order[k];
     const g = grads.get(n);
     if (!g || !n.src.some((s) => reaches.has(s))) continue;
-    pullback(n, g).forEach((gi, i) => {
+    pullback(recomputed(n, g), g).forEach((gi, i) => {
       if (gi && reaches.has(n.src[i])) accumulate(n.src[i], gi);
     });
   }

@@ -1,4 +1,5 @@
 /** @file Function transforms, with torch.func's names. */
+export { checkpoint } from "./checkpoint.ts";
 export { hessian, jacfwd, type Jacobian, jacobian, jacrev } from "./jacobian.ts";
 export {
   grad,

@@ -491,6 +491,9 @@ const SCALE_GRADIENT: OpDef = {
   vjp: (n, g) => [mul(g, n.src[1]), null],
 };
 
+/** x, for a recomputation: its own node, so that nothing is merged with what was computed from x before. */
+const FENCE: OpDef = { ...identity("fence", true), kind: "other", vjp: (_, g) => [g, null] };
+
 /** A node of its own with x's value: what grad() differentiates with respect to. */
 export function alias(x: Node): Node {
   return makeNode(ALIAS, [x]);
@@ -504,6 +507,11 @@ export function isDetached(n: Node): boolean {
 /** x's value; no gradient flows through. */
 export function detach(x: Node): Node {
   return makeNode(DETACH, [x]);
+}
+
+/** x's value, to be read only when `after` has been computed. */
+export function fence(x: Node, after: Node): Node {
+  return makeNode(FENCE, [x, after]);
 }
 
 /** x, with its gradient multiplied by a factor of the same shape. */
@@ -560,6 +568,7 @@ export const STRUCTURE = {
   alias: ALIAS,
   detach: DETACH,
   scaleGradient: SCALE_GRADIENT,
+  fence: FENCE,
   iota: IOTA,
   bytes: BYTES,
 };
