@@ -64,7 +64,8 @@ export interface MemoryPlan {
   readonly unshared: number;
 }
 
-interface Entry {
+/** @internal */
+export interface Entry {
   /** Compiles, unless that was done. */
   readonly compiled: () => Program;
   readonly program: Promise<Program>;
@@ -191,8 +192,8 @@ function recorder<Args extends unknown[]>(fn: (...args: Args) => unknown): Recor
   };
 }
 
-/** What the function returned, with values that are being computed; `lead` stands before the shape of each. */
-function resultOf(entry: Entry, outputs: Promise<TypedArray[]>, lead: readonly number[] = []): unknown {
+/** @internal What the function returned, with values that are being computed; `lead` stands before the shape of each. */
+export function resultOf(entry: Entry, outputs: Promise<TypedArray[]>, lead: readonly number[] = []): unknown {
   outputs.catch(() => {}); // reported where a value is read
   let i = 0;
   return mapTree(entry.result, () => {
@@ -219,7 +220,8 @@ function joined(pieces: readonly TypedArray[][]): TypedArray[] {
   });
 }
 
-function record<Args extends unknown[], Result>(fn: (...args: Args) => Result, args: Args): Entry {
+/** @internal Records a function as a program that is about to be compiled. */
+export function record<Args extends unknown[], Result>(fn: (...args: Args) => Result, args: Args): Entry {
   const trace = new Trace();
   const arguments_: Node[] = [];
   // Tensors from outside live in the memory of the runtime in use.
@@ -240,7 +242,7 @@ function record<Args extends unknown[], Result>(fn: (...args: Args) => Result, a
     if (value instanceof Promise)
       throw new FourlaneError("TRACE", "compile: the function is async; it must return tensors, to be awaited outside");
     // Still inside: a parameter's node is its value after the function's assignments.
-    return { result: value, outputs: flattenTree(value).leaves.map((t) => t.node) };
+    return { result: value, outputs: [...flattenTree(value).leaves.map((t) => t.node), ...trace.required] };
   });
   const updates: Variable[] = [];
   const values: Node[] = [];
@@ -285,8 +287,8 @@ function record<Args extends unknown[], Result>(fn: (...args: Args) => Result, a
   return { compiled, program: compileLater(compiled), graph, guards: trace.guards, inputs, residents, updates, result };
 }
 
-/** Runs the program `count` times; `values` are those of the arguments, of all runs. Fails if what is `before` it did. */
-function launch(
+/** @internal Runs the program `count` times; `values` are those of the arguments, of all runs. Fails if what is `before` it did. */
+export function launch(
   entry: Entry,
   values: readonly (TypedArray | Promise<TypedArray>)[],
   { count = 1, before, onTimes }: { count?: number; before?: Promise<unknown>; onTimes?: LaunchArgs["onTimes"] } = {},
@@ -307,7 +309,8 @@ function launch(
   });
 }
 
-function valueOf(t: Tensor): TypedArray | Promise<TypedArray> {
+/** @internal */
+export function valueOf(t: Tensor): TypedArray | Promise<TypedArray> {
   const binding = bindingOf(t.node);
   return binding?.kind === "data" ? binding.array : t.data();
 }

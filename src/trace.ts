@@ -233,6 +233,8 @@ export class Trace {
   readonly undo: (() => void)[] = [];
   /** Tensors whose gradient was forgotten. */
   readonly zeroed = new Set<unknown>();
+  /** Computed with the results, though nobody reads them: they fail the step. */
+  readonly required: Node[] = [];
   /** Checked when the trace ends. */
   readonly checks: (() => void)[] = [];
 }

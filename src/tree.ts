@@ -32,11 +32,12 @@ export function flattenTree(
   return { leaves, text };
 }
 
-/** The same tree with each tensor replaced. */
-export function mapTree(tree: Tree, f: (t: Tensor) => unknown): unknown {
-  if (tree instanceof Tensor) return f(tree);
-  if (Array.isArray(tree)) return tree.map((x) => mapTree(x, f));
-  if (isPlain(tree)) return Object.fromEntries(Object.entries(tree).map(([k, v]) => [k, mapTree(v, f)]));
+/** The same tree with each tensor replaced; f is told the path to it ("layers.0.weight"). */
+export function mapTree(tree: Tree, f: (t: Tensor, path: string) => unknown, path = ""): unknown {
+  if (tree instanceof Tensor) return f(tree, path);
+  const to = (key: string | number, x: unknown): unknown => mapTree(x, f, path ? `${path}.${key}` : String(key));
+  if (Array.isArray(tree)) return tree.map((x, i) => to(i, x));
+  if (isPlain(tree)) return Object.fromEntries(Object.entries(tree).map(([k, v]) => [k, to(k, v)]));
   return tree;
 }
 

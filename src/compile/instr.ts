@@ -47,6 +47,8 @@ export interface Label {
   readonly shape: Shape;
   /** Shapes of its operands. */
   readonly operands: string;
+  /** A bad index means that what is named there is not finite. */
+  readonly finite?: readonly string[];
 }
 
 export interface Instr {

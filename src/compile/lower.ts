@@ -246,7 +246,9 @@ class Lowering {
   private label(n: Node): Label {
     let label = this.labels.get(n);
     if (!label) {
-      label = { op: n.op.name, dtype: n.dtype, shape: n.shape, operands: n.src.map((s) => show(s.shape)).join(" ") };
+      const { dtype, shape } = n;
+      const operands = n.src.map((s) => show(s.shape)).join(" ");
+      label = { op: n.op.name, dtype, shape, operands, finite: n.attrs.finite as string[] | undefined };
       this.labels.set(n, label);
     }
     return label;

@@ -30,6 +30,8 @@ export interface Label {
   readonly op: string;
   readonly text: string;
   readonly shapes: string;
+  /** A bad index means that what is named there is not finite. */
+  readonly finite?: readonly string[];
 }
 
 export interface Program {
@@ -90,7 +92,8 @@ export function encode(low: Lowered, phases: number, plan: Plan): Program {
       labels.push({ word: code.length, phase, op: "barrier", text: "barrier", shapes: "" });
       code.push(isa.Opcode.Barrier, 4, 0, 0);
     }
-    labels.push({ word: code.length, phase, op: i.label.op, text: i.text, shapes: i.label.operands });
+    const { op, operands: shapes, finite } = i.label;
+    labels.push({ word: code.length, phase, op, text: i.text, shapes, finite });
     i.words[isa.At.Units] = i.units;
     i.words[isa.At.Lanes] = i.lanes;
     for (const w of i.words) {

@@ -44,6 +44,13 @@ export class IndexError extends FourlaneError {
   }
 }
 
+/** A NaN or an infinity where values must be finite, found by assertFinite or detectAnomaly. The step had no effect. */
+export class NonFiniteError extends FourlaneError {
+  constructor(message: string) {
+    super("NON_FINITE", message);
+  }
+}
+
 /** A file or buffer that breaks its format: truncated, wrong magic number, counts that differ. */
 export class FormatError extends FourlaneError {
   constructor(message: string, options?: ErrorOptions) {

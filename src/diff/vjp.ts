@@ -8,6 +8,9 @@ import { add } from "../ops/elementwise.ts";
 import { constantLike } from "../ops/leaf.ts";
 import { alias, fence, isDetached } from "../ops/structure.ts";
 
+/** The node whose cotangent is being sent back, for messages. */
+export const walk: { at?: Node } = {};
+
 /** Cotangents of a node's sources: its own rule, or that of its decomposition. */
 function pullback(n: Node, g: Node): (Node | null)[] {
   if (n.op.vjp) return n.op.vjp(n, g);
@@ -58,10 +61,12 @@ export function vjp(outputs: readonly Node[], cotangents: readonly Node[], input
     const n = order[k];
     const g = grads.get(n);
     if (!g || !n.src.some((s) => reaches.has(s))) continue;
+    walk.at = n;
     pullback(recomputed(n, g), g).forEach((gi, i) => {
       if (gi && reaches.has(n.src[i])) accumulate(n.src[i], gi);
     });
   }
+  walk.at = undefined;
   return inputs.map((x) => grads.get(x) ?? null);
 }
 

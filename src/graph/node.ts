@@ -57,6 +57,18 @@ let nextId = 1;
 const NO_ATTRS: Attrs = Object.freeze({});
 
 let region: object | undefined;
+let observer: ((n: Node) => void) | undefined;
+
+/** Runs f, and tells `each` of every node it makes. */
+export function observed<T>(each: (n: Node) => void, f: () => T): T {
+  const before = observer;
+  observer = each;
+  try {
+    return f();
+  } finally {
+    observer = before;
+  }
+}
 
 /** Runs f; the nodes it makes belong to a region (none if undefined), but those made in a region already stay there. */
 export function inRegion<T>(r: object | undefined, f: () => T): T {
@@ -72,7 +84,9 @@ export function inRegion<T>(r: object | undefined, f: () => T): T {
 /** Makes a node; the operation infers and checks. */
 export function makeNode(op: OpDef, src: readonly Node[], attrs: Attrs = NO_ATTRS): Node {
   const { shape, dtype } = op.infer(src, attrs);
-  return { id: nextId++, op, src, attrs, shape, dtype, region };
+  const n: Node = { id: nextId++, op, src, attrs, shape, dtype, region };
+  observer?.(n);
+  return n;
 }
 
 /** n with other sources, of the same shapes and dtypes: what was inferred when it was made still holds. */

@@ -6,7 +6,15 @@
  */
 import { platform } from "#platform";
 import { allocate, type DType, type TypedArray, viewAs } from "../core/dtype.ts";
-import { DisposedError, FourlaneError, IndexError, StaleError, ValueError, WorkerError } from "../core/errors.ts";
+import {
+  DisposedError,
+  FourlaneError,
+  IndexError,
+  NonFiniteError,
+  StaleError,
+  ValueError,
+  WorkerError,
+} from "../core/errors.ts";
 import { numel, type Shape } from "../core/shape.ts";
 import { align } from "../compile/plan.ts";
 import { INPUTS, OUTPUTS, type Program } from "../compile/program.ts";
@@ -683,6 +691,8 @@ export class Session {
   private indexError(program: Program, loaded: Loaded, fault: FaultRecord): FourlaneError {
     const words = loaded.images.map((image) => (fault.ip - image.address) / 4);
     const label = program.labels.find((l) => words.includes(l.word));
+    if (label?.finite)
+      return new NonFiniteError(`assertFinite: ${label.finite[fault.value - 1]} has a NaN or an infinity`);
     const op = label?.op ?? "a kernel";
     const what = op.startsWith("crossEntropy") ? "label" : "index";
     const name = op.startsWith("crossEntropy") ? "crossEntropy" : op;

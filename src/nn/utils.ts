@@ -1,0 +1,46 @@
+/** @file torch.nn.utils' names: gradients kept within bounds. They change `.grad`, inside compiled functions too. */
+import { ValueError } from "../core/errors.ts";
+import { norm } from "../composites.ts";
+import { stack, Tensor, zeros } from "../tensor.ts";
+
+/** The tensors that have a gradient, of one or of a list. */
+function withGradients(op: string, parameters: Tensor | Iterable<Tensor>): { t: Tensor; grad: Tensor }[] {
+  const list = parameters instanceof Tensor ? [parameters] : parameters;
+  if (typeof list?.[Symbol.iterator] !== "function")
+    throw new ValueError(`${op}: parameters must be a tensor or a list of them, got ${String(parameters)}`);
+  return [...list].flatMap((t, i) => {
+    if (!(t instanceof Tensor)) throw new ValueError(`${op}: parameters[${i}] is no tensor: ${String(t)}`);
+    return t.grad ? [{ t, grad: t.grad }] : [];
+  });
+}
+
+/**
+ * Scales all gradients by one factor so that their norm, taken over all elements together, is at most `maxNorm`.
+ * @param options.normType The p of the p-norm (default 2), may be Infinity.
+ * @returns The norm there was, a tensor of one element. `assertFinite` of it fails the step if a gradient is not finite.
+ * @throws ValueError if maxNorm is negative or normType not above 0.
+ */
+export function clipGradNorm(
+  parameters: Tensor | Iterable<Tensor>,
+  maxNorm: number,
+  options: { normType?: number } = {},
+): Tensor {
+  const { normType = 2 } = options;
+  if (!(maxNorm >= 0)) throw new ValueError(`clipGradNorm: maxNorm must be at least 0, got ${maxNorm}`);
+  if (!(normType > 0)) throw new ValueError(`clipGradNorm: normType must be above 0, got ${normType}`);
+  const found = withGradients("clipGradNorm", parameters);
+  if (found.length === 0) return zeros([]);
+  const total = norm(stack(found.map(({ grad }) => norm(grad, normType))), normType).detach();
+  const factor = total.add(1e-6).reciprocal().mul(maxNorm).minimum(1);
+  for (const { t, grad } of found) t.grad = grad.mul(factor);
+  return total;
+}
+
+/**
+ * Limits every element of the gradients to [-clipValue, clipValue].
+ * @throws ValueError if clipValue is negative.
+ */
+export function clipGradValue(parameters: Tensor | Iterable<Tensor>, clipValue: number): void {
+  if (!(clipValue >= 0)) throw new ValueError(`clipGradValue: clipValue must be at least 0, got ${clipValue}`);
+  for (const { t, grad } of withGradients("clipGradValue", parameters)) t.grad = grad.clamp(-clipValue, clipValue);
+}

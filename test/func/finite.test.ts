@@ -1,0 +1,111 @@
+/** What is not finite: found, named, and without effect. */
+import { describe, expect, test } from "vitest";
+import * as fl from "../../src/index.ts";
+import { close } from "./support.ts";
+
+const { assertFinite, detectAnomaly, tensor } = fl;
+const line = (): number => Number(/:(\d+):\d+\)?$/.exec(new Error().stack?.split("\n")[2] ?? "")?.[1]);
+
+/** A step of SGD that fails for inputs of 0: the logarithm has no slope there. */
+function trainer() {
+  const p = new fl.Parameter(tensor([1, 2]));
+  const optimizer = new fl.optim.SGD([p], { lr: 0.1 });
+  const at: { log?: number } = {};
+  const step = fl.compile((x: fl.Tensor) => {
+    optimizer.zeroGrad();
+    at.log = line() + 1;
+    const loss = p.mul(x).square().log().sum();
+    loss.backward();
+    const norm = fl.nn.utils.clipGradNorm([p], 1);
+    assertFinite({ norm, grads: [p.grad] });
+    optimizer.step();
+    return loss;
+  });
+  return { p, step, at };
+}
+
+describe("assertFinite", () => {
+  test("fails the step that has a NaN, names the tensor, and leaves the parameters", async () => {
+    const { p, step } = trainer();
+    await step(tensor([1, 1])).item();
+    const before = await p.data();
+    await expect(step(tensor([1, 0])).item()).rejects.toThrow("assertFinite: norm has a NaN or an infinity");
+    await expect(step(tensor([1, 0])).item()).rejects.toBeInstanceOf(fl.NonFiniteError);
+    expect(await p.data()).toEqual(before);
+    await step(tensor([1, 1])).item();
+    expect(await p.data()).not.toEqual(before);
+  });
+
+  test("outside of compiled functions is a promise", async () => {
+    const big = tensor([3e38, -3e38]);
+    await assertFinite({ big, none: fl.zeros([0]), i: fl.arange(3), text: "x" });
+    await expect(assertFinite([big, { x: big.mul(2) }])).rejects.toThrow("assertFinite: 1.x has");
+    await expect(assertFinite(tensor([1, Number.NaN]))).rejects.toThrow("the tensor has a NaN");
+    await expect(assertFinite(tensor([Number.NEGATIVE_INFINITY]))).rejects.toMatchObject({ code: "NON_FINITE" });
+  });
+
+  test("in an epoch of one launch: the batches before it count", async () => {
+    const p = new fl.Parameter(tensor([0]));
+    const step = fl.compile((x: fl.Tensor) => {
+      const y = p.add(x.log().sum());
+      assertFinite({ y });
+      p.assign(y);
+      return y;
+    });
+    const data = new fl.TensorDataset(tensor([[Math.E], [Math.E], [0], [Math.E]]));
+    const run = step.run(new fl.DataLoader(data, { batchSize: 1 }));
+    await expect(run.data()).rejects.toThrow("y has a NaN or an infinity");
+    await close(p, [2]);
+  });
+});
+
+describe("detectAnomaly", () => {
+  const message = async (promise: Promise<unknown>): Promise<string> => {
+    const error = await promise.then(
+      () => undefined,
+      (e: unknown) => e,
+    );
+    expect(error).toBeInstanceOf(fl.NonFiniteError);
+    return (error as Error).message;
+  };
+
+  test("names the first operation forward, its operands' ranges, and the line", async () => {
+    const { p, step, at } = trainer();
+    const text = await message(detectAnomaly(step)(tensor([1, 0])));
+    expect(text).toMatch(/^detectAnomaly: log -> float32\[2\] made 1 infinite of 2 elements\n/);
+    expect(text).toContain("operand 0: float32[2] from square, 0 to 1");
+    expect(text).toMatch(new RegExp(`made\\n    at .*finite\\.test\\.ts:${at.log}:`));
+    expect(text).not.toMatch(/src\/tensor/);
+    await close(p, [1, 2]);
+  });
+
+  test("names the operation whose gradient goes wrong, and its line", async () => {
+    const x = tensor([4, 0]);
+    let at = 0;
+    const f = fl.compile((t: fl.Tensor) => {
+      at = line() + 1;
+      const root = t.sqrt();
+      const [y, g] = fl.valueAndGrad((s: fl.Tensor) => s.sqrt().mul(t).sum())(t);
+      return [root, y, g];
+    });
+    const text = await message(detectAnomaly(f, { nanOnly: true })(x));
+    expect(text).toMatch(/made 1 NaN of 2 elements/);
+    expect(text).toContain("in the backward pass of sqrt on [2], made");
+    expect(text).toContain(`finite.test.ts:${at + 1}:`);
+    const infinite = await message(detectAnomaly(fl.grad((t: fl.Tensor) => t.sqrt().sum()))(x));
+    expect(infinite).toMatch(/div -> float32\[2\] made 1 infinite/);
+    expect(infinite).toContain("operand 0: float32[2] from expand, 1 to 1");
+  });
+
+  test("tells what came in bad, and lets pass what is fine, with its effects", async () => {
+    const { p, step } = trainer();
+    expect(await message(detectAnomaly(step)(tensor([1, Number.NaN])))).toMatch(
+      /^detectAnomaly: a tensor float32\[2\] that the function is given has 1 NaN of 2 elements$/,
+    );
+    await close(await detectAnomaly(step)(tensor([1, 1])), [Math.log(4)]);
+    expect(await p.data()).not.toEqual(Float32Array.of(1, 2));
+    // What is infinite on purpose is no anomaly where it comes from a constant.
+    const masked = (t: fl.Tensor): fl.Tensor => fl.where(t.gt(0), t, Number.NEGATIVE_INFINITY).softmax();
+    await close(await detectAnomaly(masked)(tensor([1, -1])), [1, 0]);
+  });
+});
