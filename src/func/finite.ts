@@ -4,14 +4,14 @@ import type { TypedArray } from "../core/dtype.ts";
 import { isFloat } from "../core/dtype.ts";
 import { NonFiniteError } from "../core/errors.ts";
 import { numel, show } from "../core/shape.ts";
-import { walk } from "../diff/vjp.ts";
-import { makeNode, type Node, observed, toposort } from "../graph/node.ts";
-import { type Entry, launch, record, resultOf, valueOf } from "../jit.ts";
+import { makeNode, type Node, toposort } from "../graph/node.ts";
+import { launch, record, resultOf, valueOf } from "../jit.ts";
 import { constantValue } from "../ops/leaf.ts";
 import { LOOKUP } from "../ops/lookup.ts";
 import { Parameter, stack, type Tensor, zeros } from "../tensor.ts";
 import { currentTrace, evaluate } from "../trace.ts";
 import { flattenTree, mapTree } from "../tree.ts";
+import { Origins } from "./origin.ts";
 
 /**
  * Fails the step if a tensor of the tree has a NaN or an infinity: what the compiled function returns rejects with a
@@ -37,24 +37,6 @@ export function assertFinite(tree: unknown): Promise<void> {
   if (!trace) return evaluate([check]).then(() => {});
   trace.required.push(check);
   return Promise.resolve();
-}
-
-/** The file of a stack's line, as V8, Firefox and Safari write it. */
-function fileOf(line: string): string {
-  return /([^()@\s]+):\d+:\d+\)?$/.exec(line)?.[1] ?? "";
-}
-
-/** The user's lines of a stack taken here, innermost first: those in other files than the library's. */
-function userFrames(stack: string): string[] {
-  const lines = stack.split("\n").filter(fileOf);
-  const own = fileOf(lines[0] ?? "").replace(/func\/finite\.ts$/, "");
-  const users = lines.filter((line) => !fileOf(line).startsWith(own));
-  return (users.length > 0 ? users : lines.slice(1)).map((line) => line.trim());
-}
-
-interface Origin {
-  readonly stack: string;
-  readonly backwardOf?: Node;
 }
 
 function count(values: TypedArray): { nan: number; infinite: number; low: number; high: number } {
@@ -96,18 +78,8 @@ export function detectAnomaly<Args extends unknown[], Result>(
 ): (...args: Args) => Promise<Result> {
   const { nanOnly = false } = options;
   return async (...args) => {
-    const origins = new Map<number, Origin>();
-    const limit = Error.stackTraceLimit;
-    let entry: Entry;
-    try {
-      Error.stackTraceLimit = 60;
-      entry = observed(
-        (n) => origins.set(n.id, { stack: new Error().stack ?? "", backwardOf: walk.at }),
-        () => record(f, args),
-      );
-    } finally {
-      Error.stackTraceLimit = limit;
-    }
+    const origins = new Origins();
+    const entry = origins.record(() => record(f, args));
     const values = flattenTree(args, (t) => !(t instanceof Parameter)).leaves.map(valueOf);
     const { inputs, residents, outputs, updates } = entry.graph;
     // What is given first, then in the order it was made.
@@ -134,7 +106,7 @@ export function detectAnomaly<Args extends unknown[], Result>(
 function story(
   n: Node,
   made: { nan: number; infinite: number },
-  origins: ReadonlyMap<number, Origin>,
+  origins: Origins,
   operand: (s: Node) => string,
 ): string {
   const what = [made.nan > 0 ? `${made.nan} NaN` : "", made.infinite > 0 ? `${made.infinite} infinite` : ""];
@@ -147,24 +119,6 @@ function story(
       : `detectAnomaly: ${n.op.name} -> ${spec} made ${of}`,
     ...n.src.map((s, i) => `  operand ${i}: ${operand(s)}`),
   ];
-  const place = (x: Node): void => {
-    const origin = origins.get(x.id);
-    if (origin)
-      lines.push(
-        ...userFrames(origin.stack)
-          .slice(0, 3)
-          .map((line) => `    ${line}`),
-      );
-  };
-  if (given) return lines.join("\n");
-  const forward = origins.get(n.id)?.backwardOf;
-  if (forward) {
-    lines.push(
-      `  in the backward pass of ${forward.op.name} on ${forward.src.map((s) => show(s.shape)).join(" and ")}, made`,
-    );
-    place(forward);
-  }
-  lines.push(forward ? "  called for" : "  made");
-  place(n);
+  if (!given) lines.push(...origins.lines(n));
   return lines.join("\n");
 }

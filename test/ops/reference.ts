@@ -1,25 +1,11 @@
-/** Evaluates graphs in float64 by the op table's own reference functions: the oracle the kernels are compared with. */
-import { numel } from "../../src/core/shape.ts";
-import { type Node, type RefArray, toposort } from "../../src/graph/node.ts";
+/** The oracle the kernels are compared with: float64, by the op table's own reference functions. */
+import { interpret, type Values } from "../../src/graph/interpret.ts";
+import type { Node } from "../../src/graph/node.ts";
 
-export type Values = Map<Node, Float64Array>;
-
-/** Values of all nodes the outputs need. */
-export function evaluateAll(outputs: readonly Node[], leaves: Values): Values {
-  const values: Values = new Map(leaves);
-  for (const n of toposort(outputs)) {
-    if (values.has(n)) continue;
-    if (!n.op.ref) throw new Error(`${n.op.name} has no reference`);
-    const src: RefArray[] = n.src.map((s) => ({ shape: s.shape, data: values.get(s) as Float64Array }));
-    const data = n.op.ref(src, n);
-    if (data.length !== numel(n.shape)) throw new Error(`${n.op.name}: reference has ${data.length} elements`);
-    values.set(n, data);
-  }
-  return values;
-}
+export type { Values };
 
 export function evaluateRef(outputs: readonly Node[], leaves: Values): Float64Array[] {
-  const values = evaluateAll(outputs, leaves);
+  const values = interpret(outputs, leaves);
   return outputs.map((n) => values.get(n) as Float64Array);
 }
 
