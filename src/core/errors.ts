@@ -51,6 +51,16 @@ export class NonFiniteError extends FourlaneError {
   }
 }
 
+/** A derivative that is not what finite differences say, found by gradcheck. */
+export class GradcheckError extends FourlaneError {
+  /** The operation whose own derivative is wrong; undefined if none is. */
+  readonly operation: string | undefined;
+  constructor(message: string, operation: string | undefined) {
+    super("GRADCHECK", message);
+    this.operation = operation;
+  }
+}
+
 /** A file or buffer that breaks its format: truncated, wrong magic number, counts that differ. */
 export class FormatError extends FourlaneError {
   constructor(message: string, options?: ErrorOptions) {
