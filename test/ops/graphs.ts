@@ -1,0 +1,376 @@
+/**
+ * Random graphs over the differentiable operations of the table. An operation is taken if it is tame at the values it would
+ * have there: smooth within KINK of them, its value and tangent no larger than BOUND. No operation's domain is listed.
+ */
+import fc from "fast-check";
+import { numel, reducedShape, sameShape, type Shape, show } from "../../src/core/shape.ts";
+import { jvp } from "../../src/diff/jvp.ts";
+import { functionOf, interpret, type Values } from "../../src/graph/interpret.ts";
+import { makeNode, type Node, type OpDef, toposort } from "../../src/graph/node.ts";
+import { matmul } from "../../src/ops/contract.ts";
+import { BINARY, cast, COMPARE, LOGICAL, SELECT, UNARY, where } from "../../src/ops/elementwise.ts";
+import { crossEntropyRows, FUSED, logSoftmax, softmax } from "../../src/ops/fused.ts";
+import { constantLike, LEAF, leaf } from "../../src/ops/leaf.ts";
+import { gather, scatterAdd } from "../../src/ops/lookup.ts";
+import { argsort, cumsum } from "../../src/ops/scan.ts";
+import * as structure from "../../src/ops/structure.ts";
+import { fold, windows } from "../../src/ops/windows.ts";
+import { random } from "../assembly/harness.ts";
+
+/** Elements and tangents are no larger. */
+const BOUND = 8;
+/** Half the width around a point in which an operation must be smooth: far more than float32 is wrong. */
+const KINK = 1e-3;
+/** Elements of a tensor. */
+const LARGEST = 700;
+
+/** What a step is made from; numbers are taken modulo what there is to choose from. */
+interface Step {
+  readonly op: number;
+  readonly a: number;
+  readonly b: number;
+  readonly seed: number;
+}
+
+export interface Recipe {
+  readonly shape: Shape;
+  readonly leaves: readonly number[];
+  /** A step that is undefined is left out: so failures shrink. */
+  readonly steps: readonly (Step | undefined)[];
+  readonly seed: number;
+}
+
+const nat = fc.noBias(fc.nat(0xffffff));
+
+/** Recipes of graphs of `size` operations. */
+export function recipes(size: number): fc.Arbitrary<Recipe> {
+  const step = fc.option(fc.record({ op: nat, a: nat, b: nat, seed: nat }), { nil: undefined, freq: 1e9 });
+  return fc.record({
+    shape: fc.constantFrom([2, 4, 3], [3, 5, 7], [33, 9], [5, 70], [1, 4, 4], [2, 6]),
+    leaves: fc.array(nat, { minLength: 2, maxLength: 4 }),
+    steps: fc.array(step, { minLength: size, maxLength: size }),
+    seed: nat,
+  });
+}
+
+export interface RandomGraph {
+  /** Float leaves; derivatives are with respect to these. */
+  readonly inputs: readonly Node[];
+  readonly outputs: readonly Node[];
+  /** Leaves: tangents of the inputs, cotangents of the outputs. */
+  readonly tangents: readonly Node[];
+  readonly cotangents: readonly Node[];
+  /** Of all leaves, those of indices and labels too. */
+  readonly values: Values;
+}
+
+/** Choices for one step. */
+class Choice {
+  private readonly next: () => number;
+  constructor(
+    seed: number,
+    readonly nodes: readonly Node[],
+    readonly a: Node,
+    readonly start: number,
+    private readonly values: Values,
+  ) {
+    this.next = random(seed + 1);
+    this.next();
+  }
+
+  /** An integer from 0 to below n. */
+  below(n: number): number {
+    return Math.floor(this.next() * n);
+  }
+
+  /** One of a table. */
+  of(table: Readonly<Record<string, OpDef>>): OpDef {
+    return Object.values(table)[this.below(Object.keys(table).length)];
+  }
+
+  /** A node for which `fits` holds; a does. */
+  other(fits: (n: Node) => boolean): Node {
+    const { nodes, start } = this;
+    for (let i = 0; i < nodes.length; i++) {
+      const n = nodes[(start + i) % nodes.length];
+      if (fits(n)) return n;
+    }
+    return this.a;
+  }
+
+  /** Axes, at least one if there are any. */
+  axes(): number[] {
+    const rank = this.a.shape.length;
+    const one = this.below(rank);
+    return this.a.shape.map((_, i) => i).filter((i) => i === one || this.next() < 0.3);
+  }
+
+  indices(shape: Shape, bound: number): Node {
+    const n = leaf(shape, "int32");
+    this.values.set(
+      n,
+      Float64Array.from({ length: numel(shape) }, () => this.below(bound)),
+    );
+    return n;
+  }
+}
+
+/** The broadcast of two shapes; undefined if they do not fit. */
+function together(a: Shape, b: Shape): number[] | undefined {
+  const rank = Math.max(a.length, b.length);
+  const at = (s: Shape, i: number): number => s[s.length - rank + i] ?? 1;
+  const out = Array.from({ length: rank }, (_, i) => Math.max(at(a, i), at(b, i)));
+  return out.every((d, i) => [a, b].every((s) => at(s, i) === 1 || at(s, i) === d)) ? out : undefined;
+}
+
+/** a and another node, broadcast together. */
+function pair(c: Choice): [Node, Node] {
+  const b = c.other((n) => together(c.a.shape, n.shape) !== undefined);
+  const shape = together(c.a.shape, b.shape) as number[];
+  return [structure.expand(c.a, shape), structure.expand(b, shape)];
+}
+
+function condition(c: Choice): { a: Node; b: Node; is: Node } {
+  const [a, b] = pair(c);
+  const compare = (): Node => makeNode(c.of(COMPARE), [a, b]);
+  const op = c.of(LOGICAL);
+  return { a, b, is: op === LOGICAL.not ? makeNode(op, [compare()]) : makeNode(op, [compare(), compare()]) };
+}
+
+type Builder = (c: Choice) => Node | undefined;
+
+const binary =
+  (op: OpDef): Builder =>
+  (c) =>
+    makeNode(op, pair(c));
+/** Needs an axis. */
+const ranked =
+  (build: Builder, rank = 1): Builder =>
+  (c) =>
+    c.a.shape.length < rank ? undefined : build(c);
+const reduction = (f: (x: Node, axes: readonly number[], keepdim: boolean) => Node): Builder =>
+  ranked((c) => f(c.a, c.axes(), c.below(2) === 1));
+
+const shuffled = (c: Choice, n: number): number[] => {
+  const rest = Array.from({ length: n }, (_, i) => i);
+  return Array.from({ length: n }, (_, i) => rest.splice(c.below(n - i), 1)[0]);
+};
+
+/** How each operation is added to a graph. */
+const BUILDERS: Record<string, Builder> = {
+  ...Object.fromEntries(Object.values(UNARY).map((op): [string, Builder] => [op.name, (c) => makeNode(op, [c.a])])),
+  ...Object.fromEntries(Object.values(BINARY).map((op): [string, Builder] => [op.name, binary(op)])),
+  // Constants are what simplification has rules for.
+  constant: (c) => {
+    const k = constantLike(c.a, [-1, 0, 0.5, 1, 2][c.below(5)]);
+    return makeNode(c.of(BINARY), c.below(2) === 1 ? [c.a, k] : [k, c.a]);
+  },
+  reluMask: binary(SELECT.reluMask),
+  softmaxGrad: ranked(binary(FUSED.softmaxGrad)),
+  logSoftmaxGrad: ranked(binary(FUSED.logSoftmaxGrad)),
+  where: (c) => {
+    const { a, b, is } = condition(c);
+    return where(is, a, b);
+  },
+  cast: (c) => {
+    const { a, is } = condition(c);
+    return makeNode(BINARY.mul, [a, cast(is, "float32")]);
+  },
+  expand: (c) => {
+    const grown = c.a.shape.map((d) => (d === 1 ? 1 + c.below(5) : d));
+    return structure.expand(c.a, c.below(2) === 1 ? [1 + c.below(3), ...grown] : grown);
+  },
+  sum: reduction(structure.sum),
+  mean: reduction(structure.mean),
+  max: reduction(structure.max),
+  min: reduction(structure.min),
+  prod: reduction((x, axes, keepdim) => {
+    const count = numel(axes.map((a) => x.shape[a]));
+    // Of more factors up to BOUND some overflow float32 before a small one comes, whatever the product is.
+    return count <= 40 ? structure.prod(x, axes, keepdim) : x;
+  }),
+  reshape: ranked((c) => {
+    const { shape } = c.a;
+    const at = c.below(shape.length);
+    const merged = [...shape.slice(0, at), numel(shape.slice(at, at + 2)), ...shape.slice(at + 2)];
+    const d = merged[at];
+    const factor = [2, 3, 5, 7].find((f) => d % f === 0);
+    return structure.reshape(
+      c.a,
+      factor && c.below(2) === 1 ? [...merged.slice(0, at), factor, d / factor, ...merged.slice(at + 1)] : merged,
+    );
+  }),
+  permute: ranked((c) => structure.permute(c.a, shuffled(c, c.a.shape.length)), 2),
+  flip: ranked((c) => structure.flip(c.a, c.axes())),
+  slice: ranked((c) => {
+    const step = c.a.shape.map(() => 1 + c.below(2));
+    const begin = c.a.shape.map((d) => c.below(Math.ceil(d / 2)));
+    const size = c.a.shape.map((d, i) => 1 + c.below(Math.ceil((d - begin[i]) / step[i])));
+    return structure.slice(c.a, begin, size, step);
+  }),
+  pad: ranked((c) => {
+    const step = c.a.shape.map(() => 1 + c.below(2));
+    const begin = c.a.shape.map(() => c.below(3));
+    const shape = c.a.shape.map((d, i) => begin[i] + (d - 1) * step[i] + 1 + c.below(2));
+    return makeNode(structure.STRUCTURE.pad, [c.a], { begin, step, shape });
+  }),
+  concat: ranked((c) => {
+    const axis = c.below(c.a.shape.length);
+    const off = (n: Node): Shape => reducedShape(n.shape, [axis], true);
+    const b = c.other((n) => n.shape.length === c.a.shape.length && sameShape(off(n), off(c.a)));
+    return structure.concat([c.a, b], axis);
+  }),
+  alias: (c) => structure.alias(c.a),
+  fence: (c) =>
+    structure.fence(
+      c.a,
+      c.other(() => true),
+    ),
+  windows: ranked((c) => {
+    const axis = c.below(c.a.shape.length);
+    const size = 1 + c.below(Math.min(3, c.a.shape[axis]));
+    const dilation = size > 1 && c.a.shape[axis] > 2 * size ? 1 + c.below(2) : 1;
+    return windows(c.a, axis, { size, step: 1 + c.below(3), dilation });
+  }),
+  fold: ranked((c) => {
+    const { shape } = c.a;
+    const [step, dilation] = [1 + c.below(3), 1 + c.below(2)];
+    const axis = c.below(shape.length - 1);
+    const least = (shape[axis] - 1) * step + dilation * (shape[shape.length - 1] - 1) + 1;
+    return fold(c.a, axis, { step, dilation }, least + c.below(2));
+  }, 2),
+  cumsum: ranked((c) => cumsum(c.a, c.below(c.a.shape.length), c.below(2) === 1)),
+  sort: ranked((c) => gather(c.a, argsort(c.a, c.below(2) === 1), c.a.shape.length - 1)),
+  gather: ranked((c) => {
+    const axis = c.below(c.a.shape.length);
+    const shape = c.a.shape.map((d, i) => (i === axis ? 1 + c.below(d + 2) : d));
+    return gather(c.a, c.indices(shape, c.a.shape[axis]), axis);
+  }),
+  scatterAdd: ranked((c) => {
+    const axis = c.below(c.a.shape.length);
+    const extent = 1 + c.below(c.a.shape[axis] + 2);
+    return scatterAdd(c.a, c.indices(c.a.shape, extent), axis, extent);
+  }),
+  matmul: ranked((c) => {
+    const { shape } = c.a;
+    const [rows, inner] = shape.slice(-2);
+    const fits = (n: Node): boolean => sameShape(n.shape.slice(0, -1), [...shape.slice(0, -2), inner]);
+    const b = c.other(fits);
+    const precise = c.below(3) === 0;
+    if (fits(b)) return matmul(c.a, b, precise);
+    return rows < 40 ? matmul(c.a, structure.transposeLast(c.a), precise) : undefined;
+  }, 2),
+  softmax: ranked((c) => softmax(c.a)),
+  logSoftmax: ranked((c) => logSoftmax(c.a)),
+  crossEntropyRows: ranked((c) => {
+    const classes = c.a.shape[c.a.shape.length - 1];
+    const rows = numel(c.a.shape) / classes;
+    return crossEntropyRows(structure.reshape(c.a, [rows, classes]), c.indices([rows], classes), 0);
+  }),
+  crossEntropyGradRows: ranked((c) => {
+    const [rows, classes] = c.a.shape;
+    if (c.a.shape.length !== 2) return undefined;
+    const b = c.other((n) => sameShape(n.shape, [rows]));
+    if (!sameShape(b.shape, [rows])) return undefined;
+    return makeNode(FUSED.crossEntropyGradRows, [c.a, c.indices([rows], classes), b], { ignore: 0 });
+  }, 2),
+};
+const NAMES = Object.keys(BUILDERS);
+
+/**
+ * Whether a node, whose values and tangent are given, is what its derivative says within KINK of its operands: no kink,
+ * jump or tie is that near. `known` are the values before it.
+ */
+function isSmooth(
+  nodes: readonly [Node, Node],
+  given: readonly [Float64Array, Float64Array],
+  operands: readonly Node[],
+  known: Values,
+  next: () => number,
+): boolean {
+  const points = operands.map((x) => known.get(x) as Float64Array);
+  const f = functionOf(nodes, operands, known);
+  // Where float32 makes 0 of tiny operands, both must be what they are.
+  const rounded = f(...points.map((p) => p.map(Math.fround)));
+  if (!rounded.every((y, i) => y.every((v, k) => Math.abs(v - given[i][k]) <= KINK))) return false;
+  const directions = operands.map((x) => leaf(x.shape, x.dtype));
+  const slope = functionOf(jvp([nodes[0]], operands, directions) as Node[], directions, known);
+  for (let trial = 0; trial < 2; trial++) {
+    const ds = points.map((p) => p.map(() => (next() < 0.5 ? -KINK : KINK) * (0.5 + next() / 2)));
+    const [high, low] = [1, -1].map((s) => f(...points.map((p, i) => p.map((v, k) => v + s * ds[i][k])))[0]);
+    const [change] = slope(...ds);
+    const smooth = given[0].every(
+      (v, k) =>
+        Math.abs(high[k] - low[k] - 2 * change[k]) <= 0.01 * KINK && Math.abs(high[k] + low[k] - 2 * v) <= 0.1 * KINK,
+    );
+    if (!smooth) return false;
+  }
+  return true;
+}
+
+/** The graph of a recipe. */
+export function build({ shape, leaves, steps, seed }: Recipe): RandomGraph {
+  const next = random(seed + 1);
+  next();
+  /** Of every node so far, and of its tangent. */
+  const known: Values = new Map();
+  const tangentOf = new Map<Node, Node>();
+  const uniformLeaf = (own: Shape): Node => {
+    const n = leaf(own, "float32");
+    known.set(
+      n,
+      Float64Array.from({ length: numel(own) }, () => Math.fround(2 * next() - 1)),
+    );
+    return n;
+  };
+  const inputs = leaves.map((bits) => {
+    // Some last axes of the shape, some of them 1: all leaves broadcast together.
+    const own = shape.slice(bits % (shape.length + 1)).map((d, i) => ((bits >> (4 + 2 * i)) % 4 === 0 ? 1 : d));
+    const n = uniformLeaf(own);
+    tangentOf.set(n, uniformLeaf(own));
+    return n;
+  });
+  const nodes = [...inputs];
+  const unused = new Set(nodes);
+
+  /** Values of nodes, with those they are computed from; undefined if one is large that was not there before. */
+  const tameValues = (...ns: Node[]): Values | undefined => {
+    const near = toposort(ns, (x) => known.has(x)).filter((x) => known.has(x));
+    const values = interpret(ns, new Map(near.map((x) => [x, known.get(x) as Float64Array])));
+    const isTame = [...values].every(
+      ([n, data]) => known.has(n) || n.dtype !== "float32" || data.every((v) => Math.abs(v) <= BOUND),
+    );
+    return isTame ? values : undefined;
+  };
+  /** Adds a node, if it is tame. */
+  const add = (n: Node): boolean => {
+    if (n.dtype !== "float32" || numel(n.shape) > LARGEST || tangentOf.has(n) || !tameValues(n)) return false;
+    const operands = toposort([n], (x) => tangentOf.has(x)).filter((x) => tangentOf.has(x));
+    const tangents = operands.map((x) => tangentOf.get(x) as Node);
+    const [t] = jvp([n], operands, tangents);
+    const values = t && tameValues(n, t);
+    if (!t || !values) return false;
+    const [value, tangent] = [n, t].map((x) => values.get(x) as Float64Array);
+    if (!isSmooth([n, t], [value, tangent], operands, known, next)) return false;
+    known.set(n, value).set(t, tangent);
+    tangentOf.set(n, t);
+    nodes.push(n);
+    unused.add(n);
+    for (const x of operands) unused.delete(x);
+    return true;
+  };
+  for (const step of steps) {
+    if (!step) continue;
+    const from = step.a % 2 === 0 ? [...unused] : nodes;
+    const a = from[(step.a >> 1) % from.length];
+    const isAdded = NAMES.some((_, i) => {
+      const n = BUILDERS[NAMES[(step.op + i) % NAMES.length]](new Choice(step.seed, nodes, a, step.b, known));
+      return n !== undefined && add(n);
+    });
+    if (!isAdded) throw new Error(`no operation is tame on ${show(a.shape)}`);
+  }
+  const outputs = [...unused];
+  const cotangents = outputs.map((n) => uniformLeaf(n.shape));
+  const values: Values = new Map([...known].filter(([n]) => n.op === LEAF));
+  return { inputs, outputs, tangents: inputs.map((x) => tangentOf.get(x) as Node), cotangents, values };
+}
