@@ -6,8 +6,9 @@ import { mapTree } from "../tree.ts";
 
 /**
  * The same function, but what it computes on the way is not kept for its gradient: backward computes it again from the
- * arguments, when it gets there. Values and gradients have the same bits; a deep network in checkpointed pieces needs less
- * memory, and one forward pass more. `step.plan(...)` says how much. A checkpointed call inside of another is part of it.
+ * arguments, when it gets there. Values and gradients have the same bits (but the gradient of an argument that is used outside
+ * of f too is added up in another order); a deep network in checkpointed pieces needs less memory, and one forward pass more.
+ * `step.plan(...)` says how much. A checkpointed call inside of another is part of it.
  * @example const block = checkpoint((x) => layer2.forward(layer1.forward(x).relu()).relu());
  */
 export function checkpoint<Args extends unknown[], Result>(f: (...args: Args) => Result): (...args: Args) => Result {
