@@ -145,6 +145,32 @@ describe("random graphs", { timeout: 60_000 * ROUNDS }, () => {
     expect(differentiable.map((op) => op.name).filter((name) => !seen.has(name))).toEqual([]);
   });
 
+  test("second derivatives: both modes over reverse mode, and differences of the gradient", async () => {
+    await holds(8, 60, async (g) => {
+      const { gradients } = derive(g);
+      const orZero = (list: readonly (Node | null)[]): Node[] => list.map((n, i) => n ?? constantLike(g.inputs[i], 0));
+      // The Hessian is symmetric: with the tangents as cotangents both are its product with the same vector.
+      const forward = orZero(jvp(gradients, g.inputs, g.tangents));
+      const reverse = orZero(vjp(gradients, g.tangents, g.inputs));
+      const values = interpret([...forward, ...reverse], g.values);
+      const want = (n: Node): Float64Array => values.get(n) as Float64Array;
+      const f = functionOf(gradients, g.inputs, g.values);
+      const [high, low] = [1e-6, -1e-6].map((h) =>
+        f(...g.inputs.map((x, i) => want(x).map((a, k) => a + h * want(g.tangents[i])[k]))),
+      );
+      g.inputs.forEach((_, i) => {
+        high[i].forEach((a, k) => {
+          const wanted = want(forward[i])[k];
+          expect(Math.abs(want(reverse[i])[k] - wanted)).toBeLessThanOrEqual(1e-12 * (1 + Math.abs(wanted)));
+          expect(Math.abs((a - low[i][k]) / 2e-6 - wanted)).toBeLessThanOrEqual(1e-5 * (1 + Math.abs(wanted)));
+        });
+      });
+      const all = [...forward, ...reverse];
+      const got = await run(sessions[1], all, g.values);
+      got.forEach((array, i) => expectClose(array, want(all[i]), all[i].op.name, loosening(g.outputs)));
+    });
+  });
+
   test("have the same bits on 1, 2 and 3 workers", async () => {
     await holds(30, 60, async (g) => {
       const { all } = derive(g);
@@ -154,7 +180,7 @@ describe("random graphs", { timeout: 60_000 * ROUNDS }, () => {
     });
   });
 
-  test("as a user's function: lazily, compiled, and by backward()", async () => {
+  test("as a user's function: lazily, compiled, checkpointed, and by backward()", async () => {
     await holds(15, 40, async (g) => {
       const d = derive(g);
       const values = interpret(d.all, g.values);
@@ -172,14 +198,15 @@ describe("random graphs", { timeout: 60_000 * ROUNDS }, () => {
         return g.outputs.map((n) => new fl.Tensor(copies.get(n) as Node));
       };
       const [xs, vs, us] = [g.inputs, g.tangents, g.cotangents].map((list) => list.map(given));
-      const derivatives = (x: fl.Tensor[], v: fl.Tensor[], u: fl.Tensor[]): fl.Tensor[] => {
-        const [y, t] = fl.jvp(f, x, v);
-        return [...y, ...t, ...fl.vjp(f, ...x)[1](u)];
-      };
+      const derivatives = (y: typeof f) => (x: fl.Tensor[], v: fl.Tensor[], u: fl.Tensor[]) => [
+        ...fl.jvp(y, x, v).flat(),
+        ...fl.vjp(y, ...x)[1](u),
+      ];
       const leaves = xs.map((x) => new fl.Parameter(x));
       const results = {
-        lazy: derivatives(xs, vs, us),
-        compiled: fl.compile(derivatives)(xs, vs, us),
+        lazy: derivatives(f)(xs, vs, us),
+        compiled: fl.compile(derivatives(f))(xs, vs, us),
+        checkpointed: fl.compile(derivatives(fl.checkpoint(f)))(xs, vs, us),
         backward: (() => {
           f(...leaves)
             .map((y, i) => y.mul(us[i]).sum())
@@ -188,6 +215,8 @@ describe("random graphs", { timeout: 60_000 * ROUNDS }, () => {
           return leaves.map((x) => x.grad);
         })(),
       };
+      for (const [i, t] of results.checkpointed.entries())
+        expect(await t.data(), `recomputed ${i}`).toEqual(await results.compiled[i].data());
       for (const [name, tensors] of Object.entries(results)) {
         const nodes = name === "backward" ? d.gradients : d.all;
         for (const [i, n] of nodes.entries()) {
