@@ -4,7 +4,7 @@
  */
 import { FourlaneError, ShapeError } from "../core/errors.ts";
 import { sameShape, show } from "../core/shape.ts";
-import { type Attrs, inRegion, makeNode, type Node, toposort } from "../graph/node.ts";
+import { type Attrs, inRegion, makeNode, type Node, toposort, withSources } from "../graph/node.ts";
 import { alias, concat, expand, reshape, slice } from "../ops/structure.ts";
 
 /** Examples of a batch that an operation without a rule is evaluated for one by one. */
@@ -38,7 +38,7 @@ function batched(n: Node, src: readonly Node[], has: readonly boolean[], size: n
   }
   if (n.op.decompose) {
     const inner = n.src.map(alias);
-    const [y] = vmap([n.op.decompose({ ...n, src: inner })], inner, all, size);
+    const [y] = vmap([n.op.decompose(withSources(n, inner))], inner, all, size);
     if (y) return y;
   }
   if (size > STACK_LIMIT || size === 0)
