@@ -30,7 +30,7 @@ afterAll(() => Promise.all([...sessions.map((s) => s.dispose()), fl.dispose()]))
 function holds(size: number, numRuns: number, property: (g: RandomGraph) => Promise<void>): Promise<void> {
   return fc.assert(
     fc.asyncProperty(recipes(size), (recipe: Recipe) => property(build(recipe))),
-    { numRuns, seed: SEED, interruptAfterTimeLimit: 50_000 * ROUNDS, markInterruptAsFailure: true },
+    { numRuns, seed: SEED, interruptAfterTimeLimit: 100_000 * ROUNDS, markInterruptAsFailure: true },
   );
 }
 
@@ -100,7 +100,7 @@ const LEFT_OUT = [
   "randomBits",
 ];
 
-describe("random graphs", { timeout: 60_000 * ROUNDS }, () => {
+describe("random graphs", { timeout: 120_000 * ROUNDS }, () => {
   test.each([
     [5, 600],
     [20, 300],
@@ -180,7 +180,7 @@ describe("random graphs", { timeout: 60_000 * ROUNDS }, () => {
     });
   });
 
-  test("as a user's function: lazily, compiled, checkpointed, and by backward()", async () => {
+  test("as a user's function: by gradcheck, lazily, compiled, checkpointed, and by backward()", async () => {
     await holds(15, 40, async (g) => {
       const d = derive(g);
       const values = interpret(d.all, g.values);
@@ -202,6 +202,7 @@ describe("random graphs", { timeout: 60_000 * ROUNDS }, () => {
         ...fl.jvp(y, x, v).flat(),
         ...fl.vjp(y, ...x)[1](u),
       ];
+      expect(await fl.gradcheck(f, xs, { fastMode: true })).toBe(true);
       const leaves = xs.map((x) => new fl.Parameter(x));
       const results = {
         lazy: derivatives(f)(xs, vs, us),

@@ -22,7 +22,7 @@ const BOUND = 8;
 /** Half the width around a point in which an operation must be smooth: far more than float32 is wrong. */
 const KINK = 1e-3;
 /** Elements of a tensor. */
-const LARGEST = 700;
+const LARGEST = 400;
 
 /** What a step is made from; numbers are taken modulo what there is to choose from. */
 interface Step {
@@ -289,10 +289,10 @@ function isSmooth(
   next: () => number,
 ): boolean {
   const points = operands.map((x) => known.get(x) as Float64Array);
-  const f = functionOf(nodes, operands, known);
   // Where float32 makes 0 of tiny operands, both must be what they are.
-  const rounded = f(...points.map((p) => p.map(Math.fround)));
+  const rounded = functionOf(nodes, operands, known)(...points.map((p) => p.map(Math.fround)));
   if (!rounded.every((y, i) => y.every((v, k) => Math.abs(v - given[i][k]) <= KINK))) return false;
+  const f = functionOf([nodes[0]], operands, known);
   const directions = operands.map((x) => leaf(x.shape, x.dtype));
   const slope = functionOf(jvp([nodes[0]], operands, directions) as Node[], directions, known);
   for (let trial = 0; trial < 2; trial++) {
