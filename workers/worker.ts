@@ -178,7 +178,7 @@ export const api: WorkerApi = {
     const names = Object.keys(isa.Opcode).filter((key) => Number.isNaN(Number(key)));
     kernels = names.map((name) => exports[name[0].toLowerCase() + name.slice(1)] as Kernel);
     if (worker === 0) (exports.writeConstants as () => void)();
-    if (options.spin) bellSpins = MAX_SPINS;
+    if (worker < options.spinners) bellSpins = MAX_SPINS;
     refresh();
   },
 

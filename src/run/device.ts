@@ -96,8 +96,7 @@ export interface DeviceOptions {
   readonly workers: number;
   /** Loading while the workers start. */
   readonly kernels: Promise<WebAssembly.Module>;
-  /** Whether there are more cores than workers. */
-  readonly spareCores: boolean;
+  readonly cores: number;
   /** Milliseconds a worker may stand still within a step before it counts as hung. */
   readonly hangTimeout: number;
   /** Most bytes of memory. */
@@ -164,7 +163,7 @@ export class SharedDevice implements Device {
     const crew = new Crew(platform, options.workers);
     const device = new SharedDevice(crew, memory, options);
     try {
-      await crew.start(options.kernels, { memory, bytes: 0, spin: options.spareCores });
+      await crew.start(options.kernels, { memory, bytes: 0, spinners: options.cores - 1 });
     } catch (error) {
       await crew.end();
       throw error;
@@ -363,7 +362,7 @@ export class PrivateDevice implements Device {
   static async start(platform: Platform, options: DeviceOptions): Promise<PrivateDevice> {
     const crew = new Crew(platform, 1);
     try {
-      await crew.start(options.kernels, { bytes: heapStart(1) + GROWTH, spin: false });
+      await crew.start(options.kernels, { bytes: heapStart(1) + GROWTH, spinners: 0 });
     } catch (error) {
       await crew.end();
       throw error;

@@ -77,8 +77,8 @@ export interface Setup {
   readonly memory?: WebAssembly.Memory;
   /** Bytes a private memory starts with. */
   readonly bytes: number;
-  /** Whether there are cores to spare: then a worker looks at its bell for a while before it sleeps. */
-  readonly spin: boolean;
+  /** So many workers, the first ones, look at their bells for a while before they sleep: a core is left for the caller. */
+  readonly spinners: number;
 }
 
 /** One launch as a message, for a worker with private memory. */

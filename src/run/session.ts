@@ -252,7 +252,7 @@ export class Session {
     const options = {
       workers: this.workers,
       kernels: this.kernels,
-      spareCores: platform.cores() > this.workers,
+      cores: platform.cores(),
       hangTimeout: this.options.hangTimeout ?? 30_000,
       memoryLimit: this.options.memoryLimit ?? MEMORY_LIMIT,
     };
