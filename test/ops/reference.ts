@@ -10,16 +10,19 @@ export function evaluateRef(outputs: readonly Node[], leaves: Values): Float64Ar
 }
 
 /** |error| <= 1e-5 + 1.3e-6 |reference|, torch.testing's tolerance for float32; NaN meets NaN, infinities their own. */
+export function isClose(actual: number, expected: number, loosen = 1): boolean {
+  if (Number.isNaN(expected) ? Number.isNaN(actual) : actual === expected) return true;
+  // What overflows float32 may be infinite.
+  const overflows = Math.abs(expected) > 3.4028235677973366e38;
+  if (overflows && actual === Math.sign(expected) * Number.POSITIVE_INFINITY) return true;
+  return Math.abs(actual - expected) <= loosen * (1e-5 + 1.3e-6 * Math.abs(expected));
+}
+
+/** Throws if an element is not close. */
 export function expectClose(actual: ArrayLike<number>, expected: ArrayLike<number>, what: string, loosen = 1): void {
   if (actual.length !== expected.length)
     throw new Error(`${what}: ${actual.length} elements, wanted ${expected.length}`);
-  for (let i = 0; i < expected.length; i++) {
-    const a = actual[i];
-    const e = expected[i];
-    if (Number.isNaN(e) ? Number.isNaN(a) : a === e) continue;
-    const limit = loosen * (1e-5 + 1.3e-6 * Math.abs(e));
-    // What overflows float32 may be infinite.
-    if (Math.abs(e) > 3.4028235677973366e38 && a === Math.sign(e) * Number.POSITIVE_INFINITY) continue;
-    if (!(Math.abs(a - e) <= limit)) throw new Error(`${what}: element ${i} is ${a}, wanted ${e}`);
-  }
+  for (let i = 0; i < expected.length; i++)
+    if (!isClose(actual[i], expected[i], loosen))
+      throw new Error(`${what}: element ${i} is ${actual[i]}, wanted ${expected[i]}`);
 }
