@@ -16,6 +16,9 @@ export interface RefArray {
   readonly data: Float64Array;
 }
 
+/** The axis of a source that an axis of the result runs along, forwards or backwards, or what it does instead. */
+export type Along = number | { readonly reversed: number } | "free" | "mixed";
+
 /** What an operation is. One entry per operation, in src/ops. */
 export interface OpDef {
   readonly name: string;
@@ -37,6 +40,13 @@ export interface OpDef {
    * nothing, all sources get one, attributes that name axes or extents are adjusted, and the operation is the same.
    */
   batch?(node: Node, src: readonly Node[], has: readonly boolean[]): Node | undefined;
+  /**
+   * Of an operation that is linear in a source: for each axis of the result the axis of that source it runs along, place by
+   * place. Along a "free" axis every place is the same sum, or what another source makes of it; a "mixed" one may be anything.
+   * Axes of the source that are not named are summed over. "flat": elements keep their row-major order. Elementwise
+   * operations run along all axes.
+   */
+  readonly along?: "flat" | ((node: Node, source: number) => readonly Along[]);
   /** Whether it draws random numbers: not for one example what it is for another. */
   readonly random?: true;
   /** The value in float64. */

@@ -9,6 +9,8 @@ import { reshape, transposeLast } from "./structure.ts";
 const MATMUL: OpDef = {
   name: "matmul",
   kind: "other",
+  // Each column of the result is a sum over the left one's columns; each row, one over the right one's rows.
+  along: (n, i) => n.shape.map((_, a) => (a === n.shape.length - 1 - i ? "free" : a)),
   infer: ([a, b]) => {
     const r = a.shape.length;
     const fits =

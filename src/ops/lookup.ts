@@ -3,7 +3,7 @@ import { DTypeError, ShapeError, ValueError } from "../core/errors.ts";
 import { isFloat } from "../core/dtype.ts";
 import { numel, type Shape, show } from "../core/shape.ts";
 import { makeNode, type Node, type OpDef, type RefArray } from "../graph/node.ts";
-import { expand, reshape } from "./structure.ts";
+import { expand, offAxis, reshape } from "./structure.ts";
 
 function checkIndex(op: string, index: Node, bound: number): void {
   if (index.dtype !== "int32") throw new DTypeError(`${op}: the index must be int32, got ${index.dtype}`);
@@ -36,6 +36,7 @@ function eachPlace(
 const GATHER: OpDef = {
   name: "gather",
   kind: "other",
+  along: offAxis,
   infer: ([x, index], attrs) => {
     const axis = attrs.axis as number;
     checkNumbers("gather", x);
@@ -61,6 +62,7 @@ const GATHER: OpDef = {
 const SCATTER_ADD: OpDef = {
   name: "scatterAdd",
   kind: "other",
+  along: offAxis,
   infer: ([x, index], attrs) => {
     const { axis, extent } = attrs as { axis: number; extent: number };
     checkNumbers("scatterAdd", x);

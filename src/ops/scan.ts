@@ -2,7 +2,7 @@
 import { DTypeError } from "../core/errors.ts";
 import { numel } from "../core/shape.ts";
 import { makeNode, type Node, type OpDef } from "../graph/node.ts";
-import { linear } from "./structure.ts";
+import { linear, offAxis } from "./structure.ts";
 
 const CUMSUM: OpDef = linear(
   "cumsum",
@@ -22,6 +22,7 @@ const CUMSUM: OpDef = linear(
     for (const i of reverse ? order.reverse() : order) if (!start(i)) out[i] += out[reverse ? i + inner : i - inner];
     return n.dtype === "int32" ? out.map((v) => v | 0) : out;
   },
+  offAxis,
 );
 
 /** The positions along the last axis in stable sorted order; NaN counts as the largest. */

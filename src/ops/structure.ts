@@ -6,7 +6,7 @@
 import { DTypeError, ShapeError, ValueError } from "../core/errors.ts";
 import { isFloat } from "../core/dtype.ts";
 import { numel, reducedShape, sameShape, type Shape, show, stridesOf } from "../core/shape.ts";
-import { type Attrs, makeNode, type Node, type OpDef, type RefArray } from "../graph/node.ts";
+import { type Along, type Attrs, makeNode, type Node, type OpDef, type RefArray } from "../graph/node.ts";
 import { apply, cast, COMPARE, div, mul, where } from "./elementwise.ts";
 import { constantLike } from "./leaf.ts";
 
@@ -17,6 +17,7 @@ export function linear(
   infer: OpDef["infer"],
   adjoint: (n: Node, g: Node) => Node,
   ref: NonNullable<OpDef["ref"]>,
+  along: OpDef["along"],
   batch?: OpDef["batch"],
 ): OpDef {
   const op: OpDef = {
@@ -26,10 +27,21 @@ export function linear(
     vjp: (n, g) => [adjoint(n, g)],
     jvp: (n, [t]) => (t ? makeNode(op, [t], n.attrs) : null),
     ref,
+    along,
     batch,
   };
   return op;
 }
+
+/** Runs along the axes whose extents stay; the others are something else. */
+const keptExtents =
+  (other: "free" | "mixed") =>
+  (n: Node, i: number): Along[] =>
+    n.shape.map((d, a) => (d === n.src[i].shape[a] ? a : other));
+
+/** Runs along all axes of the source but the one it works on. */
+export const offAxis = (n: Node, i: number): Along[] =>
+  n.shape.map((_, a) => (a === n.attrs.axis || a >= n.src[i].shape.length ? "mixed" : a));
 
 /** Element i of the result is element index(multi-index) of the source. */
 export function gatherRef(x: RefArray, shape: Shape, index: (at: number[]) => number): Float64Array {
@@ -65,6 +77,7 @@ const EXPAND = linear(
     const strides = stridesOf(x.shape).map((s, i) => (x.shape[i] === 1 ? 0 : s));
     return gatherRef(x, n.shape, (at) => dot(at, strides));
   },
+  keptExtents("free"),
 );
 
 const SUM = linear(
@@ -76,6 +89,10 @@ const SUM = linear(
   },
   (n, g) => expandBack(g, n.src[0].shape, n.attrs.axes as number[]),
   ([x], n) => reduceRef(x, n.attrs.axes as number[], 0, (a, b) => a + b),
+  (n) => {
+    const { axes, keepdim } = n.attrs as { axes: number[]; keepdim: boolean };
+    return n.src[0].shape.flatMap((_, a) => (!axes.includes(a) ? a : keepdim ? "free" : []));
+  },
 );
 
 function reduceRef(
@@ -139,6 +156,7 @@ const RESHAPE = linear(
   },
   (n, g) => reshape(g, n.src[0].shape),
   ([x]) => x.data.slice(),
+  "flat",
 );
 
 const PERMUTE = linear(
@@ -162,6 +180,7 @@ const PERMUTE = linear(
     const strides = (n.attrs.axes as number[]).map((a) => s[a]);
     return gatherRef(x, n.shape, (at) => dot(at, strides));
   },
+  (n) => n.attrs.axes as number[],
   (n, [x]) => permute(x, [0, ...(n.attrs.axes as number[]).map((a) => a + 1)]),
 );
 
@@ -180,6 +199,7 @@ const FLIP = linear(
       ),
     );
   },
+  (n) => n.shape.map((_, a) => ((n.attrs.axes as number[]).includes(a) ? { reversed: a } : a)),
 ) as OpDef;
 
 export function reshape(x: Node, shape: Shape): Node {
@@ -228,6 +248,7 @@ const SLICE = linear(
       ),
     );
   },
+  keptExtents("mixed"),
 ) as OpDef;
 
 /** The source at positions begin + k*step of a result of zeros. */
@@ -256,6 +277,7 @@ const PAD = linear(
       return from;
     });
   },
+  keptExtents("mixed"),
 ) as OpDef;
 
 export function slice(x: Node, begin: readonly number[], size: readonly number[], step?: readonly number[]): Node {
@@ -279,6 +301,7 @@ export function spread(x: Node, step: readonly number[], shape: Shape): Node {
 const CONCAT: OpDef = {
   name: "concat",
   kind: "linear",
+  along: keptExtents("mixed"),
   infer: (src, attrs) => {
     const axis = attrs.axis as number;
     const [x] = src;

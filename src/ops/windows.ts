@@ -6,7 +6,7 @@ import { DTypeError, ShapeError, ValueError } from "../core/errors.ts";
 import { isFloat } from "../core/dtype.ts";
 import { numel, show, stridesOf } from "../core/shape.ts";
 import { makeNode, type Node, type OpDef } from "../graph/node.ts";
-import { dot, gatherRef, linear, slice } from "./structure.ts";
+import { dot, gatherRef, linear, offAxis, slice } from "./structure.ts";
 
 export interface WindowSizes {
   /** Elements of a window. */
@@ -47,6 +47,7 @@ const WINDOWS: OpDef = linear(
     const strides = [...s.map((v, i) => (i === axis ? v * step : v)), s[axis] * dilation];
     return gatherRef(x, n.shape, (at) => dot(at, strides));
   },
+  offAxis,
 );
 
 /** The sum of all elements of windows that lie over each other, along an axis of `extent` elements. */
@@ -87,6 +88,7 @@ const FOLD: OpDef = linear(
     });
     return out;
   },
+  offAxis,
 );
 
 /** Windows along an axis: [..., L, ...] to [..., count, ..., size]. */
