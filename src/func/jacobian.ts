@@ -61,12 +61,17 @@ function basis(n: Node): Node {
 
 /** The linear map of a vector like `n` to nodes, applied to all unit vectors: [elements of n, ...shape] for each. */
 function onBasis(n: Node, map: (vector: Node) => (Node | null)[]): (Node | null)[] {
-  const count = numel(n.shape);
-  if (count === 1) return map(constantLike(n, 1)).map((y) => y && reshape(y, [1, ...y.shape]));
-  const vector = leaf(n.shape, n.dtype);
+  if (numel(n.shape) === 1) return map(constantLike(n, 1)).map((y) => y && reshape(y, [1, ...y.shape]));
+  return onVectors(basis(n), map);
+}
+
+/** @internal A linear map of a vector to nodes, applied to `count` vectors, [count, ...shape]: [count, ...shape] for each. */
+export function onVectors(vectors: Node, map: (vector: Node) => (Node | null)[]): (Node | null)[] {
+  const [count, ...shape] = vectors.shape;
+  const vector = leaf(shape, vectors.dtype);
   const found = map(vector);
   const real = found.filter((y): y is Node => y !== null);
-  const whole = vmap(real, [vector], [basis(n)], count);
+  const whole = vmap(real, [vector], [vectors], count);
   let k = 0;
   return found.map((y) => {
     if (!y) return null;
