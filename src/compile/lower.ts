@@ -1077,7 +1077,7 @@ const RULES = new Map<OpDef, (this: Lowering, n: Node) => void>([
 
 /** Whether the compiler can run an operation: for the test that the op table is covered. */
 export function canLower(op: OpDef): boolean {
-  return op.kind === "elementwise" || op.kind === "view" || op.kind === "leaf" || RULES.has(op);
+  return ["elementwise", "view", "identity", "leaf"].includes(op.kind) || RULES.has(op);
 }
 
 /** Instructions for a simplified graph. */

@@ -14,7 +14,6 @@ import { STRUCTURE, transposeLast } from "../ops/structure.ts";
 type Rule = (n: Node) => Node | undefined;
 
 const isConstant = (n: Node, v: number): boolean => Object.is(constantValue(n), v);
-const source: Rule = (n) => n.src[0];
 
 function timesOne({ src: [a, b] }: Node): Node | undefined {
   if (isConstant(b, 1)) return a;
@@ -37,9 +36,6 @@ function permuteOfPermute(n: Node): Node {
 
 /** Rules by the operation they look at. */
 const RULES: ReadonlyMap<OpDef, Rule> = new Map<OpDef, Rule>([
-  [STRUCTURE.alias, source],
-  [STRUCTURE.detach, source],
-  [STRUCTURE.scaleGradient, source],
   [CAST, (n) => (n.src[0].dtype === n.dtype ? n.src[0] : n)],
   [MUL, timesOne],
   [DIV, ({ src: [a, b] }) => (isConstant(b, 1) ? a : undefined)],
@@ -61,6 +57,7 @@ function folded(n: Node): Node | undefined {
 }
 
 const simpler: Rule = (n) => {
+  if (n.op.kind === "identity") return n.src[0];
   const next = RULES.get(n.op)?.(n);
   return next && next !== n ? next : folded(n);
 };

@@ -213,7 +213,7 @@ function times(step: Step, n: Node, source: Shape, before: Pattern): Pattern {
 
 /** Where each axis of a node runs along a source; all of them "mixed" if nothing is known. */
 function alongOf(n: Node, i: number): readonly Along[] {
-  if (n.op.kind === "elementwise") return n.shape.map((_, a) => a);
+  if (n.op.kind === "elementwise" || (n.op.kind === "identity" && i === 0)) return n.shape.map((_, a) => a);
   return typeof n.op.along === "function" ? n.op.along(n, i) : n.shape.map(() => "mixed");
 }
 

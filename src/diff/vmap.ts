@@ -94,3 +94,16 @@ export function vmap(
   }
   return outputs.map((y) => map.get(y) ?? null);
 }
+
+/** The same for outputs of which some are null, and stay it: what is the same for all examples is expanded. */
+export function vmapAll(
+  outputs: readonly (Node | null)[],
+  inputs: readonly Node[],
+  values: readonly Node[],
+  size: number,
+): (Node | null)[] {
+  const real = outputs.filter((y) => y !== null);
+  const whole = vmap(real, inputs, values, size);
+  let k = 0;
+  return outputs.map((y) => y && (whole[k++] ?? expand(y, [size, ...y.shape])));
+}

@@ -1,5 +1,6 @@
 /** @file Function transforms, with torch.func's names. */
 export { checkpoint } from "./checkpoint.ts";
+export { defineOp, type OpContext, type OpDefinition } from "./define.ts";
 export { assertFinite, detectAnomaly } from "./finite.ts";
 export { gradcheck, type GradcheckOptions, gradgradcheck } from "./gradcheck.ts";
 export { hessian, jacfwd, type Jacobian, jacobian, jacrev } from "./jacobian.ts";

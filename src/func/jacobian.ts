@@ -4,7 +4,7 @@ import { DTypeError, ShapeError } from "../core/errors.ts";
 import { numel, show } from "../core/shape.ts";
 import { jvp as forward } from "../diff/jvp.ts";
 import { vjp as reverse } from "../diff/vjp.ts";
-import { vmap } from "../diff/vmap.ts";
+import { vmapAll } from "../diff/vmap.ts";
 import type { Node } from "../graph/node.ts";
 import { apply, cast, COMPARE } from "../ops/elementwise.ts";
 import { constantLike, leaf } from "../ops/leaf.ts";
@@ -69,14 +69,7 @@ function onBasis(n: Node, map: (vector: Node) => (Node | null)[]): (Node | null)
 export function onVectors(vectors: Node, map: (vector: Node) => (Node | null)[]): (Node | null)[] {
   const [count, ...shape] = vectors.shape;
   const vector = leaf(shape, vectors.dtype);
-  const found = map(vector);
-  const real = found.filter((y): y is Node => y !== null);
-  const whole = vmap(real, [vector], [vectors], count);
-  let k = 0;
-  return found.map((y) => {
-    if (!y) return null;
-    return whole[k++] ?? expand(y, [count, ...y.shape]);
-  });
+  return vmapAll(map(vector), [vector], [vectors], count);
 }
 
 const zeros = (y: Node, x: Node): Node => constantLike({ shape: [...y.shape, ...x.shape], dtype: "float32" }, 0);

@@ -24,9 +24,10 @@ export interface OpDef {
   readonly name: string;
   /**
    * elementwise: one output element per input element of the same index; linear: linear in its float operands;
-   * view: linear, and moves elements without computing; leaf: has a value from outside; other: anything else.
+   * view: linear, and moves elements without computing; identity: its first source's value, only derivatives tell the two
+   * apart; leaf: has a value from outside; other: anything else.
    */
-  readonly kind: "elementwise" | "linear" | "view" | "leaf" | "other";
+  readonly kind: "elementwise" | "linear" | "view" | "identity" | "leaf" | "other";
   /** Shape and dtype of the result; throws a typed error on operands that do not fit. */
   infer(src: readonly Node[], attrs: Attrs): Spec;
   /** Cotangents of the sources, given that of the result; null where there is none. */

@@ -496,9 +496,10 @@ export function mean(x: Node, axes: readonly number[], keepdim = false): Node {
 
 // --- identities that matter to differentiation ------------------------------------------------------------------------------
 
-const identity = (name: string, through: boolean): OpDef => ({
+/** An operation with its first source's value: what it means to differentiation is another matter. */
+export const identity = (name: string, through: boolean): OpDef => ({
   name,
-  kind: "view",
+  kind: "identity",
   infer: ([x]) => ({ shape: x.shape, dtype: x.dtype }),
   vjp: (_, g) => [through ? g : null],
   jvp: (_, [t]) => (through ? t : null),
