@@ -44,6 +44,11 @@ type Binary = { [K in keyof typeof BINARY | keyof typeof COMPARE]: (other: Tenso
 /** Which tensor's gradient a node's gradient is. */
 const owners = new WeakMap<Node, WeakRef<Tensor>>();
 
+/** @internal The tensor that a node is the value of, if backward() fills its gradient. */
+export function ownerOf(n: Node): Tensor | undefined {
+  return owners.get(n)?.deref();
+}
+
 /** @internal Makes backward() add gradients with respect to n to the tensor. */
 export function own(n: Node, t: Tensor): void {
   owners.set(n, new WeakRef(t));
@@ -144,7 +149,7 @@ export class Tensor {
     const leaves: Node[] = [];
     const tensors: Tensor[] = [];
     for (const n of toposort([y], structure.isDetached)) {
-      const t = owners.get(n)?.deref();
+      const t = ownerOf(n);
       if (!t || !guard(() => t.requiresGrad)) continue;
       leaves.push(n);
       tensors.push(t);

@@ -12,7 +12,7 @@ import { alias, fence, isDetached } from "../ops/structure.ts";
 export const walk: { at?: Node } = {};
 
 /** Cotangents of a node's sources: its own rule, or that of its decomposition. */
-function pullback(n: Node, g: Node): (Node | null)[] {
+export function pullback(n: Node, g: Node): (Node | null)[] {
   if (n.op.vjp) return n.op.vjp(n, g);
   if (n.op.decompose) {
     // Sources of its own: one may be made from another, and that path is the outer walk's.

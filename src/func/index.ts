@@ -3,6 +3,7 @@ export { checkpoint } from "./checkpoint.ts";
 export { defineOp, type OpContext, type OpDefinition } from "./define.ts";
 export { assertFinite, detectAnomaly } from "./finite.ts";
 export { gradcheck, type GradcheckOptions, gradgradcheck } from "./gradcheck.ts";
+export { Gate, Graph } from "./graph.ts";
 export { hessian, jacfwd, type Jacobian, jacobian, jacrev } from "./jacobian.ts";
 export { JacobianOperator, jacobianOperator, type Structure } from "./operator.ts";
 export {
