@@ -22,6 +22,8 @@ type EachInput<Inputs extends unknown[]> = { [K in keyof Inputs]: Tensor | null 
 export interface OpDefinition<Inputs extends unknown[]> {
   /** Stands in printed graphs and in errors. */
   readonly name: string;
+  /** What backward does to the gradient, in a word, for `explain`; default "its own". */
+  readonly pattern?: string;
   /** The value, a float32 tensor: made of tensor functions, but no gradient flows through these. */
   forward(...inputs: Inputs): Tensor;
   /**
@@ -48,6 +50,7 @@ function checked(what: string, t: unknown, like: Spec): Node | null {
 }
 
 interface Rules {
+  readonly pattern: string;
   readonly vjp: NonNullable<OpDef["vjp"]>;
   readonly jvp: OpDef["jvp"];
 }
@@ -66,7 +69,7 @@ function operation(name: string, rules: Rules): OpDef {
 }
 
 /** The rules of node n for a batch of such nodes: its own, for each example. */
-function overExamples(n: Node, { vjp, jvp }: Rules): Rules {
+function overExamples(n: Node, { pattern, vjp, jvp }: Rules): Rules {
   /** f of one example and what belongs to it, for all examples of m. */
   const forAll = (
     m: Node,
@@ -82,6 +85,7 @@ function overExamples(n: Node, { vjp, jvp }: Rules): Rules {
     return vmapAll(f(one, each), real([...one.src, one, ...each]), real([...m.src, m, ...given]), m.shape[0]);
   };
   return {
+    pattern,
     vjp: (m, g) => forAll(m, [g], (one, [u]) => vjp(one, u as Node)),
     jvp: jvp && ((m, ts) => forAll(m, ts, (one, each) => [jvp(one, each)])[0]),
   };
@@ -106,7 +110,7 @@ function overExamples(n: Node, { vjp, jvp }: Rules): Rules {
  * });
  */
 export function defineOp<Inputs extends unknown[]>(definition: OpDefinition<Inputs>): (...inputs: Inputs) => Tensor {
-  const { name, forward, backward, jvp } = definition;
+  const { name, pattern = "its own", forward, backward, jvp } = definition;
   if (typeof name !== "string" || name === "")
     throw new ValueError(`defineOp: the name must be a text that is not empty, got ${String(name)}`);
   for (const [what, f] of Object.entries({ forward, backward, jvp }))
@@ -134,6 +138,7 @@ export function defineOp<Inputs extends unknown[]>(definition: OpDefinition<Inpu
     });
 
     const op = operation(name, {
+      pattern,
       vjp: (n, g) => {
         const given = backward.call(definition, new Tensor(g), contextOf(n)) as unknown;
         const list: unknown[] = Array.isArray(given) ? given : [given];

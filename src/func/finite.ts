@@ -12,6 +12,7 @@ import { Parameter, stack, type Tensor, zeros } from "../tensor.ts";
 import { currentTrace, evaluate } from "../trace.ts";
 import { flattenTree, mapTree } from "../tree.ts";
 import { Origins } from "./origin.ts";
+import { count, range, rounded } from "./range.ts";
 
 /**
  * Fails the step if a tensor of the tree has a NaN or an infinity: what the compiled function returns rejects with a
@@ -39,28 +40,12 @@ export function assertFinite(tree: unknown): Promise<void> {
   return Promise.resolve();
 }
 
-function count(values: TypedArray): { nan: number; infinite: number; low: number; high: number } {
-  const c = { nan: 0, infinite: 0, low: Number.POSITIVE_INFINITY, high: Number.NEGATIVE_INFINITY };
-  for (const v of values) {
-    if (Number.isNaN(v)) c.nan++;
-    else {
-      if (!Number.isFinite(v)) c.infinite++;
-      c.low = Math.min(c.low, v);
-      c.high = Math.max(c.high, v);
-    }
-  }
-  return c;
-}
-
-const rounded = (v: number): string => String(Number(v.toPrecision(4)));
-
 function described(n: Node, values: TypedArray | undefined): string {
   const c = constantValue(n);
   if (c !== undefined) return `the constant ${rounded(c)}`;
   const what = `${n.dtype}${show(n.shape)}${n.src.length > 0 ? ` from ${n.op.name}` : ""}`;
   if (!values || values.length === 0) return what;
-  const { nan, low, high } = count(values);
-  return `${what}, ${low > high ? "" : `${rounded(low)} to ${rounded(high)}`}${nan > 0 ? `, ${nan} NaN` : ""}`;
+  return `${what}, ${range(values)}`;
 }
 
 /**

@@ -16,6 +16,8 @@ import { filled, type Gradient } from "./transforms.ts";
 export class Gate {
   /** The operation's name; "leaf" for inputs and parameters. */
   readonly op: string;
+  /** What it does to the gradient, in a word: an add distributes it, a product switches, a maximum routes. */
+  readonly pattern: string;
   readonly shape: Shape;
   readonly dtype: DType;
   /** The gates whose values it takes, in order. */
@@ -40,7 +42,8 @@ export class Gate {
     const inputs = sources.filter((g) => g !== null);
     this.node = node;
     this.sources = sources;
-    this.op = node.op.name;
+    this.op = inputs.length === 0 && ownerOf(node) ? "leaf" : node.op.name;
+    this.pattern = inputs.length > 0 ? node.op.pattern : "";
     this.shape = node.shape;
     this.dtype = node.dtype;
     this.inputs = inputs;

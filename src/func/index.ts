@@ -1,6 +1,7 @@
 /** @file Function transforms, with torch.func's names. */
 export { checkpoint } from "./checkpoint.ts";
 export { defineOp, type OpContext, type OpDefinition } from "./define.ts";
+export { explain, type ExplainedGate, Explanation } from "./explain.ts";
 export { assertFinite, detectAnomaly } from "./finite.ts";
 export { gradcheck, type GradcheckOptions, gradgradcheck } from "./gradcheck.ts";
 export { Gate, Graph } from "./graph.ts";

@@ -28,6 +28,8 @@ export interface OpDef {
    * apart; leaf: has a value from outside; other: anything else.
    */
   readonly kind: "elementwise" | "linear" | "view" | "identity" | "leaf" | "other";
+  /** What backward does to the gradient, in a word: add distributes it, mul switches, max routes, a sum copies, a copy sums. */
+  readonly pattern: string;
   /** Shape and dtype of the result; throws a typed error on operands that do not fit. */
   infer(src: readonly Node[], attrs: Attrs): Spec;
   /** Cotangents of the sources, given that of the result; null where there is none. */

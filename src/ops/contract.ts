@@ -11,6 +11,7 @@ const MATMUL: OpDef = {
   kind: "other",
   // Each column of the result is a sum over the left one's columns; each row, one over the right one's rows.
   along: (n, i) => n.shape.map((_, a) => (a === n.shape.length - 1 - i ? "free" : a)),
+  pattern: "switches",
   infer: ([a, b]) => {
     const r = a.shape.length;
     const fits =

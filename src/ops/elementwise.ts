@@ -19,6 +19,8 @@ interface Entry {
   f: (...x: number[]) => number;
   /** One per operand. */
   d: Partial1[];
+  /** See OpDef; default what a slope of its own for each element does. */
+  pattern?: string;
   /** dtypes the operands may have (all the same); default float. */
   domain?: Domain;
   /** dtype of the result; default that of the operands. */
@@ -44,6 +46,7 @@ function elementwise(name: string, entry: Entry): OpDef {
   return {
     name,
     kind: "elementwise",
+    pattern: entry.pattern ?? (d.some((di) => di) ? "scales" : "stops"),
     infer:
       entry.infer ??
       ((src, attrs) => {
@@ -83,8 +86,8 @@ const unary = (
   name: string,
   f: (x: number) => number,
   d: (x: Node, t: Node, y: Node) => Node,
-  domain?: Domain,
-): OpDef => elementwise(name, { f, d: [(n, t) => d(n.src[0], t, n)], domain });
+  { domain, pattern }: Pick<Entry, "domain" | "pattern"> = {},
+): OpDef => elementwise(name, { f, d: [(n, t) => d(n.src[0], t, n)], domain, pattern });
 
 /** A function whose derivative is zero wherever it has one. */
 const flat = (name: string, f: (x: number) => number, domain?: Domain): OpDef =>
@@ -146,12 +149,23 @@ export function cast(n: Node, dtype: DType): Node {
 const routed = (n: Node, t: Node, wins: OpDef): Node =>
   where(apply(EQ, n.src[0], n.src[1]), scale(t, 0.5), where(apply(wins, n.src[0], n.src[1]), t, constantLike(t, 0)));
 
-const NEG = elementwise("neg", { f: (x) => -x, d: [(_, t) => neg(t)], domain: "number" });
-const ADD = elementwise("add", { f: (a, b) => a + b, d: [(_, t) => t, (_, t) => t], domain: "number" });
-const SUB = elementwise("sub", { f: (a, b) => a - b, d: [(_, t) => t, (_, t) => neg(t)], domain: "number" });
+const NEG = elementwise("neg", { f: (x) => -x, d: [(_, t) => neg(t)], pattern: "negates", domain: "number" });
+const ADD = elementwise("add", {
+  f: (a, b) => a + b,
+  d: [(_, t) => t, (_, t) => t],
+  pattern: "distributes",
+  domain: "number",
+});
+const SUB = elementwise("sub", {
+  f: (a, b) => a - b,
+  d: [(_, t) => t, (_, t) => neg(t)],
+  pattern: "distributes",
+  domain: "number",
+});
 const MUL = elementwise("mul", {
   f: (a, b) => a * b,
   d: [(n, t) => mul(t, n.src[1]), (n, t) => mul(t, n.src[0])],
+  pattern: "switches",
   domain: "number",
 });
 const DIV = elementwise("div", {
@@ -164,6 +178,7 @@ const LT = compare("lt", (a, b) => a < b);
 const WHERE = elementwise("where", {
   f: (c, a, b) => (c !== 0 ? a : b),
   d: [null, (n, t) => where(n.src[0], t, constantLike(t, 0)), (n, t) => where(n.src[0], constantLike(t, 0), t)],
+  pattern: "routes",
   infer: ([c, a, b]) => {
     if (!sameShape(c.shape, a.shape) || !sameShape(a.shape, b.shape))
       throw new ShapeError(`where: shapes ${show(c.shape)}, ${show(a.shape)} and ${show(b.shape)} differ`);
@@ -176,6 +191,7 @@ const CAST: OpDef = {
   ...elementwise("cast", {
     f: (x) => x,
     d: [(n, t) => cast(t, n.dtype)],
+    pattern: "passes",
     infer: ([x], attrs) => ({ shape: x.shape, dtype: attrs.dtype as DType }),
   }),
   vjp: (n, g) => [isFloat(n.dtype) && isFloat(n.src[0].dtype) ? g : null],
@@ -193,6 +209,7 @@ const SQRT = unary("sqrt", Math.sqrt, (_x, t, y) => div(t, scale(y, 2)));
 const RELU_MASK = elementwise("reluMask", {
   f: (t, x) => (x > 0 ? t : 0),
   d: [(n, t) => makeNode(RELU_MASK, [t, n.src[1]]), null],
+  pattern: "masks",
 });
 const SIN = unary("sin", Math.sin, (x, t) => mul(t, apply(COS, x)));
 const COS: OpDef = unary("cos", Math.cos, (x, t) => neg(mul(t, apply(SIN, x))));
@@ -231,11 +248,13 @@ const AND = logical("and", (a, b) => a & b, 2);
 const MAXIMUM = elementwise("maximum", {
   f: Math.max,
   d: [(n, t) => routed(n, t, GT), (n, t) => routed(n, t, LT)],
+  pattern: "routes",
   domain: "number",
 });
 const MINIMUM = elementwise("minimum", {
   f: Math.min,
   d: [(n, t) => routed(n, t, LT), (n, t) => routed(n, t, GT)],
+  pattern: "routes",
   domain: "number",
 });
 
@@ -245,7 +264,7 @@ const root = (x: Node): Node => apply(SQRT, mul(sub(constantLike(x, 1), x), shif
 /** Unary operations from float32 to float32, by name: each becomes a method of Tensor and a function. */
 export const UNARY = {
   /** |x|; the gradient at 0 is 0. */
-  abs: unary("abs", Math.abs, (x, t) => mul(t, apply(SIGN, x)), "number"),
+  abs: unary("abs", Math.abs, (x, t) => mul(t, apply(SIGN, x)), { domain: "number" }),
   /** e^x, within 1 ulp. */
   exp: EXP,
   /** Natural logarithm, within 1 ulp. */
@@ -307,6 +326,7 @@ export const UNARY = {
     "relu",
     (x) => (x > 0 ? x : x === x ? 0 : x),
     (_x, t, y) => makeNode(RELU_MASK, [t, y]),
+    { pattern: "masks" },
   ),
   /** log(1 + e^x). */
   softplus: unary("softplus", softplusRef, (x, t) => mul(t, apply(SIGMOID, x))),

@@ -31,6 +31,7 @@ function checkRows(op: string, x: Node): void {
 const rowMap = (name: string, f: (v: number, lse: number) => number, vjp: NonNullable<OpDef["vjp"]>): OpDef => ({
   name,
   kind: "other",
+  pattern: "mixes",
   infer: ([x]) => {
     checkRows(name, x);
     return { shape: x.shape, dtype: x.dtype };
@@ -74,6 +75,7 @@ const rowGrad = (
 ): OpDef => ({
   name,
   kind: "other",
+  pattern: "mixes",
   infer: ([y, g]) => {
     checkRows(name, y);
     if (show(y.shape) !== show(g.shape))
@@ -144,6 +146,7 @@ const manyRows: OpDef["batch"] = (n, src, has) => {
 const CROSS_ENTROPY: OpDef = {
   name: "crossEntropyRows",
   kind: "other",
+  pattern: "compares",
   infer: ([x, labels]) => {
     checkLabels("crossEntropy", x, labels);
     return { shape: labels.shape, dtype: "float32" };
@@ -167,6 +170,7 @@ const CROSS_ENTROPY: OpDef = {
 const CROSS_ENTROPY_GRAD: OpDef = {
   name: "crossEntropyGradRows",
   kind: "other",
+  pattern: "mixes",
   infer: ([x, labels]) => {
     checkLabels("crossEntropyGrad", x, labels);
     return { shape: x.shape, dtype: x.dtype };

@@ -9,12 +9,13 @@ const fromAttrs = (_: readonly Node[], attrs: Readonly<Record<string, unknown>>)
 });
 
 /** A value that is bound when a program runs. Its identity is the node itself. */
-export const LEAF: OpDef = { name: "leaf", kind: "leaf", infer: fromAttrs };
+export const LEAF: OpDef = { name: "leaf", kind: "leaf", pattern: "ends", infer: fromAttrs };
 
 /** One number, repeated over a shape. */
 export const CONSTANT: OpDef = {
   name: "constant",
   kind: "leaf",
+  pattern: "ends",
   infer: fromAttrs,
   ref: (_, n) => new Float64Array(numel(n.shape)).fill(n.attrs.value as number),
 };

@@ -37,6 +37,7 @@ const GATHER: OpDef = {
   name: "gather",
   kind: "other",
   along: offAxis,
+  pattern: "scatters",
   infer: ([x, index], attrs) => {
     const axis = attrs.axis as number;
     checkNumbers("gather", x);
@@ -63,6 +64,7 @@ const SCATTER_ADD: OpDef = {
   name: "scatterAdd",
   kind: "other",
   along: offAxis,
+  pattern: "gathers",
   infer: ([x, index], attrs) => {
     const { axis, extent } = attrs as { axis: number; extent: number };
     checkNumbers("scatterAdd", x);
@@ -86,6 +88,7 @@ const SCATTER_ADD: OpDef = {
 const SCATTER_LAST: OpDef = {
   name: "scatterLast",
   kind: "other",
+  pattern: "stops",
   infer: ([index], attrs) => {
     const { axis, extent } = attrs as { axis: number; extent: number };
     checkIndex("scatterLast", index, extent);

@@ -13,6 +13,7 @@ function draw(name: string, dtype: "float32" | "int32", value: Value): OpDef {
   return {
     name,
     kind: "other",
+    pattern: "stops",
     random: true,
     infer: ([state], attrs) => {
       if (state.dtype !== "int32" || state.shape.length !== 1 || state.shape[0] !== 3)

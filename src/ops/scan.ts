@@ -7,6 +7,7 @@ import { linear, offAxis } from "./structure.ts";
 const CUMSUM: OpDef = linear(
   "cumsum",
   "linear",
+  "sums",
   ([x]) => {
     if (x.dtype !== "float32" && x.dtype !== "int32")
       throw new DTypeError(`cumsum: dtype ${x.dtype} is not supported, only float32 and int32`);
@@ -29,6 +30,7 @@ const CUMSUM: OpDef = linear(
 const ARGSORT: OpDef = {
   name: "argsort",
   kind: "other",
+  pattern: "stops",
   infer: ([x]) => {
     if (x.dtype !== "float32" && x.dtype !== "int32")
       throw new DTypeError(`argsort: dtype ${x.dtype} is not supported, only float32 and int32`);

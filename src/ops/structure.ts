@@ -14,6 +14,7 @@ import { constantLike } from "./leaf.ts";
 export function linear(
   name: string,
   kind: "linear" | "view",
+  pattern: string,
   infer: OpDef["infer"],
   adjoint: (n: Node, g: Node) => Node,
   ref: NonNullable<OpDef["ref"]>,
@@ -23,6 +24,7 @@ export function linear(
   const op: OpDef = {
     name,
     kind,
+    pattern,
     infer,
     vjp: (n, g) => [adjoint(n, g)],
     jvp: (n, [t]) => (t ? makeNode(op, [t], n.attrs) : null),
@@ -66,6 +68,7 @@ export const dot = (at: readonly number[], strides: readonly number[]): number =
 const EXPAND = linear(
   "expand",
   "view",
+  "sums",
   ([x], attrs) => {
     const shape = attrs.shape as Shape;
     if (shape.length !== x.shape.length || x.shape.some((d, i) => d !== 1 && d !== shape[i]))
@@ -83,6 +86,7 @@ const EXPAND = linear(
 const SUM = linear(
   "sum",
   "linear",
+  "copies",
   ([x], attrs) => {
     if (x.dtype !== "float32" && x.dtype !== "int32") throw new DTypeError(`sum: dtype ${x.dtype} is not supported`);
     return { shape: reducedShape(x.shape, attrs.axes as number[], attrs.keepdim as boolean), dtype: x.dtype };
@@ -148,6 +152,7 @@ export function expandBack(g: Node, shape: Shape, axes: readonly number[]): Node
 const RESHAPE = linear(
   "reshape",
   "view",
+  "passes",
   ([x], attrs) => {
     const shape = attrs.shape as Shape;
     if (numel(shape) !== numel(x.shape))
@@ -162,6 +167,7 @@ const RESHAPE = linear(
 const PERMUTE = linear(
   "permute",
   "view",
+  "passes",
   ([x], attrs) => {
     const axes = attrs.axes as number[];
     if (axes.length !== x.shape.length || new Set(axes).size !== axes.length)
@@ -187,6 +193,7 @@ const PERMUTE = linear(
 const FLIP = linear(
   "flip",
   "view",
+  "passes",
   ([x]) => ({ shape: x.shape, dtype: x.dtype }),
   (n, g) => makeNode(FLIP, [g], n.attrs),
   ([x], n) => {
@@ -226,6 +233,7 @@ export function flip(x: Node, axes: readonly number[]): Node {
 const SLICE = linear(
   "slice",
   "view",
+  "pads",
   ([x], attrs) => {
     const { begin, size, step } = attrs as { begin: number[]; size: number[]; step: number[] };
     x.shape.forEach((d, i) => {
@@ -255,6 +263,7 @@ const SLICE = linear(
 const PAD = linear(
   "pad",
   "linear",
+  "slices",
   ([x], attrs) => {
     const { begin, step, shape } = attrs as { begin: number[]; step: number[]; shape: number[] };
     x.shape.forEach((d, i) => {
@@ -302,6 +311,7 @@ const CONCAT: OpDef = {
   name: "concat",
   kind: "linear",
   along: keptExtents("mixed"),
+  pattern: "splits",
   infer: (src, attrs) => {
     const axis = attrs.axis as number;
     const [x] = src;
@@ -362,6 +372,7 @@ function extremum(name: "max" | "min"): OpDef {
   return {
     name,
     kind: "other",
+    pattern: "routes",
     infer: ([x], attrs) => {
       checkNonEmpty(name, x, attrs);
       if (x.dtype !== "float32" && x.dtype !== "int32")
@@ -400,6 +411,7 @@ function winners(n: Node): Node {
 const PROD: OpDef = {
   name: "prod",
   kind: "other",
+  pattern: "switches",
   infer: ([x], attrs) => {
     if (x.dtype !== "float32" && x.dtype !== "int32") throw new DTypeError(`prod: dtype ${x.dtype} is not supported`);
     return { shape: reducedShape(x.shape, attrs.axes as number[], attrs.keepdim as boolean), dtype: x.dtype };
@@ -432,6 +444,7 @@ function argExtremum(name: "argmax" | "argmin"): OpDef {
   return {
     name,
     kind: "other",
+    pattern: "stops",
     infer: ([x], attrs) => {
       checkNonEmpty(name, x, { axes: [attrs.axis] });
       if (x.dtype !== "float32" && x.dtype !== "int32")
@@ -500,6 +513,7 @@ export function mean(x: Node, axes: readonly number[], keepdim = false): Node {
 export const identity = (name: string, through: boolean): OpDef => ({
   name,
   kind: "identity",
+  pattern: through ? "passes" : "stops",
   infer: ([x]) => ({ shape: x.shape, dtype: x.dtype }),
   vjp: (_, g) => [through ? g : null],
   jvp: (_, [t]) => (through ? t : null),
@@ -512,6 +526,7 @@ const DETACH = identity("detach", false);
 /** x; what flows back is multiplied by `factor`. No function has this gradient: forward mode knows nothing of it. */
 const SCALE_GRADIENT: OpDef = {
   ...identity("scaleGradient", true),
+  pattern: "scales",
   vjp: (n, g) => [mul(g, n.src[1]), null],
 };
 
@@ -548,6 +563,7 @@ export function scaleGradient(x: Node, factor: Node): Node {
 const IOTA: OpDef = {
   name: "iota",
   kind: "other",
+  pattern: "ends",
   infer: (_, attrs) => ({ shape: attrs.shape as Shape, dtype: "int32" }),
   ref: (_, n) => Float64Array.from({ length: numel(n.shape) }, (_v, i) => i),
 };
@@ -562,6 +578,7 @@ export function iota(shape: Shape): Node {
 const BYTES: OpDef = {
   name: "bytes",
   kind: "other",
+  pattern: "stops",
   infer: ([x]) => {
     if (x.dtype !== "int32" || x.shape.length === 0)
       throw new DTypeError(`bytes: int32 of rank 1 or more is wanted, got ${x.dtype}${show(x.shape)}`);

@@ -28,6 +28,7 @@ export function span({ size, dilation }: WindowSizes): number {
 const WINDOWS: OpDef = linear(
   "windows",
   "view",
+  "folds",
   ([x], attrs) => {
     const { axis, ...w } = attrs as unknown as WindowAttrs;
     for (const [name, v] of Object.entries(w))
@@ -54,6 +55,7 @@ const WINDOWS: OpDef = linear(
 const FOLD: OpDef = linear(
   "fold",
   "linear",
+  "unfolds",
   ([x], attrs) => {
     const { axis, step, dilation, extent } = attrs as unknown as WindowAttrs & { extent: number };
     if (!isFloat(x.dtype)) throw new DTypeError(`fold: dtype ${x.dtype} is not supported, only float32`);
