@@ -34,14 +34,15 @@ const MATMUL: OpDef = {
     const right = tb ? matmul(n.src[0], tb, precise) : null;
     return left && right ? add(left, right) : (left ?? right);
   },
-  // A batch of rows times one matrix is one product of more rows.
-  batch: (n, [a, b], [, many]) =>
-    many || n.shape.length > 2
-      ? undefined
-      : reshape(matmul(reshape(a, [a.shape[0] * a.shape[1], a.shape[2]]), b, n.attrs.precise === true), [
-          ...a.shape.slice(0, 2),
-          b.shape[1],
-        ]),
+  // A batch of rows times one matrix is one product of more rows; one matrix times a batch of columns is its transpose.
+  batch: (n, [a, b], [left, right]) => {
+    if (n.shape.length > 2 || (left && right)) return;
+    const precise = n.attrs.precise === true;
+    const [m, k] = n.src[0].shape;
+    const count = (left ? a : b).shape[0];
+    if (left) return reshape(matmul(reshape(a, [count * m, k]), b, precise), [count, ...n.shape]);
+    if (n.shape[1] === 1) return reshape(matmul(reshape(b, [count, k]), transposeLast(a), precise), [count, m, 1]);
+  },
   ref: ([a, b], n) => {
     const [m, k] = a.shape.slice(-2);
     const cols = b.shape[b.shape.length - 1];
