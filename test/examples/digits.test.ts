@@ -1,27 +1,11 @@
-import { execFile } from "node:child_process";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { example, type Outcome } from "./support.ts";
 
-const script = fileURLToPath(new URL("../../examples/digits.js", import.meta.url));
-
-interface Outcome {
-  readonly code: number | string | null | undefined;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-/** Runs the example; a run that hangs is killed, and its code is null. */
-function digits(...args: string[]): Promise<Outcome> {
-  return new Promise((resolve) => {
-    execFile(process.execPath, [script, ...args], { timeout: 50_000 }, (error, stdout, stderr) =>
-      resolve({ code: error ? error.code : 0, stdout, stderr }),
-    );
-  });
-}
+const digits = (...args: string[]): Promise<Outcome> => example("digits", ...args);
 
 /** The figures of a run with --json, which must be all there is on standard output. */
 async function figures(...args: string[]) {
