@@ -34,13 +34,16 @@ export function vjp(outputs: readonly Node[], cotangents: readonly Node[], input
 
   /** What checkpointed calls computed, computed anew when the gradient of their result is there. */
   const anew = new Map<object, Map<Node, Node>>();
+  /** With what lies behind detached nodes: values a gradient may need. */
+  let whole: Node[] | undefined;
   const recomputed = (n: Node, g: Node): Node => {
     if (!n.region) return n;
     const known = anew.get(n.region);
     if (known) return known.get(n) as Node;
     const copies = new Map<Node, Node>();
     anew.set(n.region, copies);
-    for (const m of order) {
+    whole ??= toposort(outputs);
+    for (const m of whole) {
       if (m.region !== n.region) continue;
       for (const s of m.src) if (!copies.has(s)) copies.set(s, s.src.length > 0 ? fence(s, g) : s);
       const src = m.src.map((s) => copies.get(s) as Node);

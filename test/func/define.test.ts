@@ -163,6 +163,26 @@ describe("an operation of one's own", () => {
     await same(late(quadratic), late(plainQuadratic));
   });
 
+  test("in a checkpoint is computed again: the same bits, and as little memory as for a built-in operation", async () => {
+    fl.manualSeed(0);
+    const weights = Array.from({ length: 12 }, () => fl.randn([32, 32]));
+    const input = tensor(await fl.randn([128, 32]).data(), [128, 32]);
+    const gradient = (act: (t: T) => T, wrap: <F>(f: F) => F) =>
+      fl.compile(
+        fl.grad((t: T) => {
+          const piece = (i: number) => wrap((u: T) => weights.slice(i, i + 3).reduce((v, w) => act(v.matmul(w)), u));
+          return [0, 3, 6, 9].reduce((u, i) => piece(i)(u), t).sum();
+        }),
+      );
+    const plain = gradient(silu, (f) => f);
+    const pieces = gradient(silu, fl.checkpoint as <F>(f: F) => F);
+    const builtIn = gradient((t) => t.silu(), fl.checkpoint as <F>(f: F) => F);
+    expect(await pieces(input).data()).toEqual(await plain(input).data());
+    await builtIn(input).data();
+    expect(pieces.plan().bytes).toBe(builtIn.plan().bytes);
+    expect(pieces.plan().bytes).toBeLessThan(0.7 * plain.plan().bytes);
+  });
+
   test("prints under its name, and is not there in the program", async () => {
     const f = fl.compile((t: T) => silu(t));
     await f(x).data();
