@@ -460,6 +460,8 @@ export class Session {
     const uploads: State[] = [];
     /** Addresses of residents and updates in the first run, and in the second. */
     const places: [number, number][] = [];
+    /** Of several runs: the places of residents that stand for their state's value now. */
+    const live = new Map<State, [number, number]>();
     for (const bound of residents) {
       const { state } = bound;
       const slot = this.slotOf(bound);
@@ -468,7 +470,9 @@ export class Session {
         writes.push({ address: state.slots[slot], data: state.host as TypedArray });
         uploads.push(state);
       }
-      places.push([state.slots[slot], state.slots[slot]]);
+      const place: [number, number] = [state.slots[slot], state.slots[slot]];
+      places.push(place);
+      if (count > 1 && bound.seen === undefined) live.set(state, place);
     }
     for (const state of updates) {
       if (state.disposed) throw new DisposedError("a variable was updated after it was disposed");
@@ -477,8 +481,8 @@ export class Session {
       slots[1 - current] ||= allocator.alloc(state.bytes);
       places.push([slots[1 - current], slots[current]]);
       // What one run writes, the next one reads.
-      const at = residents.findIndex((b) => b.state === state && b.seen === undefined);
-      if (at >= 0) places[at] = [slots[current], slots[1 - current]];
+      const read = live.get(state);
+      if (read) read[1] = slots[1 - current];
     }
 
     const temporary: number[] = [];
