@@ -409,22 +409,21 @@ export class Session {
   async launch(program: Program | Promise<Program>, args: LaunchArgs): Promise<TypedArray[]> {
     const { after, inputs, updates, count = 1 } = args;
     for (const u of updates) u.enqueued++;
-    let settled = false;
+    let begun: readonly [Prepared, Started];
     try {
-      const [job, started] = await this.inTurn(Number.POSITIVE_INFINITY, async () => {
+      begun = await this.inTurn(Number.POSITIVE_INFINITY, async () => {
         const ready = program instanceof Promise ? await program : program;
         if (after) await after;
         const values: TypedArray[] = [];
         for (const x of inputs) values.push(x instanceof Promise ? await x : x);
         const made: Prepared = { program: ready, args, values, count };
-        return [made, await this.start(made)] as const;
+        return [made, await this.start(made)];
       });
-      settled = true; // counted as a change by now; taken back if it fails
-      return await this.finish(job, started);
     } catch (error) {
-      if (!settled) for (const u of updates) u.failed(error);
+      for (const u of updates) u.failed(error);
       throw error;
     }
+    return this.finish(...begun); // counted as a change by now; taken back if it fails
   }
 
   /** Has the device begin a launch, and counts its changes as made. */
