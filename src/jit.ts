@@ -1,7 +1,7 @@
 /** @file compile(fn): a function of tensors as one program per signature. */
 import { compileGraph } from "./compile/compile.ts";
 import type { Program } from "./compile/program.ts";
-import type { TypedArray } from "./core/dtype.ts";
+import { allocate, type TypedArray } from "./core/dtype.ts";
 import { FourlaneError, ValueError } from "./core/errors.ts";
 import { show } from "./core/shape.ts";
 import { rootOf, type TensorDataset } from "./data/dataset.ts";
@@ -128,13 +128,14 @@ export function compile<Args extends unknown[], Result>(fn: (...args: Args) => R
     const part = (from: number, batches: number): Int32Array =>
       rows.subarray(from * batchSize, Math.min(rows.length, (from + batches) * batchSize));
     const launches: { entry: Entry; from: number; count: number }[] = [];
-    for (let from = 0; from < length; from += launches[launches.length - 1].count) {
+    for (let from = 0, count = 0; from < length; from += count) {
       const first = part(from, 1);
       const { entry } = record([new Tensor(dataLeaf([first.length], "int32", first))]);
-      const count = Math.max(1, Math.min(Math.floor(rows.length / batchSize) - from, RUN_LIMIT));
+      count = Math.max(1, Math.min(Math.floor(rows.length / batchSize) - from, RUN_LIMIT));
       launches.push({ entry, from, count });
     }
     last = launches[0].entry;
+    const { outputs } = last.graph;
     const shapes = launches.map(({ entry }) => entry.graph.outputs.map((n) => show(n.shape)).join(" "));
     const other = shapes.find((s) => s !== shapes[0]);
     if (other !== undefined)
@@ -144,7 +145,8 @@ export function compile<Args extends unknown[], Result>(fn: (...args: Args) => R
       before = launch(entry, [part(from, count)], { count, before });
       return before;
     });
-    return resultOf(last, Promise.all(parts).then(joined), [length]) as Result;
+    const all = Promise.all(parts).then((pieces) => joined(outputs, pieces));
+    return resultOf(last, all, [length]) as Result;
   };
 
   const shown = (args: Args | []): Entry => {
@@ -206,15 +208,15 @@ export function resultOf(entry: Entry, outputs: Promise<TypedArray[]>, lead: rea
 }
 
 /** The outputs of several launches, each one after the other. */
-function joined(pieces: readonly TypedArray[][]): TypedArray[] {
+function joined(outputs: readonly Node[], pieces: readonly TypedArray[][]): TypedArray[] {
   if (pieces.length === 1) return pieces[0];
-  return pieces[0].map((first, k) => {
-    const parts = pieces.map((p) => p[k]);
-    const all = new (first.constructor as new (n: number) => TypedArray)(parts.reduce((n, p) => n + p.length, 0));
+  return outputs.map(({ dtype }, k) => {
+    const length = pieces.reduce((n, p) => n + p[k].length, 0);
+    const all = allocate(dtype, length);
     let at = 0;
-    for (const p of parts) {
-      all.set(p, at);
-      at += p.length;
+    for (const p of pieces) {
+      all.set(p[k], at);
+      at += p[k].length;
     }
     return all;
   });
