@@ -98,15 +98,25 @@ export interface ConvLayerOptions extends F.ConvOptions, RandomOptions {
 }
 
 /** Kernels and bias uniform in +-1/sqrt(fan in), PyTorch's default. */
-abstract class Conv extends Module {
+abstract class Conv<Options extends { groups?: number }> extends Module {
   readonly weight: Parameter;
   readonly bias: Parameter | null;
+  protected readonly options: Options;
 
-  constructor(weightShape: readonly number[], outChannels: number, options: { bias?: boolean } & RandomOptions) {
+  /** `channels` by their names, as the weight has them. */
+  constructor(
+    layer: string,
+    channels: Readonly<Record<"inChannels" | "outChannels", number>>,
+    rank: number,
+    kernelSize: F.Sizes,
+    options: Options & { bias?: boolean } & RandomOptions,
+  ) {
     super();
-    const bound = 1 / Math.sqrt(numel(weightShape.slice(1)));
-    this.weight = new Parameter(uniform(weightShape, -bound, bound, options));
-    this.bias = options.bias === false ? null : new Parameter(uniform([outChannels], -bound, bound, options));
+    const shape = kernelShape(layer, channels, rank, kernelSize, options.groups);
+    const bound = 1 / Math.sqrt(numel(shape.slice(1)));
+    this.weight = new Parameter(uniform(shape, -bound, bound, options));
+    this.bias = options.bias === false ? null : new Parameter(uniform([channels.outChannels], -bound, bound, options));
+    this.options = options;
   }
 }
 
@@ -129,12 +139,9 @@ function kernelShape(
 }
 
 /** The cross-correlation of [N, C, L] with learned kernels [outChannels, inChannels / groups, k]. */
-export class Conv1d extends Conv {
-  private readonly options: F.ConvOptions;
-
+export class Conv1d extends Conv<F.ConvOptions> {
   constructor(inChannels: number, outChannels: number, kernelSize: F.Sizes, options: ConvLayerOptions = {}) {
-    super(kernelShape("Conv1d", { outChannels, inChannels }, 1, kernelSize, options.groups), outChannels, options);
-    this.options = options;
+    super("Conv1d", { outChannels, inChannels }, 1, kernelSize, options);
   }
 
   forward(x: Tensor): Tensor {
@@ -143,12 +150,9 @@ export class Conv1d extends Conv {
 }
 
 /** The cross-correlation of images [N, C, H, W] with learned kernels [outChannels, inChannels / groups, kh, kw]. */
-export class Conv2d extends Conv {
-  private readonly options: F.ConvOptions;
-
+export class Conv2d extends Conv<F.ConvOptions> {
   constructor(inChannels: number, outChannels: number, kernelSize: F.Sizes, options: ConvLayerOptions = {}) {
-    super(kernelShape("Conv2d", { outChannels, inChannels }, 2, kernelSize, options.groups), outChannels, options);
-    this.options = options;
+    super("Conv2d", { outChannels, inChannels }, 2, kernelSize, options);
   }
 
   forward(x: Tensor): Tensor {
@@ -157,21 +161,14 @@ export class Conv2d extends Conv {
 }
 
 /** The adjoint of Conv2d as a layer: learned kernels [inChannels, outChannels / groups, kh, kw]. */
-export class ConvTranspose2d extends Conv {
-  private readonly options: F.ConvTransposeOptions;
-
+export class ConvTranspose2d extends Conv<F.ConvTransposeOptions> {
   constructor(
     inChannels: number,
     outChannels: number,
     kernelSize: F.Sizes,
     options: F.ConvTransposeOptions & { bias?: boolean } & RandomOptions = {},
   ) {
-    super(
-      kernelShape("ConvTranspose2d", { inChannels, outChannels }, 2, kernelSize, options.groups),
-      outChannels,
-      options,
-    );
-    this.options = options;
+    super("ConvTranspose2d", { inChannels, outChannels }, 2, kernelSize, options);
   }
 
   forward(x: Tensor): Tensor {
