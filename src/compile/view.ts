@@ -2,7 +2,7 @@
 import { numel, type Shape, stridesOf } from "../core/shape.ts";
 import type { Node } from "../graph/node.ts";
 import { STRUCTURE } from "../ops/structure.ts";
-import { WINDOW } from "../ops/windows.ts";
+import { WINDOW, windowStrides } from "../ops/windows.ts";
 
 /** Elements of `base` (dense): element at multi-index i is offset + sum(i * strides). */
 export interface Strided {
@@ -83,11 +83,8 @@ export function viewThrough(n: Node, v: Strided): Strided | undefined {
       const offset = begin.reduce((o, b, i) => o + b * v.strides[i], v.offset);
       return { ...v, offset, shape: n.shape, strides: v.strides.map((s, i) => s * step[i]) };
     }
-    case WINDOW.windows: {
-      const { axis, step, dilation } = n.attrs as { axis: number; step: number; dilation: number };
-      const strides = [...v.strides.map((s, i) => (i === axis ? s * step : s)), v.strides[axis] * dilation];
-      return { ...v, shape: n.shape, strides };
-    }
+    case WINDOW.windows:
+      return { ...v, shape: n.shape, strides: windowStrides(v.strides, n.attrs) };
     case STRUCTURE.reshape:
       return reshaped(v, n.shape);
     default:

@@ -120,13 +120,20 @@ interface Windows {
   readonly padding: readonly (readonly [number, number])[];
 }
 
+/** The windows along one of their axes. */
+const along = (w: Windows, i: number): window.WindowSizes => ({
+  size: w.kernel[i],
+  step: w.stride[i],
+  dilation: w.dilation[i],
+});
+
 /** Where and how often windows fit on the last axes of a shape; with `ceil`, one that starts inside may end outside. */
 function countWindows(op: string, shape: Shape, w: Windows, ceil = false): number[] {
   const lead = shape.length - w.kernel.length;
-  return w.kernel.map((size, i) => {
+  return w.kernel.map((_, i) => {
     const n = shape[lead + i];
     const [before, after] = w.padding[i];
-    const room = n + before + after - (w.dilation[i] * (size - 1) + 1);
+    const room = n + before + after - window.span(along(w, i));
     if (room < 0)
       throw new ShapeError(
         `${op}: the kernel ${show(w.kernel)} (dilation ${show(w.dilation)}) is larger than the padded input of shape ${show(shape)}`,
@@ -144,12 +151,11 @@ function allWindows(x: Tensor, w: Windows, counts: readonly number[], value = 0)
     const i = axis - lead;
     if (i < 0) return [0, 0];
     const [before] = w.padding[i];
-    const end = (counts[i] - 1) * w.stride[i] + w.dilation[i] * (w.kernel[i] - 1) + 1;
-    return [before, end - before - n];
+    return [before, window.span(along(w, i), counts[i]) - before - n];
   });
   let { node } = padded(x, pairs, value);
   counts.forEach((_, i) => {
-    node = window.windows(node, lead + i, { size: w.kernel[i], step: w.stride[i], dilation: w.dilation[i] });
+    node = window.windows(node, lead + i, along(w, i));
   });
   return new Tensor(node);
 }
@@ -203,9 +209,9 @@ function addedUp(taps: Tensor, w: Windows, size: readonly number[]): Tensor {
   const lead = taps.ndim - 2 * rank;
   let { node } = taps;
   for (let i = rank - 1; i >= 0; i--) {
-    const end = (taps.shape[lead + i] - 1) * w.stride[i] + w.dilation[i] * (w.kernel[i] - 1) + 1;
-    const extent = Math.max(end, w.padding[i][0] + size[i]);
-    node = window.fold(node, lead + i, { step: w.stride[i], dilation: w.dilation[i] }, extent);
+    const sizes = along(w, i);
+    const extent = Math.max(window.span(sizes, taps.shape[lead + i]), w.padding[i][0] + size[i]);
+    node = window.fold(node, lead + i, sizes, extent);
   }
   return size.reduce((y, d, i) => y.narrow(lead + i, w.padding[i][0], d), new Tensor(node));
 }

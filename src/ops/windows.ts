@@ -5,7 +5,7 @@
 import { DTypeError, ShapeError, ValueError } from "../core/errors.ts";
 import { isFloat } from "../core/dtype.ts";
 import { numel, show, stridesOf } from "../core/shape.ts";
-import { makeNode, type Node, type OpDef } from "../graph/node.ts";
+import { type Attrs, makeNode, type Node, type OpDef } from "../graph/node.ts";
 import { dot, gatherRef, linear, offAxis, slice } from "./structure.ts";
 
 export interface WindowSizes {
@@ -19,9 +19,15 @@ export interface WindowSizes {
 
 type WindowAttrs = WindowSizes & { axis: number };
 
-/** Elements from the first to behind the last of a window. */
-export function span({ size, dilation }: WindowSizes): number {
-  return dilation * (size - 1) + 1;
+/** Elements from the first to behind the last of a window, or of `count` windows. */
+export function span({ size, step, dilation }: WindowSizes, count = 1): number {
+  return (count - 1) * step + dilation * (size - 1) + 1;
+}
+
+/** Strides of the windows along an axis of elements with these strides; those of the elements of a window come last. */
+export function windowStrides(strides: readonly number[], attrs: Attrs): number[] {
+  const { axis, step, dilation } = attrs as unknown as WindowAttrs;
+  return [...strides.map((s, i) => (i === axis ? s * step : s)), strides[axis] * dilation];
 }
 
 /** Element t of window w, element w * step + t * dilation of the axis; the t are a new last axis. */
@@ -43,9 +49,7 @@ const WINDOWS: OpDef = linear(
     return fold(g, axis, { step, dilation }, n.src[0].shape[axis]);
   },
   ([x], n) => {
-    const { axis, step, dilation } = n.attrs as unknown as WindowAttrs;
-    const s = stridesOf(x.shape);
-    const strides = [...s.map((v, i) => (i === axis ? v * step : v)), s[axis] * dilation];
+    const strides = windowStrides(stridesOf(x.shape), n.attrs);
     return gatherRef(x, n.shape, (at) => dot(at, strides));
   },
   offAxis,
@@ -60,7 +64,7 @@ const FOLD: OpDef = linear(
     const { axis, step, dilation, extent } = attrs as unknown as WindowAttrs & { extent: number };
     if (!isFloat(x.dtype)) throw new DTypeError(`fold: dtype ${x.dtype} is not supported, only float32`);
     const size = x.shape[x.shape.length - 1];
-    if ((x.shape[axis] - 1) * step + span({ size, step, dilation }) > extent)
+    if (span({ size, step, dilation }, x.shape[axis]) > extent)
       throw new ShapeError(`fold: windows ${show(x.shape)} along axis ${axis} leave an axis of extent ${extent}`);
     return { shape: x.shape.slice(0, -1).map((d, i) => (i === axis ? extent : d)), dtype: x.dtype };
   },
@@ -68,7 +72,7 @@ const FOLD: OpDef = linear(
     const { axis, step, dilation } = n.attrs as unknown as WindowAttrs;
     const [x] = n.src;
     const size = x.shape[x.shape.length - 1];
-    const used = (x.shape[axis] - 1) * step + span({ size, step, dilation });
+    const used = span({ size, step, dilation }, x.shape[axis]);
     const cut = slice(
       g,
       g.shape.map(() => 0),
