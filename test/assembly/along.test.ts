@@ -1,25 +1,8 @@
 /** Kernels that work along an axis: running sums, sorted order, windows added up. */
-import { setFlagsFromString } from "node:v8";
 import { describe, expect, it } from "vitest";
-import { Machine, isa, random } from "./harness.ts";
-
-setFlagsFromString("--experimental-wasm-relaxed-simd");
+import { floats, isa, Machine, random } from "./harness.ts";
 
 const { Opcode, Scan, Argsort, Fold } = isa;
-
-/** Runs an instruction under every split into workers; all must agree bit for bit. Returns the n words at `out`. */
-function run(m: Machine, ip: number, out: number, n: number): Int32Array {
-  let first: Int32Array | undefined;
-  for (const workers of [1, 2, 3, 7]) {
-    new Int32Array(m.memory.buffer, out, n).fill(0x7fc0dead);
-    m.run(ip, workers);
-    const got = m.readI32(out, n);
-    first ??= got;
-    expect(Buffer.from(got.buffer).equals(Buffer.from(first.buffer)), `${workers} workers`).toBe(true);
-  }
-  m.checkGuards();
-  return m.readI32(out, n);
-}
 
 const numbers = (n: number, seed: number): Float32Array => {
   const rand = random(seed);
@@ -43,8 +26,8 @@ describe.each(["plain", "relaxed"])("running sums, %s", (variant) => {
       [Scan.Integer]: Number(integer),
       [Scan.Grain]: grain,
     });
-    const words = run(m, ip, out, values.length);
-    return Array.from(integer ? words : new Float32Array(words.buffer));
+    const words = m.runEverySplit(ip, out, values.length);
+    return Array.from(integer ? words : floats(words));
   }
 
   it("are those of float64 rounded once, in both directions and any shape", () => {
@@ -104,7 +87,7 @@ describe.each(["plain", "relaxed"])("sorted order, %s", (variant) => {
       [Argsort.Integer]: Number(values instanceof Int32Array),
       [Argsort.Block]: block,
     });
-    return Array.from(run(m, ip, out, values.length));
+    return Array.from(m.runEverySplit(ip, out, values.length));
   }
 
   /** By the host's stable sort; NaN is the largest. */
@@ -184,9 +167,7 @@ describe.each(["plain", "relaxed"])("windows added up, %s", (variant) => {
           [Fold.Dilation]: dilation,
           [Fold.Block]: block,
         });
-        expect(Array.from(new Float32Array(run(m, ip, out, want.length).buffer))).toEqual(
-          Array.from(want, Math.fround),
-        );
+        expect(Array.from(floats(m.runEverySplit(ip, out, want.length)))).toEqual(Array.from(want, Math.fround));
       }
     }
   });

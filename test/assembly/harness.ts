@@ -1,6 +1,10 @@
 /** Runs raw kernels on the raw WASM: builds instructions by hand, guards memory, calls exports. */
 import { readFileSync } from "node:fs";
+import { setFlagsFromString } from "node:v8";
 import * as isa from "../../assembly/isa.ts";
+
+// Node 20 knows relaxed SIMD but does not offer it by itself; later versions have it, and no such flag.
+if (Number(process.versions.node.split(".")[0]) < 22) setFlagsFromString("--experimental-wasm-relaxed-simd");
 
 export type Kernel = (ip: number, begin: number, end: number, scratch: number) => void;
 export type MicroKernel = (dst: number, a: number, b: number, c: number, n: number) => void;
@@ -97,6 +101,22 @@ export class Machine {
       kernel(ip, Math.floor((units * w) / workers), Math.floor((units * (w + 1)) / workers), this.scratch);
   }
 
+  /**
+   * Runs the instruction under every split into workers; throws unless all write the same bits. Returns the n words at `out`.
+   */
+  runEverySplit(ip: number, out: number, n: number): Int32Array {
+    let first: Int32Array | undefined;
+    for (const workers of [1, 2, 3, 7]) {
+      new Int32Array(this.memory.buffer, out, n).fill(0x7fc0dead);
+      this.run(ip, workers);
+      const got = this.readI32(out, n);
+      first ??= got;
+      if (!sameBits(got, first)) throw new Error(`${workers} workers write other bits than one`);
+    }
+    this.checkGuards();
+    return first as Int32Array;
+  }
+
   micro(op: isa.Micro): MicroKernel {
     return this.exports[`micro${isa.Micro[op]}`] as unknown as MicroKernel;
   }
@@ -111,6 +131,17 @@ export class Machine {
     const words = new Int32Array(this.memory.buffer);
     for (const w of this.guards) if (words[w] !== GUARD) throw new Error(`guard word at byte ${w * 4} was overwritten`);
   }
+}
+
+/** Whether two arrays hold the same bytes, NaN and signs of zero included. */
+export function sameBits(a: ArrayBufferView, b: ArrayBufferView): boolean {
+  const bytes = (x: ArrayBufferView): Buffer => Buffer.from(x.buffer, x.byteOffset, x.byteLength);
+  return bytes(a).equals(bytes(b));
+}
+
+/** The same bits as floats. */
+export function floats(words: Int32Array): Float32Array {
+  return new Float32Array(words.buffer, words.byteOffset, words.length);
 }
 
 export function floatBits(value: number): number {

@@ -1,25 +1,8 @@
-import { setFlagsFromString } from "node:v8";
 import { describe, expect, it } from "vitest";
-import { Machine, isa, random } from "./harness.ts";
-
-setFlagsFromString("--experimental-wasm-relaxed-simd");
+import { floats, isa, Machine, random } from "./harness.ts";
 
 const { Opcode, Gather, ScatterAdd, ScatterKind } = isa;
 const widths = [0, ...Array.from({ length: 67 }, (_, i) => i + 1)];
-
-/** Runs an instruction under every split into workers; all must agree bit for bit. */
-function run(m: Machine, ip: number, out: number, n: number): Int32Array {
-  let first: Int32Array | undefined;
-  for (const workers of [1, 2, 3, 7]) {
-    new Int32Array(m.memory.buffer, out, n).fill(0x7fc0dead);
-    m.run(ip, workers);
-    const got = m.readI32(out, n);
-    first ??= got;
-    expect(Buffer.from(got.buffer).equals(Buffer.from(first.buffer)), `${workers} workers`).toBe(true);
-  }
-  m.checkGuards();
-  return m.readI32(out, n);
-}
 
 /** Extents before and after the axis, and how the index is laid out: by default one for each row of one slice. */
 interface Layout {
@@ -51,7 +34,7 @@ function gather(
     [Gather.IndexInner]: strides[2],
     [Gather.Block]: block,
   });
-  return { ip, got: run(m, ip, out, n) };
+  return { ip, got: m.runEverySplit(ip, out, n) };
 }
 
 function scatter(
@@ -80,8 +63,8 @@ function scatter(
     [ScatterAdd.Kind]: kind,
     [ScatterAdd.Block]: block,
   });
-  const words = run(m, ip, out, n);
-  return { ip, words, got: new Float32Array(words.buffer) };
+  const words = m.runEverySplit(ip, out, n);
+  return { ip, words, got: floats(words) };
 }
 
 /** The same sums in float32, one row after the other. */

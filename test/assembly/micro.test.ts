@@ -1,11 +1,5 @@
-import { setFlagsFromString } from "node:v8";
 import { describe, expect, it } from "vitest";
 import { isa, Machine, random, ulps } from "./harness.ts";
-
-// Node 20 has relaxed SIMD behind a flag, later versions have it and no flag of the name.
-try {
-  setFlagsFromString("--experimental-wasm-relaxed-simd");
-} catch {}
 
 const { Micro } = isa;
 type Name = keyof typeof Micro;

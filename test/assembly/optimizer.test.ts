@@ -1,8 +1,5 @@
-import { createRequire } from "node:module";
 import { describe, expect, test } from "vitest";
 import { floatBits, isa, Machine, random } from "./harness.ts";
-
-createRequire(import.meta.url)("node:v8").setFlagsFromString("--experimental-wasm-relaxed-simd");
 
 const I = isa.Adam;
 const BETAS = { b1: 0.9, c1: 0.1, b2: 0.999, c2: 0.001, eps: 1e-8 };

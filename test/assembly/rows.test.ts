@@ -1,8 +1,5 @@
-import { setFlagsFromString } from "node:v8";
 import { describe, expect, it } from "vitest";
-import { Machine, isa, random, ulps } from "./harness.ts";
-
-setFlagsFromString("--experimental-wasm-relaxed-simd");
+import { floats, isa, Machine, random, sameBits, ulps } from "./harness.ts";
 
 const { Opcode, Softmax, SoftmaxGrad, CrossEntropy, CrossEntropyGrad } = isa;
 const IGNORE = -100;
@@ -44,20 +41,6 @@ function logits(n: number, seed: number, scale = 4): Float32Array {
   return Float32Array.from({ length: n }, () => (rand() + rand() + rand() - 1.5) * 2 * scale);
 }
 
-/** Runs an instruction under every split into workers; all must agree bit for bit. */
-function run(m: Machine, ip: number, out: number, n: number): Float32Array {
-  let first: Int32Array | undefined;
-  for (const workers of [1, 2, 3, 7]) {
-    new Int32Array(m.memory.buffer, out, n).fill(0x7fc0dead);
-    m.run(ip, workers);
-    const got = m.readI32(out, n);
-    first ??= got;
-    expect(Buffer.from(got.buffer).equals(Buffer.from(first.buffer)), `${workers} workers`).toBe(true);
-  }
-  m.checkGuards();
-  return m.readF32(out, n);
-}
-
 function softmax(m: Machine, x: ArrayLike<number>, rows: number, log: boolean, block = 3): Float32Array {
   const cols = rows ? x.length / rows : 0;
   const from = m.f32(x, 4 * (cols % 7));
@@ -71,11 +54,11 @@ function softmax(m: Machine, x: ArrayLike<number>, rows: number, log: boolean, b
     [Softmax.Block]: block,
   };
   const units = Math.ceil(rows / block);
-  const got = run(m, m.instruction(Opcode.Softmax, Softmax.Length, units, operands), out, x.length);
+  const got = floats(m.runEverySplit(m.instruction(Opcode.Softmax, Softmax.Length, units, operands), out, x.length));
   // In place gives the same bits.
   m.run(m.instruction(Opcode.Softmax, Softmax.Length, units, { ...operands, [Softmax.Out]: from }), 2);
   const inPlace = m.readF32(from, x.length);
-  expect(Buffer.from(inPlace.buffer).equals(Buffer.from(got.buffer))).toBe(true);
+  expect(sameBits(inPlace, got)).toBe(true);
   m.checkGuards();
   return got;
 }
@@ -92,7 +75,7 @@ function softmaxGrad(m: Machine, y: ArrayLike<number>, g: ArrayLike<number>, row
     [SoftmaxGrad.Log]: Number(log),
     [SoftmaxGrad.Block]: 2,
   });
-  return run(m, ip, out, y.length);
+  return floats(m.runEverySplit(ip, out, y.length));
 }
 
 function crossEntropy(m: Machine, x: ArrayLike<number>, labels: ArrayLike<number>, cols: number): Float32Array {
@@ -107,7 +90,7 @@ function crossEntropy(m: Machine, x: ArrayLike<number>, labels: ArrayLike<number
     [CrossEntropy.Ignore]: IGNORE,
     [CrossEntropy.Block]: 2,
   });
-  return run(m, ip, out, rows);
+  return floats(m.runEverySplit(ip, out, rows));
 }
 
 function crossEntropyGrad(
@@ -129,7 +112,7 @@ function crossEntropyGrad(
     [CrossEntropyGrad.Ignore]: IGNORE,
     [CrossEntropyGrad.Block]: 2,
   });
-  return run(m, ip, out, rows * cols);
+  return floats(m.runEverySplit(ip, out, rows * cols));
 }
 
 /** Largest distance in units in the last place. */
