@@ -1039,9 +1039,7 @@ export class Parameter extends Tensor {
 
   /** Takes a tensor's value; a lazy one is computed with the first use. */
   constructor(value: Tensor, options: { requiresGrad?: boolean } = {}) {
-    const binding = bindingOf(value.node);
-    const ready = binding?.kind === "data" && ArrayBuffer.isView(binding.array);
-    const variable = new Variable(value.shape, value.dtype, ready ? (binding.array as TypedArray).slice() : value.node);
+    const variable = new Variable(value.shape, value.dtype, knownValues(value)?.slice() ?? value.node);
     super(value.node);
     this.variable = variable;
     variable.onNode = (n) => {
