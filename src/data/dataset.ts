@@ -103,16 +103,10 @@ function hostSource(column: Column, which: string): Source {
   // Workers gather rows in words of four bytes.
   const inWords = data.BYTES_PER_ELEMENT === 1 && width % 4 === 0;
   const variable = (): Variable => {
-    if (!inWords) {
-      const words = data.BYTES_PER_ELEMENT === 4;
-      return new Variable(shape, words ? stored : "int32", words ? data : Int32Array.from(data));
-    }
-    const aligned = data.byteOffset % 4 === 0 ? data : data.slice();
-    return new Variable(
-      [shape[0], width / 4],
-      "int32",
-      new Int32Array(aligned.buffer, aligned.byteOffset, data.length / 4),
-    );
+    if (data.BYTES_PER_ELEMENT === 4) return new Variable(shape, stored, data);
+    if (!inWords) return new Variable(shape, "int32", Int32Array.from(data));
+    const { buffer, byteOffset } = data.byteOffset % 4 === 0 ? data : data.slice();
+    return new Variable([shape[0], width / 4], "int32", new Int32Array(buffer, byteOffset, data.length / 4));
   };
   const deliver = (rows: Tensor): Tensor => {
     const values = inWords ? new Tensor(bytes(rows.node)).reshape([rows.shape[0], ...row]) : rows;
