@@ -131,14 +131,14 @@ async function compile() {
 
 async function overhead(running) {
   results.overhead = [];
-  for (const { id, label, family, child } of running) {
+  for (const { id, label, family, host, child } of running) {
     if (family !== "fourlane") continue;
     const best = { p50: Infinity, p95: Infinity, min: Infinity };
     for (let i = 0; i < (quick ? 2 : 5); i++) {
       const got = await child.request("overhead", { samples: 500 });
       for (const key of Object.keys(best)) best[key] = Math.min(best[key], got[key]);
     }
-    results.overhead.push({ id, label, ...best });
+    results.overhead.push({ id, label, host, ...best });
   }
   const rows = results.overhead.map(({ label, p50, p95, min }) => [label, number(p50), number(p95), number(min)]);
   show(`One awaited step of x + 1, microseconds\n\n${table(["Engine", "p50", "p95", "min"], rows)}`);
