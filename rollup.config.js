@@ -25,7 +25,7 @@ const common = (condition) => [
   esbuild({ target: "es2022", sourceMap: false }),
 ];
 
-/** Shrinks what pages load; the names of classes stay, for errors and for what prints itself. */
+/** Shrinks what pages load; the names of classes stay, for what a console shows of modules. */
 const minified = {
   name: "minified",
   renderChunk: (code) => minify(code, { module: true, ecma: 2022, compress: { passes: 3 }, keep_classnames: true }),

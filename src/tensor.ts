@@ -210,7 +210,12 @@ export class Tensor {
 
   /** Dtype and shape; the values are read with data(), item() or array(). */
   toString(): string {
-    return `${this.constructor.name} ${this.dtype}${show(this.shape)}`;
+    return `${this[Symbol.toStringTag]} ${this.dtype}${show(this.shape)}`;
+  }
+
+  /** The class, as text: whatever makes pages smaller may rename classes. */
+  get [Symbol.toStringTag](): string {
+    return "Tensor";
   }
 
   /** Later uses throw a DisposedError. Only of interest for large values: what is not referred to is freed anyway. */
@@ -1073,6 +1078,10 @@ export class Parameter extends Tensor {
     this.variable.set(copy);
   }
 
+  override get [Symbol.toStringTag](): string {
+    return "Parameter";
+  }
+
   override async data(): Promise<TypedArray> {
     if (currentTrace()) return super.data();
     return this.variable.read();
@@ -1087,5 +1096,9 @@ export class Parameter extends Tensor {
 export class Buffer extends Parameter {
   constructor(value: Tensor) {
     super(value, { requiresGrad: false });
+  }
+
+  override get [Symbol.toStringTag](): string {
+    return "Buffer";
   }
 }

@@ -65,6 +65,18 @@ describe("making and reading", () => {
     expect(inspect(tensor([true]))).toBe("Tensor bool[1]");
   });
 
+  test("errors and tensors say what they are, whatever a bundler calls their classes", () => {
+    const renamed = (Class: unknown): (new (...args: unknown[]) => object) =>
+      class Renamed extends (Class as new (...args: unknown[]) => object) {};
+    const errors = Object.entries(fl).filter(([name]) => name.endsWith("Error"));
+    expect(errors.length).toBeGreaterThan(10);
+    for (const [name, type] of errors) expect(new (renamed(type))("hung", 0, 0, "")).toHaveProperty("name", name);
+    for (const [name, type] of Object.entries({ Tensor: fl.Tensor, Parameter: fl.Parameter, Buffer: fl.nn.Buffer })) {
+      const given = type === fl.Tensor ? zeros([2]).node : zeros([2]);
+      expect(String(new (renamed(type))(given))).toBe(`${name} float32[2]`);
+    }
+  });
+
   test("a read after dispose is a typed error", async () => {
     const t = tensor([1]);
     t.dispose();

@@ -2,16 +2,18 @@
 
 /** Base of every error this package throws on purpose. `code` is stable, messages may improve. */
 export class FourlaneError extends Error {
+  /** The class, as text: whatever makes pages smaller may rename classes. */
+  override readonly name: string = "FourlaneError";
   readonly code: string;
   constructor(code: string, message: string, options?: ErrorOptions) {
     super(message, options);
-    this.name = new.target.name;
     this.code = code;
   }
 }
 
 /** Shapes that do not fit each other, or the operation. */
 export class ShapeError extends FourlaneError {
+  override readonly name: string = "ShapeError";
   constructor(message: string) {
     super("SHAPE", message);
   }
@@ -19,6 +21,7 @@ export class ShapeError extends FourlaneError {
 
 /** A dtype the operation does not take. */
 export class DTypeError extends FourlaneError {
+  override readonly name: string = "DTypeError";
   constructor(message: string) {
     super("DTYPE", message);
   }
@@ -26,6 +29,7 @@ export class DTypeError extends FourlaneError {
 
 /** An argument whose value is not allowed: an axis out of range, a learning rate that is not finite, `workers: 0`. */
 export class ValueError extends FourlaneError {
+  override readonly name: string = "ValueError";
   constructor(message: string) {
     super("VALUE", message);
   }
@@ -33,6 +37,7 @@ export class ValueError extends FourlaneError {
 
 /** An element of an index tensor or a label outside its range, found while a program ran. The step had no effect. */
 export class IndexError extends FourlaneError {
+  override readonly name: string = "IndexError";
   readonly index: number;
   readonly bound: number;
   readonly position: number;
@@ -63,6 +68,7 @@ export class GradcheckError extends FourlaneError {
 
 /** A file or buffer that breaks its format: truncated, wrong magic number, counts that differ. */
 export class FormatError extends FourlaneError {
+  override readonly name: string = "FormatError";
   constructor(message: string, options?: ErrorOptions) {
     super("FORMAT", message, options);
   }
@@ -70,6 +76,7 @@ export class FormatError extends FourlaneError {
 
 /** Something used after `dispose()`, or pending when it was called. */
 export class DisposedError extends FourlaneError {
+  override readonly name: string = "DisposedError";
   constructor(message: string) {
     super("DISPOSED", message);
   }
@@ -77,6 +84,7 @@ export class DisposedError extends FourlaneError {
 
 /** Work stopped by an AbortSignal. */
 export class AbortedError extends FourlaneError {
+  override readonly name: string = "AbortedError";
   constructor(message: string, options?: ErrorOptions) {
     super("ABORTED", message, options);
   }
@@ -84,6 +92,7 @@ export class AbortedError extends FourlaneError {
 
 /** A lazy tensor read after a variable it depends on was overwritten. */
 export class StaleError extends FourlaneError {
+  override readonly name: string = "StaleError";
   constructor(message: string) {
     super("STALE", message);
   }
@@ -91,6 +100,7 @@ export class StaleError extends FourlaneError {
 
 /** Memory for a program, a parameter or a result could not be had. */
 export class OutOfMemoryError extends FourlaneError {
+  override readonly name: string = "OutOfMemoryError";
   readonly requested: number;
   readonly limit: number;
   constructor(requested: number, limit: number, options?: ErrorOptions) {
@@ -104,6 +114,7 @@ export type WorkerFault = "start" | "crash" | "trap" | "hung";
 
 /** A worker that did not start, died, trapped or stopped moving. Parameters are those of the last completed step. */
 export class WorkerError extends FourlaneError {
+  override readonly name: string = "WorkerError";
   /** How it failed. */
   readonly fault: WorkerFault;
   /** Which worker, from 0. */

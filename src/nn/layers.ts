@@ -247,9 +247,15 @@ abstract class BatchNorm extends Module {
   readonly eps: number;
   readonly momentum: number | null;
 
-  constructor(numFeatures: number, options: BatchNormLayerOptions = {}) {
+  constructor(
+    private readonly layer: string,
+    /** How many axes the input may have. */
+    private readonly ranks: readonly number[],
+    numFeatures: number,
+    options: BatchNormLayerOptions,
+  ) {
     super();
-    checkCounts("BatchNorm", { numFeatures });
+    checkCounts(layer, { numFeatures });
     const { eps = 1e-5, momentum = 0.1, affine = true, trackRunningStats: tracks = true } = options;
     this.eps = eps;
     this.momentum = momentum;
@@ -260,13 +266,9 @@ abstract class BatchNorm extends Module {
     this.num_batches_tracked = tracks ? new Buffer(zeros([], { dtype: "int32" })) : null;
   }
 
-  protected abstract readonly ranks: readonly number[];
-
   forward(x: Tensor): Tensor {
     if (!this.ranks.includes(x.ndim))
-      throw new ShapeError(
-        `${this.constructor.name}: the input must have ${this.ranks.join(" or ")} axes, got ${show(x.shape)}`,
-      );
+      throw new ShapeError(`${this.layer}: the input must have ${this.ranks.join(" or ")} axes, got ${show(x.shape)}`);
     const { training } = this;
     const count = this.num_batches_tracked;
     if (training && count) count.assign(count.add(1));
@@ -281,12 +283,16 @@ abstract class BatchNorm extends Module {
 
 /** Batch normalisation of [N, C] or [N, C, L]. */
 export class BatchNorm1d extends BatchNorm {
-  protected readonly ranks = [2, 3];
+  constructor(numFeatures: number, options: BatchNormLayerOptions = {}) {
+    super("BatchNorm1d", [2, 3], numFeatures, options);
+  }
 }
 
 /** Batch normalisation of [N, C, H, W]. */
 export class BatchNorm2d extends BatchNorm {
-  protected readonly ranks = [4];
+  constructor(numFeatures: number, options: BatchNormLayerOptions = {}) {
+    super("BatchNorm2d", [4], numFeatures, options);
+  }
 }
 
 // --- tables -----------------------------------------------------------------------------------------------------------

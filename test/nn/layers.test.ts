@@ -153,6 +153,7 @@ describe("batch normalisation", () => {
   });
 
   test("takes what has its channels, more than one value of each", () => {
+    expect(() => new nn.BatchNorm1d(0)).toThrow("BatchNorm1d: numFeatures must be an integer >= 1, got 0");
     expect(() => new nn.BatchNorm2d(2).forward(fl.ones([2, 2]))).toThrow("BatchNorm2d: the input must have 4 axes");
     expect(() => new nn.BatchNorm1d(2).forward(fl.ones([1, 2]))).toThrow("more than one value per channel");
     expect(() => new nn.BatchNorm1d(3).forward(fl.ones([4, 2]))).toThrow("does not fit the 2 channels");
