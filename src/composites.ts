@@ -5,6 +5,7 @@ import {
   arange,
   asTensor,
   cat,
+  checkTensors,
   full,
   knownValues,
   stack,
@@ -16,6 +17,7 @@ import {
 } from "./tensor.ts";
 
 function checkRank(op: string, x: Tensor, rank: number, name: string): void {
+  checkTensors(op, { [name]: x });
   if (x.ndim !== rank) throw new ShapeError(`${op}: ${name} must have ${rank} axes, got shape ${show(x.shape)}`);
 }
 

@@ -140,6 +140,7 @@ export class Tensor {
    */
   backward(gradient?: Tensor): void {
     const y = this.node;
+    if (gradient) checkTensors("backward", { "the gradient": gradient });
     if (!gradient && numel(y.shape) !== 1)
       throw new ShapeError(
         `backward: the tensor has shape ${show(y.shape)}; give a gradient, or reduce it to one element`,
@@ -462,6 +463,7 @@ export class Tensor {
   indexAdd(axis: number, index: Tensor, source: Tensor, options: { alpha?: number } = {}): Tensor {
     const a = normalizeAxis("indexAdd", axis, this.ndim);
     const at = indexTensor("indexAdd", index, 1);
+    checkTensors("indexAdd", { "the source": source });
     const x = this.ndim === 0 ? this.reshape([1]) : this;
     const from = source.ndim === 0 ? source.reshape([1]) : source;
     const wanted = x.shape.map((d, i) => (i === a ? at.shape[0] : d));
@@ -783,6 +785,7 @@ function lookedUp(op: string, x: Tensor, axis: number, index: Tensor): { a: numb
 
 /** The first elements of source along each axis, as many as the index has. */
 function scattered(op: string, x: Tensor, index: Tensor, source: Tensor): Tensor {
+  checkTensors(op, { "the source": source });
   const from = source.ndim === 0 ? source.reshape([1]) : source;
   if (source.dtype !== x.dtype)
     throw new DTypeError(`${op}: the source has dtype ${source.dtype}, the tensor ${x.dtype}`);
@@ -888,6 +891,12 @@ function pick(x: Tensor, picked: readonly { axis: number; index: Tensor }[]): Te
   return result.permute([...order.slice(0, front), ...shape.keys(), ...order.slice(front)]);
 }
 
+/** @internal Throws a DTypeError unless all of these, by their names, are tensors. */
+export function checkTensors(op: string, given: Readonly<Record<string, unknown>>): void {
+  for (const [name, x] of Object.entries(given))
+    if (!(x instanceof Tensor)) throw new DTypeError(`${op}: ${name} must be a tensor, got ${String(x)}`);
+}
+
 /** A tensor as it is; numbers and arrays as tensors. */
 export function asTensor(x: TensorLike): Tensor {
   return x instanceof Tensor ? x : tensor(x);
@@ -991,8 +1000,7 @@ export function arange(start: number, end?: number, step = 1): Tensor {
  * function whose slope there is infinite, as in PyTorch: give that function a harmless argument instead.
  */
 export function where(condition: Tensor, a: TensorLike, b: TensorLike): Tensor {
-  if (!(condition instanceof Tensor))
-    throw new DTypeError(`where: the condition must be a tensor, got ${String(condition)}`);
+  checkTensors("where", { "the condition": condition });
   const branches = [a, b].map((v) => (typeof v === "number" ? v : asTensor(v)));
   // Two bare numbers are float32, as in tensor().
   const dtype = branches.some((v) => v instanceof Tensor) ? resultType(branches.map(standing)) : "float32";
@@ -1004,9 +1012,15 @@ export function where(condition: Tensor, a: TensorLike, b: TensorLike): Tensor {
   return new Tensor(makeNode(SELECT.where, [c, ...alike(branches, shape, dtype)]));
 }
 
+function checkList(op: string, tensors: readonly Tensor[]): void {
+  if (!Array.isArray(tensors)) throw new ValueError(`${op}: an array of tensors is wanted, got ${String(tensors)}`);
+  if (tensors.length === 0) throw new ValueError(`${op}: give at least one tensor`);
+  tensors.forEach((t, i) => checkTensors(op, { [`tensor ${i}`]: t }));
+}
+
 /** Tensors side by side along an axis. */
 export function cat(tensors: readonly Tensor[], axis = 0): Tensor {
-  if (tensors.length === 0) throw new ValueError("cat: give at least one tensor");
+  checkList("cat", tensors);
   if (tensors.some((t) => t.ndim === 0)) throw new ShapeError("cat: scalars cannot be put side by side; use stack");
   const a = normalizeAxis("cat", axis, tensors[0].ndim);
   const dtype = tensors.map((t) => t.dtype).reduce(promote);
@@ -1020,7 +1034,7 @@ export function cat(tensors: readonly Tensor[], axis = 0): Tensor {
 
 /** Tensors of one shape along a new axis. */
 export function stack(tensors: readonly Tensor[], axis = 0): Tensor {
-  if (tensors.length === 0) throw new ValueError("stack: give at least one tensor");
+  checkList("stack", tensors);
   for (const t of tensors)
     if (!sameShape(t.shape, tensors[0].shape))
       throw new ShapeError(`stack: shapes ${show(tensors[0].shape)} and ${show(t.shape)} differ`);
@@ -1044,6 +1058,7 @@ export class Parameter extends Tensor {
 
   /** Takes a tensor's value; a lazy one is computed with the first use. */
   constructor(value: Tensor, options: { requiresGrad?: boolean } = {}) {
+    checkTensors("Parameter", { "the value": value });
     const variable = new Variable(value.shape, value.dtype, knownValues(value)?.slice() ?? value.node);
     super(value.node);
     this.variable = variable;

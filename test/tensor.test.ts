@@ -59,6 +59,37 @@ describe("making and reading", () => {
     expect(() => zeros([2 ** 20, 2 ** 20])).toThrow(fl.ShapeError);
   });
 
+  test("what is no tensor is named with its operation", () => {
+    const x = zeros([2, 2]);
+    const layer = new fl.nn.Linear(2, 2);
+    const rows = new fl.TensorDataset(x);
+    const none = null as never;
+    const wrong: [message: string, type: unknown, call: () => unknown][] = [
+      ["cat: an array of tensors is wanted, got Tensor float32[2, 2]", fl.ValueError, () => cat(x as never)],
+      ["stack: tensor 1 must be a tensor, got null", fl.DTypeError, () => stack([x, none])],
+      ["mseLoss: target must be a tensor, got null", fl.DTypeError, () => fl.mseLoss(x, none)],
+      ["crossEntropy: input must be a tensor, got null", fl.DTypeError, () => fl.crossEntropy(none, x)],
+      ["linear: input must be a tensor, got null", fl.DTypeError, () => layer.forward(none)],
+      ["conv2d: the input must be a tensor, got null", fl.DTypeError, () => new fl.nn.Conv2d(1, 1, 1).forward(none)],
+      ["mm: the second matrix must be a tensor, got null", fl.DTypeError, () => fl.mm(x, none)],
+      ["Parameter: the value must be a tensor, got null", fl.DTypeError, () => new fl.nn.Parameter(none)],
+      ["loadStateDict: an object of tensors or typed arrays is wanted", fl.ValueError, () => layer.loadStateDict(none)],
+      [
+        "loadStateDict: weight must be a tensor or a typed array, got null",
+        fl.DTypeError,
+        () => layer.loadStateDict({ weight: none, bias: zeros([2]) }),
+      ],
+      ["TensorDataset: column 0 must hold", fl.DTypeError, () => new fl.TensorDataset(none)],
+      ["Subset: the dataset must have a length", fl.ValueError, () => new fl.Subset(none, [0])],
+      ["Subset: indices must be an array of integers, got null", fl.ValueError, () => new fl.Subset(rows, none)],
+      ["randomSplit: lengths must be an array of numbers, got null", fl.ValueError, () => fl.randomSplit(rows, none)],
+    ];
+    for (const [message, type, call] of wrong) {
+      expect(call).toThrow(message);
+      expect(call).toThrow(type as typeof fl.FourlaneError);
+    }
+  });
+
   test("a tensor prints as dtype and shape", async () => {
     const { inspect } = await import("node:util");
     expect(String(zeros([2, 3]))).toBe("Tensor float32[2, 3]");

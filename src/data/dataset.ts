@@ -76,7 +76,7 @@ function scaleInPlace(x: Float32Array, scale: number, shift: number): void {
 }
 
 function hostSource(column: Column, which: string): Source {
-  const { data, scale = 1, shift = 0 } = column;
+  const { data, scale = 1, shift = 0 } = column ?? ({} as Partial<Column>);
   const stored = storedType(data);
   if (!stored)
     throw new DTypeError(`TensorDataset: ${which} must hold a Uint8Array, Int32Array or Float32Array, or be a tensor`);
@@ -136,7 +136,15 @@ function tensorSource(tensor: Tensor, which: string): Source {
   return { rows: tensor.shape[0], row, dtype, gather, variable, deliver: (rows) => rows.to(dtype) };
 }
 
+/** @internal */
+export function checkDataset(op: string, dataset: Dataset): void {
+  if (!dataset || typeof dataset.batch !== "function" || !Number.isSafeInteger(dataset.length) || dataset.length < 0)
+    throw new ValueError(`${op}: the dataset must have a length and a method batch(indices)`);
+}
+
 function checkIndices(op: string, indices: ArrayLike<number>, rows: number): void {
+  if (!Number.isSafeInteger(indices?.length))
+    throw new ValueError(`${op}: indices must be an array of integers, got ${String(indices)}`);
   for (let i = 0; i < indices.length; i++) {
     const v = indices[i];
     if (!Number.isInteger(v) || v < 0 || v >= rows)
@@ -217,6 +225,7 @@ export class Subset implements Dataset {
 
   /** @throws IndexError if an index is not an integer in [0, dataset.length). */
   constructor(dataset: Dataset, indices: ArrayLike<number>) {
+    checkDataset("Subset", dataset);
     checkIndices("Subset", indices, dataset.length);
     this.dataset = dataset;
     this.indices = indices;
@@ -256,8 +265,11 @@ const SPLIT_STREAM = 2 ** 32 - 1;
  * @throws ValueError if they do not add up.
  */
 export function randomSplit(dataset: Dataset, lengths: readonly number[], options: { seed?: number } = {}): Subset[] {
+  checkDataset("randomSplit", dataset);
   const n = dataset.length;
   const seed = checkSeed("randomSplit", options.seed ?? 0);
+  if (!Array.isArray(lengths))
+    throw new ValueError(`randomSplit: lengths must be an array of numbers, got ${String(lengths)}`);
   const text = `lengths ${show(lengths)}`;
   if (lengths.some((x) => !(x >= 0))) throw new ValueError(`randomSplit: ${text} must not be negative`);
   const total = lengths.reduce((a, b) => a + b, 0);

@@ -2,7 +2,7 @@
 import { AbortedError, ValueError } from "../core/errors.ts";
 import { permutation } from "../core/threefry.ts";
 import type { Tensor } from "../tensor.ts";
-import { checkSeed, type Dataset } from "./dataset.ts";
+import { checkDataset, checkSeed, type Dataset } from "./dataset.ts";
 
 export interface DataLoaderOptions {
   /** Rows per batch; default 1. */
@@ -72,8 +72,7 @@ export class DataLoader implements AsyncIterable<Tensor[]> {
   /** @throws ValueError for a batchSize that is not a positive integer, or a seed that is not an integer >= 0. */
   constructor(dataset: Dataset, options: DataLoaderOptions = {}) {
     const { batchSize = 1, shuffle = false, seed = 0, dropLast = false, signal } = options;
-    if (!dataset || typeof dataset.batch !== "function" || !Number.isSafeInteger(dataset.length) || dataset.length < 0)
-      throw new ValueError("DataLoader: the dataset must have a length and a method batch(indices)");
+    checkDataset("DataLoader", dataset);
     if (!Number.isSafeInteger(batchSize) || batchSize < 1)
       throw new ValueError(`DataLoader: batchSize must be a positive integer, got ${String(batchSize)}`);
     if (signal !== undefined && typeof signal?.addEventListener !== "function")

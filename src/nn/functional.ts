@@ -7,7 +7,7 @@ import { crossEntropyRows } from "../ops/fused.ts";
 import { constantLike } from "../ops/leaf.ts";
 import { scaleGradient, sum } from "../ops/structure.ts";
 import { type RandomOptions, uniform } from "../random.ts";
-import { full, Parameter, Tensor, where, zeros } from "../tensor.ts";
+import { checkTensors, full, Parameter, Tensor, where, zeros } from "../tensor.ts";
 
 export { oneHot } from "../composites.ts";
 export * from "./spatial.ts";
@@ -36,6 +36,7 @@ export function crossEntropy(
   options: { reduction?: Reduction; ignoreIndex?: number; weight?: Tensor; labelSmoothing?: number } = {},
 ): Tensor {
   const { reduction = "mean", ignoreIndex = -100, weight, labelSmoothing = 0 } = options;
+  checkTensors("crossEntropy", { input, target });
   checkReduction("crossEntropy", reduction);
   if (!(labelSmoothing >= 0 && labelSmoothing <= 1))
     throw new ValueError(`crossEntropy: labelSmoothing must be from 0 to 1, got ${labelSmoothing}`);
@@ -97,6 +98,7 @@ export function nllLoss(
   options: { reduction?: Reduction; ignoreIndex?: number; weight?: Tensor } = {},
 ): Tensor {
   const { reduction = "mean", ignoreIndex = -100, weight } = options;
+  checkTensors("nllLoss", { input, target });
   checkReduction("nllLoss", reduction);
   if (input.ndim === 1) {
     const one = nllLoss(input.unsqueeze(0), target.unsqueeze(0), options);
@@ -133,6 +135,7 @@ export function mseLoss(input: Tensor, target: Tensor, options: { reduction?: Re
 
 /** x W^T + b, for a weight of shape [out, in] and a bias of shape [out]. */
 export function linear(x: Tensor, weight: Tensor, bias?: Tensor | null): Tensor {
+  checkTensors("linear", { input: x, weight });
   if (x.ndim === 0 || weight.ndim !== 2 || x.shape[x.ndim - 1] !== weight.shape[1])
     throw new ShapeError(`linear: input ${show(x.shape)} does not fit weight ${show(weight.shape)} ([out, in])`);
   const y = x.matmul(weight.t());
@@ -329,6 +332,7 @@ export interface EmbeddingOptions {
  */
 export function embedding(input: Tensor, weight: Tensor, options: EmbeddingOptions = {}): Tensor {
   const { paddingIdx, maxNorm, normType = 2, scaleGradByFreq = false } = options;
+  checkTensors("embedding", { input, weight });
   if (weight.ndim !== 2) throw new ShapeError(`embedding: the table must have 2 axes, got shape ${show(weight.shape)}`);
   const [count, width] = weight.shape;
   if (typeof paddingIdx === "number" && !(Number.isInteger(paddingIdx) && paddingIdx >= -count && paddingIdx < count))
@@ -476,6 +480,7 @@ export function hingeEmbeddingLoss(
 
 /** input - target, of one shape. */
 function difference(op: string, input: Tensor, target: Tensor): Tensor {
+  checkTensors(op, { input, target });
   if (!sameShape(input.shape, target.shape))
     throw new ShapeError(`${op}: input ${show(input.shape)} and target ${show(target.shape)} differ`);
   return input.sub(target);

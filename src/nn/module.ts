@@ -1,8 +1,8 @@
 /** @file Modules: parameters and submodules are found among an object's own properties, as in PyTorch. */
 import type { TypedArray } from "../core/dtype.ts";
-import { FourlaneError, ShapeError, ValueError } from "../core/errors.ts";
+import { DTypeError, FourlaneError, ShapeError, ValueError } from "../core/errors.ts";
 import { sameShape, show } from "../core/shape.ts";
-import { Buffer, Parameter, type Tensor } from "../tensor.ts";
+import { Buffer, Parameter, Tensor } from "../tensor.ts";
 import { guard } from "../trace.ts";
 
 /** Base of layers and networks: assign parameters and modules to properties, define forward. */
@@ -87,9 +87,12 @@ export abstract class Module {
 
   /**
    * Sets all parameters and buffers from tensors or typed arrays by path.
-   * @throws FourlaneError if names are missing or unknown, ShapeError if a shape differs; nothing is changed then.
+   * @throws FourlaneError if names are missing or unknown, ShapeError if a shape differs, ValueError or DTypeError for other
+   * things; nothing is changed then.
    */
   loadStateDict(dict: Readonly<Record<string, Tensor | TypedArray>>): void {
+    if (typeof dict !== "object" || dict === null)
+      throw new ValueError(`loadStateDict: an object of tensors or typed arrays is wanted, got ${String(dict)}`);
     const own = new Map(this.namedState());
     const missing = [...own.keys()].filter((k) => !(k in dict));
     const unexpected = Object.keys(dict).filter((k) => !own.has(k));
@@ -100,6 +103,8 @@ export abstract class Module {
       );
     for (const [name, p] of own) {
       const value = dict[name];
+      if (!(value instanceof Tensor || ArrayBuffer.isView(value)))
+        throw new DTypeError(`loadStateDict: ${name} must be a tensor or a typed array, got ${String(value)}`);
       const fits = ArrayBuffer.isView(value) ? value.length === p.numel() : sameShape(value.shape, p.shape);
       if (!fits) {
         const got = ArrayBuffer.isView(value) ? `${value.length} values` : show(value.shape);

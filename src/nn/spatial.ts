@@ -8,7 +8,7 @@ import { numel, type Shape, show } from "../core/shape.ts";
 import * as contract from "../ops/contract.ts";
 import * as structure from "../ops/structure.ts";
 import * as window from "../ops/windows.ts";
-import { cat, full, Tensor, tensor } from "../tensor.ts";
+import { cat, checkTensors, full, Tensor, tensor } from "../tensor.ts";
 
 /** One number for all spatial axes, or one for each. */
 export type Sizes = number | readonly number[];
@@ -26,6 +26,7 @@ function perAxis(op: string, name: string, value: Sizes, rank: number, least: nu
 
 /** x with a sample axis if it has none, for f; without it again. Its axes: [N, C, ...] with `rank` more. */
 function batched(op: string, x: Tensor, rank: number, f: (x: Tensor) => Tensor): Tensor {
+  checkTensors(op, { "the input": x });
   const whole = x.ndim === rank + 2;
   if (!whole && x.ndim !== rank + 1)
     throw new ShapeError(`${op}: the input must have ${rank + 1} or ${rank + 2} axes, got shape ${show(x.shape)}`);
@@ -228,6 +229,7 @@ export interface ConvOptions {
 }
 
 function checkWeights(op: string, x: Tensor, weight: Tensor, bias: Tensor | null | undefined, rank: number): void {
+  checkTensors(op, { "the input": x, "the weight": weight });
   if (weight.ndim !== rank + 2)
     throw new ShapeError(`${op}: the weight must have ${rank + 2} axes, got shape ${show(weight.shape)}`);
   if (![x, weight].every((t) => isFloat(t.dtype)))
@@ -382,6 +384,7 @@ function poolWindows(
   kernelSize: Sizes,
   options: PoolOptions & { dilation?: Sizes },
 ): Windows & { counts: number[] } {
+  checkTensors(op, { "the input": x });
   if (!isFloat(x.dtype)) throw new DTypeError(`${op}: dtype ${x.dtype} is not supported, only float32`);
   if (x.ndim !== rank + 1 && x.ndim !== rank + 2)
     throw new ShapeError(`${op}: the input must have ${rank + 1} or ${rank + 2} axes, got shape ${show(x.shape)}`);

@@ -228,7 +228,9 @@ export class Session {
     checkOptions(options);
     this.options = { ...options };
     this.sharing =
-      options.shared === false ? { shared: false, reason: "init was called with shared: false" } : platform.sharing();
+      this.options.shared === false
+        ? { shared: false, reason: "init was called with shared: false" }
+        : platform.sharing();
   }
 
   get disposed(): boolean {
