@@ -51,6 +51,7 @@ export class IndexError extends FourlaneError {
 
 /** A NaN or an infinity where values must be finite, found by assertFinite or detectAnomaly. The step had no effect. */
 export class NonFiniteError extends FourlaneError {
+  override readonly name: string = "NonFiniteError";
   constructor(message: string) {
     super("NON_FINITE", message);
   }
@@ -58,6 +59,7 @@ export class NonFiniteError extends FourlaneError {
 
 /** A derivative that is not what finite differences say, found by gradcheck. */
 export class GradcheckError extends FourlaneError {
+  override readonly name: string = "GradcheckError";
   /** The operation whose own derivative is wrong; undefined if none is. */
   readonly operation: string | undefined;
   constructor(message: string, operation: string | undefined) {
