@@ -184,7 +184,7 @@ export function gemmSlice(
               add = 0;
             }
             if (aByRows) {
-              gemmRows4x8(aBlock + <usize>ir * aRow, aRow, aCol, rows, panelB, bStep, kc, cTile, tileRow, add);
+              gemmRows4x8(aBlock + <usize>ir * aRow, aRow, aCol, rows, panelB, bStep, kc, cTile, tileRow, add, false);
             } else if (!aByColumns) {
               gemmTile4x8(packedA + <usize>ir * ((<usize>kc) << 2), 16, panelB, bStep, kc, cTile, tileRow, add);
             } else if (rows >= 4) {
@@ -240,58 +240,11 @@ function gemmAlong(
         const panelA = scratch + <usize>i * ((<usize>kc) << 2);
         const whole = rows >= 8 && cols >= 4;
         const to = whole ? cTile : scratch + TILE;
-        gemmAlong8x4(bBlock, bCol, cols, panelA, kc, to, whole ? cRow : 16, whole ? p : 0);
+        gemmRows4x8(bBlock, bCol, 4, cols, panelA, 32, kc, to, whole ? cRow : 16, whole ? p : 0, true);
         if (!whole) gemmEdge(cTile, cRow, scratch + TILE, 16, min(rows, 8), min(cols, 4), p);
       }
     }
   }
-}
-
-/** A tile of 8 packed rows and 4 columns in place; below 4, the last valid column stands in for the others. */
-function gemmAlong8x4(
-  b: usize,
-  bCol: usize,
-  cols: i32,
-  a: usize,
-  kc: i32,
-  c: usize,
-  cRow: usize,
-  add: i32,
-): void {
-  let p1 = cols > 1 ? b + bCol : b;
-  let p2 = cols > 2 ? p1 + bCol : p1;
-  let p3 = cols > 3 ? p2 + bCol : p2;
-  let c00 = f32x4.splat(0);
-  let c01 = c00;
-  let c10 = c00;
-  let c11 = c00;
-  let c20 = c00;
-  let c21 = c00;
-  let c30 = c00;
-  let c31 = c00;
-  do {
-    const a0 = v128.load(a);
-    const a1 = v128.load(a, 16);
-    const b0 = v128.load32_splat(b);
-    c00 = madd(b0, a0, c00);
-    c01 = madd(b0, a1, c01);
-    const b1 = v128.load32_splat(p1);
-    c10 = madd(b1, a0, c10);
-    c11 = madd(b1, a1, c11);
-    const b2 = v128.load32_splat(p2);
-    c20 = madd(b2, a0, c20);
-    c21 = madd(b2, a1, c21);
-    const b3 = v128.load32_splat(p3);
-    c30 = madd(b3, a0, c30);
-    c31 = madd(b3, a1, c31);
-    b += 4;
-    p1 += 4;
-    p2 += 4;
-    p3 += 4;
-    a += 32;
-  } while (--kc);
-  storeColumns(c, cRow, c00, c10, c20, c30, add);
-  storeColumns(c + (cRow << 2), cRow, c01, c11, c21, c31, add);
 }
 
 /** Four columns of C, four elements each. */
@@ -364,7 +317,10 @@ export function gemmTile4x8(
   storeRow(c + cRow, c30, c31, add);
 }
 
-/** The same tile from `rows` rows of A in place; below 4, the last valid one stands in for the others. */
+/**
+ * The same tile from `rows` rows of A in place; below 4, the last valid one stands in for the others. `turned`: C gets the
+ * transpose.
+ */
 export function gemmRows4x8(
   a: usize,
   aRow: usize,
@@ -376,6 +332,7 @@ export function gemmRows4x8(
   c: usize,
   cRow: usize,
   add: i32,
+  turned: bool,
 ): void {
   let p1 = rows > 1 ? a + aRow : a;
   let p2 = rows > 2 ? p1 + aRow : p1;
@@ -409,6 +366,11 @@ export function gemmRows4x8(
     p3 += aStep;
     b += bStep;
   } while (--kc);
+  if (ASC_FEATURE_RELAXED_SIMD && turned) {
+    storeColumns(c, cRow, c00, c10, c20, c30, add);
+    storeColumns(c + (cRow << 2), cRow, c01, c11, c21, c31, add);
+    return;
+  }
   storeRow(c, c00, c01, add);
   storeRow((c += cRow), c10, c11, add);
   storeRow((c += cRow), c20, c21, add);
