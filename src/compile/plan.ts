@@ -147,14 +147,14 @@ function firstFit(lives: readonly Life[]): number {
       at = Math.max(at, p.offset + p.bytes);
     }
     l.offset = at;
-    placed.splice(lowerBound(placed, at), 0, l);
+    placed.splice(positionOf(placed, at), 0, l);
     top = Math.max(top, at + l.bytes);
   }
   return top;
 }
 
 /** Where in a list sorted by offset the first entry stands whose offset is not less. */
-function lowerBound(list: readonly { readonly offset: number }[], offset: number): number {
+function positionOf(list: readonly { readonly offset: number }[], offset: number): number {
   let low = 0;
   let high = list.length;
   while (low < high) {
@@ -169,7 +169,7 @@ function lowerBound(list: readonly { readonly offset: number }[], offset: number
 function sweep(lives: readonly Life[]): number {
   const gaps = [{ offset: 0, end: Number.POSITIVE_INFINITY }];
   const free = ({ offset, bytes }: Life): void => {
-    const k = lowerBound(gaps, offset);
+    const k = positionOf(gaps, offset);
     const below = gaps[k - 1];
     const above = gaps[k];
     const end = offset + bytes;
@@ -197,24 +197,26 @@ function sweep(lives: readonly Life[]): number {
 /** Most lives for which quadratic time is spent. */
 const QUADRATIC_LIMIT = 8192;
 
-type Order = (a: Life, b: Life) => number;
+type Placement = (lives: readonly Life[]) => number;
 const length = (l: Life): number => l.to - l.from;
-const bySize: Order = (a, b) => b.bytes - a.bytes || length(b) - length(a) || a.from - b.from;
-const byLength: Order = (a, b) => length(b) - length(a) || b.bytes - a.bytes;
+const inOrder =
+  (order: (a: Life, b: Life) => number): Placement =>
+  (lives) =>
+    lives.length <= QUADRATIC_LIMIT ? firstFit([...lives].sort(order)) : Number.POSITIVE_INFINITY;
 
 /** Ways to place lives, the one that mostly does best first. */
-const PLACEMENTS: readonly ((lives: readonly Life[]) => number)[] = [
-  (lives) => (lives.length <= QUADRATIC_LIMIT ? firstFit([...lives].sort(bySize)) : Number.POSITIVE_INFINITY),
-  (lives) => (lives.length <= QUADRATIC_LIMIT ? firstFit([...lives].sort(byLength)) : Number.POSITIVE_INFINITY),
+const PLACEMENTS: readonly Placement[] = [
+  inOrder((a, b) => b.bytes - a.bytes || length(b) - length(a) || a.from - b.from),
+  inOrder((a, b) => length(b) - length(a) || b.bytes - a.bytes),
   sweep,
 ];
 
-/** The largest sum of bytes alive at once. */
+/** The largest sum of bytes alive at once, of lives within `end` positions. */
 function mostAlive(lives: readonly Life[], end: number): number {
-  const change = new Float64Array(end + 3); // from time -1 on
+  const change = new Float64Array(end + 1);
   for (const l of lives) {
-    change[l.from + 1] += l.bytes;
-    change[l.to + 2] -= l.bytes;
+    change[l.from] += l.bytes;
+    change[l.to + 1] -= l.bytes;
   }
   let most = 0;
   let now = 0;
