@@ -41,12 +41,12 @@ export interface Access {
 }
 
 /** What is worth saying about a node. Not the node itself: programs outlive graphs, and what those are bound to. */
-export interface Label {
+export interface Described {
   readonly op: string;
   readonly dtype: DType;
   readonly shape: Shape;
-  /** Shapes of its operands. */
-  readonly operands: string;
+  /** Of its operands. */
+  readonly shapes: string;
   /** A bad index means that what is named there is not finite. */
   readonly finite?: readonly string[];
 }
@@ -62,7 +62,7 @@ export interface Instr {
   /** Estimated time on one worker, in nanoseconds. */
   readonly cost: number;
   /** What it computes (the last node of a group), for messages. */
-  readonly label: Label;
+  readonly label: Described;
   /** How it reads, for explain(). */
   readonly text: string;
   phase: number;

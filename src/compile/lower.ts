@@ -14,7 +14,7 @@ import { SCAN } from "../ops/scan.ts";
 import { STRUCTURE } from "../ops/structure.ts";
 import { WINDOW } from "../ops/windows.ts";
 import { fuse, type Group } from "./fuse.ts";
-import type { Access, Buffer, BufferKind, Instr, Label, Ref, Word } from "./instr.ts";
+import type { Access, Buffer, BufferKind, Described, Instr, Ref, Word } from "./instr.ts";
 import { type AdamUpdate, matchAdam } from "./patterns.ts";
 import { collapse, dense, isDense, type Strided, viewThrough } from "./view.ts";
 
@@ -77,7 +77,7 @@ class Lowering {
   /** Where a node's value lies, dense, once computed. */
   private readonly places = new Map<Node, Ref>();
   private readonly views = new Map<Node, Strided>();
-  private readonly labels = new Map<Node, Label>();
+  private readonly labels = new Map<Node, Described>();
   private readonly groups: ReadonlyMap<Node, Group>;
   /** Nodes that someone outside their own group reads, or that leave the program. */
   private readonly needed = new Set<Node>();
@@ -243,12 +243,12 @@ class Lowering {
     this.instrs.push(instr);
   }
 
-  private label(n: Node): Label {
+  private label(n: Node): Described {
     let label = this.labels.get(n);
     if (!label) {
       const { dtype, shape } = n;
-      const operands = n.src.map((s) => show(s.shape)).join(" ");
-      label = { op: n.op.name, dtype, shape, operands, finite: n.attrs.finite as string[] | undefined };
+      const shapes = n.src.map((s) => show(s.shape)).join(" ");
+      label = { op: n.op.name, dtype, shape, shapes, finite: n.attrs.finite as string[] | undefined };
       this.labels.set(n, label);
     }
     return label;

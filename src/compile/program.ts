@@ -2,7 +2,7 @@
 import * as isa from "../../assembly/isa.ts";
 import { byteLength, type DType } from "../core/dtype.ts";
 import { show, type Shape } from "../core/shape.ts";
-import type { Buffer, Instr, Ref } from "./instr.ts";
+import type { Buffer, Described, Instr, Ref } from "./instr.ts";
 import type { Lowered } from "./lower.ts";
 import { align, type Plan } from "./plan.ts";
 
@@ -24,14 +24,10 @@ export interface Place {
 }
 
 /** What an instruction is. */
-export interface Label {
+export interface Label extends Pick<Described, "op" | "shapes" | "finite"> {
   readonly word: number;
   readonly phase: number;
-  readonly op: string;
   readonly text: string;
-  readonly shapes: string;
-  /** A bad index means that what is named there is not finite. */
-  readonly finite?: readonly string[];
 }
 
 export interface Program {
@@ -92,7 +88,7 @@ export function encode(low: Lowered, phases: number, plan: Plan): Program {
       labels.push({ word: code.length, phase, op: "barrier", text: "barrier", shapes: "" });
       code.push(isa.Opcode.Barrier, 4, 0, 0);
     }
-    const { op, operands: shapes, finite } = i.label;
+    const { op, shapes, finite } = i.label;
     labels.push({ word: code.length, phase, op, text: i.text, shapes, finite });
     i.words[isa.At.Units] = i.units;
     i.words[isa.At.Lanes] = i.lanes;
