@@ -22,6 +22,18 @@ export function pullback(n: Node, g: Node): (Node | null)[] {
   throw new FourlaneError("NO_GRADIENT", `${n.op.name}: has no reverse-mode derivative`);
 }
 
+/** The nodes of each region, sources first, with what lies behind detached ones: values a gradient may need. */
+function byRegion(outputs: readonly Node[]): Map<object, Node[]> {
+  const members = new Map<object, Node[]>();
+  for (const n of toposort(outputs)) {
+    if (!n.region) continue;
+    const list = members.get(n.region);
+    if (list) list.push(n);
+    else members.set(n.region, [n]);
+  }
+  return members;
+}
+
 /**
  * Cotangents of `inputs`, given those of `outputs`; null for an input no output depends on differentiably. An input that
  * another input was made from gets what flows through it too, as in torch.autograd.grad.
@@ -34,17 +46,15 @@ export function vjp(outputs: readonly Node[], cotangents: readonly Node[], input
 
   /** What checkpointed calls computed, computed anew when the gradient of their result is there. */
   const anew = new Map<object, Map<Node, Node>>();
-  /** With what lies behind detached nodes: values a gradient may need. */
-  let whole: Node[] | undefined;
+  let members: Map<object, Node[]> | undefined;
   const recomputed = (n: Node, g: Node): Node => {
     if (!n.region) return n;
     const known = anew.get(n.region);
     if (known) return known.get(n) as Node;
     const copies = new Map<Node, Node>();
     anew.set(n.region, copies);
-    whole ??= toposort(outputs);
-    for (const m of whole) {
-      if (m.region !== n.region) continue;
+    members ??= byRegion(outputs);
+    for (const m of members.get(n.region) as Node[]) {
       for (const s of m.src) if (!copies.has(s)) copies.set(s, s.src.length > 0 ? fence(s, g) : s);
       const src = m.src.map((s) => copies.get(s) as Node);
       copies.set(m, src.length > 0 ? makeNode(m.op, src, m.attrs) : m);
