@@ -29,7 +29,7 @@ export interface Pattern {
 type Side = "rows" | "columns";
 
 const other = (side: Side): Side => (side === "rows" ? "columns" : "rows");
-const extents = (axes: readonly Axis[]): number[] => axes.map((a) => a.extent);
+export const extents = (axes: readonly Axis[]): number[] => axes.map((a) => a.extent);
 const axis = (extent: number, varies: boolean, reversed = false): Axis => ({ extent, varies, reversed });
 
 /** The axes that only one side has. */

@@ -5,7 +5,7 @@
 import { FourlaneError, ShapeError } from "../core/errors.ts";
 import { sameShape, show } from "../core/shape.ts";
 import { type Attrs, inRegion, makeNode, type Node, toposort, withSources } from "../graph/node.ts";
-import { alias, concat, expand, reshape, slice } from "../ops/structure.ts";
+import { alias, concat, expand, forEveryExample, reshape, slice } from "../ops/structure.ts";
 
 /** Examples of a batch that an operation without a rule is evaluated for one by one. */
 const STACK_LIMIT = 64;
@@ -29,7 +29,7 @@ function lifted(attrs: Attrs, size: number): Attrs {
 function batched(n: Node, src: readonly Node[], has: readonly boolean[], size: number): Node {
   const special = n.op.batch?.(n, src, has);
   if (special) return special;
-  const all = src.map((s, i) => (has[i] ? s : expand(s, [size, ...s.shape])));
+  const all = forEveryExample(src, has, size);
   try {
     const whole = makeNode(n.op, all, lifted(n.attrs, size));
     if (sameShape(whole.shape, [size, ...n.shape])) return whole;

@@ -5,7 +5,7 @@ import { sameShape, show } from "../core/shape.ts";
 import { vmapAll } from "../diff/vmap.ts";
 import { makeNode, type Node, type OpDef, type Spec } from "../graph/node.ts";
 import { leaf } from "../ops/leaf.ts";
-import { detach, expand, identity } from "../ops/structure.ts";
+import { detach, forEveryExample, identity } from "../ops/structure.ts";
 import { Tensor } from "../tensor.ts";
 import { flattenTree } from "../tree.ts";
 
@@ -62,8 +62,7 @@ function operation(name: string, rules: Rules): OpDef {
     ...rules,
     batch: (n, src, has) => {
       const size = src[has.indexOf(true)].shape[0];
-      const all = src.map((s, i) => (has[i] ? s : expand(s, [size, ...s.shape])));
-      return makeNode(operation(name, overExamples(n, rules)), all);
+      return makeNode(operation(name, overExamples(n, rules)), forEveryExample(src, has, size));
     },
   };
 }

@@ -10,9 +10,8 @@ import { apply, cast, COMPARE } from "../ops/elementwise.ts";
 import { constantLike, leaf } from "../ops/leaf.ts";
 import { expand, iota, permute, reshape } from "../ops/structure.ts";
 import type { Tensor } from "../tensor.ts";
-import { transformed } from "../trace.ts";
-import { flattenTree, mapTree } from "../tree.ts";
-import { type Gradients, selectInputs } from "./transforms.ts";
+import { mapTree } from "../tree.ts";
+import { type Gradients, outputsOf, selectInputs } from "./transforms.ts";
 
 /** A Jacobian: for each tensor of the result the tree of the argument(s), with tensors [...result's shape, ...argument's]. */
 export type Jacobian<Result, Args extends unknown[], N> = Result extends Tensor
@@ -36,8 +35,7 @@ function traced<Args extends unknown[]>(
   argnums: Argnums,
 ): Traced {
   const { args: inputs, nodes, shaped } = selectInputs(op, args, argnums);
-  const result = transformed(() => f(...inputs));
-  const outputs = flattenTree(result).leaves.map((t) => t.node);
+  const { result, outputs } = outputsOf(f, inputs);
   for (const y of outputs)
     if (!isFloat(y.dtype)) throw new DTypeError(`${op}: the function must return float32, got ${y.dtype}`);
   const [m, n] = [outputs, nodes].map(total);

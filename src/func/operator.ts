@@ -3,7 +3,16 @@ import { DTypeError, ShapeError, ValueError } from "../core/errors.ts";
 import { isFloat } from "../core/dtype.ts";
 import { numel, show } from "../core/shape.ts";
 import { jvp as forward } from "../diff/jvp.ts";
-import { type Axis, type Pattern, patternOf, type Structure, structureOf, tied, untied } from "../diff/pattern.ts";
+import {
+  type Axis,
+  extents,
+  type Pattern,
+  patternOf,
+  type Structure,
+  structureOf,
+  tied,
+  untied,
+} from "../diff/pattern.ts";
 import { vjp as reverse } from "../diff/vjp.ts";
 import type { Node } from "../graph/node.ts";
 import { apply, COMPARE, LOGICAL, where } from "../ops/elementwise.ts";
@@ -19,7 +28,6 @@ export type { Structure };
 /** What toDense() makes at most: 2^26 elements, 256 MiB. */
 const DENSE_LIMIT = 2 ** 26;
 
-const extents = (axes: readonly Axis[]): number[] => axes.map((a) => a.extent);
 const product = (axes: readonly Axis[]): number => numel(extents(axes));
 const varying = (axes: readonly Axis[]): Axis[] => axes.filter((a) => a.varies);
 

@@ -92,6 +92,15 @@ export function noGrad<T>(f: () => T): T {
   return stopGradient(result);
 }
 
+/** @internal What f returns inside a transform, and the nodes of its tensors. */
+export function outputsOf<Args extends unknown[], Result>(
+  f: (...args: Args) => Result,
+  args: Args,
+): { result: Result; outputs: Node[] } {
+  const result = transformed(() => f(...args));
+  return { result, outputs: flattenTree(result).leaves.map((t) => t.node) };
+}
+
 /** @internal A tree with its tensors as inputs of their own, so that derivatives stop at them, and their nodes. */
 export function asInputs<T>(op: string, tree: T): { tree: T; nodes: Node[] } {
   const nodes: Node[] = [];
@@ -135,9 +144,11 @@ export function linearize<Args extends unknown[], Result>(
   ...primals: Args
 ): [Result, (...tangents: Args) => Result] {
   const { tree, nodes } = asInputs("linearize", primals);
-  const y = transformed(() => f(...tree));
-  const outputs = flattenTree(y).leaves.map((t) => t.node);
-  return [y, (...tangents) => filled(y, forward(outputs, nodes, matching("jvp", "tangent", tangents, nodes)))];
+  const { result, outputs } = outputsOf(f, tree);
+  return [
+    result,
+    (...tangents) => filled(result, forward(outputs, nodes, matching("jvp", "tangent", tangents, nodes))),
+  ];
 }
 
 /**
@@ -164,9 +175,11 @@ export function vjp<Args extends unknown[], Result>(
   ...primals: Args
 ): [Result, (cotangents: Result) => Args] {
   const { tree, nodes } = asInputs("vjp", primals);
-  const y = transformed(() => f(...tree));
-  const outputs = flattenTree(y).leaves.map((t) => t.node);
-  return [y, (cotangents) => filled(tree, reverse(outputs, matching("vjp", "cotangent", cotangents, outputs), nodes))];
+  const { result, outputs } = outputsOf(f, tree);
+  return [
+    result,
+    (cotangents) => filled(tree, reverse(outputs, matching("vjp", "cotangent", cotangents, outputs), nodes)),
+  ];
 }
 
 /**

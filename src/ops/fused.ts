@@ -8,7 +8,7 @@ import { numel, type Shape, show } from "../core/shape.ts";
 import { makeNode, type Node, type OpDef, type RefArray } from "../graph/node.ts";
 import { apply, cast, COMPARE, mul, sub, UNARY, where } from "./elementwise.ts";
 import { constantLike } from "./leaf.ts";
-import { expand, expandBack, iota, reshape, sum } from "./structure.ts";
+import { expand, expandBack, forEveryExample, iota, reshape, sum } from "./structure.ts";
 
 const lastAxis = (x: { shape: Shape }): number => x.shape.length - 1;
 
@@ -136,10 +136,7 @@ function oneHotLike(x: Node, labels: Node): Node {
 /** Rows of all examples are rows of one operation. */
 const manyRows: OpDef["batch"] = (n, src, has) => {
   const size = src[has.indexOf(true)].shape[0];
-  const all = src.map((s, i) => {
-    const [rows, ...rest] = n.src[i].shape;
-    return reshape(has[i] ? s : expand(s, [size, rows, ...rest]), [size * rows, ...rest]);
-  });
+  const all = forEveryExample(src, has, size).map((s) => reshape(s, [size * s.shape[1], ...s.shape.slice(2)]));
   return reshape(makeNode(n.op, all, n.attrs), [size, ...n.shape]);
 };
 

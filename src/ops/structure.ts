@@ -507,6 +507,11 @@ export function mean(x: Node, axes: readonly number[], keepdim = false): Node {
   return div(s, constantLike(s, count));
 }
 
+/** The sources of an operation for a batch of `size` examples: those without a batch axis in front, repeated. */
+export function forEveryExample(src: readonly Node[], has: readonly boolean[], size: number): Node[] {
+  return src.map((s, i) => (has[i] ? s : expand(s, [size, ...s.shape])));
+}
+
 // --- identities that matter to differentiation ------------------------------------------------------------------------------
 
 /** An operation with its first source's value: what it means to differentiation is another matter. */
