@@ -137,7 +137,7 @@ export function findCulprit(
   inputs: readonly Node[],
   known: ReadonlyMap<Node, Float64Array>,
   options: CheckOptions,
-  limit = 300,
+  limit: number,
 ): Culprit | undefined {
   const values: Values = interpret(outputs, known);
   const depends = new Set(inputs);

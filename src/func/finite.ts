@@ -1,7 +1,6 @@
 /** @file What is not finite, found: by a cheap check of every step, or by looking at every operation once. */
 import { compileGraph } from "../compile/compile.ts";
-import type { TypedArray } from "../core/dtype.ts";
-import { isFloat } from "../core/dtype.ts";
+import { isFloat, type TypedArray } from "../core/dtype.ts";
 import { NonFiniteError } from "../core/errors.ts";
 import { numel, show } from "../core/shape.ts";
 import { makeNode, type Node, toposort } from "../graph/node.ts";
@@ -76,9 +75,10 @@ export function detectAnomaly<Args extends unknown[], Result>(
     const program = Promise.resolve().then(() => compileGraph(graph));
     const arrays = await launch({ ...entry, graph, program, updates: [] }, values);
     const valueOfNode = new Map(seen.map((n, i) => [n, arrays[i]]));
+    const counts = new Map(seen.map((n, i) => [n, count(arrays[i])]));
     for (const n of seen) {
-      const made = count(valueOfNode.get(n) as TypedArray);
-      const given = n.src.map((s) => count(valueOfNode.get(s) ?? Float32Array.of(constantValue(s) ?? 0)));
+      const made = counts.get(n) as ReturnType<typeof count>;
+      const given = n.src.map((s) => counts.get(s) ?? count(Float32Array.of(constantValue(s) ?? 0)));
       const newNaN = made.nan > 0 && given.every((g) => g.nan === 0);
       const newInfinity = !nanOnly && made.infinite > 0 && given.every((g) => g.nan + g.infinite === 0);
       if (newNaN || newInfinity)

@@ -96,6 +96,7 @@ export interface DeviceOptions {
   readonly workers: number;
   /** Loading while the workers start. */
   readonly kernels: Promise<WebAssembly.Module>;
+  /** Of the machine: one is left for this thread. */
   readonly cores: number;
   /** Milliseconds a worker may stand still within a step before it counts as hung. */
   readonly hangTimeout: number;
