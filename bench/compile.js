@@ -11,6 +11,7 @@ import { parseArgs, promisify } from "node:util";
 import { build } from "esbuild";
 import { judge } from "./goals.js";
 import { number, printGoals, table } from "./table.js";
+import { uniform } from "./workloads.js";
 
 const path = (name) => fileURLToPath(new URL(name, import.meta.url));
 const run = promisify(execFile);
@@ -19,15 +20,6 @@ const run = promisify(execFile);
 const SIZES = [100, 1_000, 3_000, 10_000, 30_000];
 const BATCH = 16;
 const WIDTH = 32;
-
-/** A draw from 0 to n - 1: the same in every process. */
-function drawer(seed = 1) {
-  let state = seed;
-  return (n) => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return Math.floor((state / 2 ** 32) * n);
-  };
-}
 
 /** Networks of `depth` blocks: the layers, and what they compute from a batch. Each trains with Adam. */
 const NETWORKS = {
@@ -57,7 +49,8 @@ const NETWORKS = {
   random: ({ nn }, depth) => {
     const layers = Array.from({ length: 4 }, () => new nn.Linear(WIDTH, WIDTH));
     const forward = (x) => {
-      const draw = drawer();
+      const draws = uniform(6 * depth, 1).values(); // six a node at most
+      const draw = (n) => Math.floor(draws.next().value * n);
       const pool = [layers[0].forward(x)];
       // Mostly from what is new, so that depth grows, and sometimes from anywhere.
       const pick = () => pool[draw(4) === 0 ? draw(pool.length) : Math.max(0, pool.length - 1 - draw(8))];

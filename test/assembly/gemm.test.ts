@@ -1,9 +1,5 @@
-import { setFlagsFromString } from "node:v8";
 import { describe, expect, test } from "vitest";
-import { isa, Machine, random } from "./harness.ts";
-
-// Node 20 knows relaxed SIMD but does not offer it by itself; later versions ignore the flag.
-if (Number(process.versions.node.split(".")[0]) < 22) setFlagsFromString("--experimental-wasm-relaxed-simd");
+import { floats, isa, Machine, random } from "./harness.ts";
 
 const { Gemm, Opcode } = isa;
 const VARIANTS = ["plain", "relaxed"];
@@ -95,10 +91,6 @@ function bitsOf(machine: Machine, c: number, m: number, n: number, cRow: number)
     }
   }
   return bits;
-}
-
-function floats(bits: Int32Array): Float32Array {
-  return new Float32Array(bits.buffer, bits.byteOffset, bits.length);
 }
 
 function numbers(n: number, seed: number, low = -1, high = 1): Float32Array {
