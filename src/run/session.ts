@@ -167,6 +167,8 @@ interface Image {
   readonly outputs: number;
   /** Address of each region the code is adjusted to. */
   bases: readonly number[];
+  /** What its own inputs hold. */
+  held: readonly TypedArray[];
 }
 
 /** A program in memory, twice: one image may be in use while the other is adjusted. */
@@ -513,6 +515,7 @@ export class Session {
         return count === 1 ? now : now.map((base, r) => (r === INPUTS || r === OUTPUTS ? -1 : base));
       });
       values.forEach((data, i) => {
+        if (count === 1 && own.held[i] === data) return;
         const { offset, bytes } = program.inputs[i];
         const same = data.byteLength === bytes;
         for (let run = 0; run < count; run++) {
@@ -552,6 +555,7 @@ export class Session {
       used.forEach((image, run) => {
         image.bases = bases[run];
       });
+      if (count === 1) own.held = values;
       loaded.last = first;
       if (!known) {
         this.programs.set(program, loaded);
@@ -666,7 +670,7 @@ export class Session {
     const image = (): Image => {
       const address = device.allocator.alloc(outputs + program.outputBytes);
       writes.push({ address, data: text });
-      return { address, inputs: address + inputs, outputs: address + outputs, bases: [] };
+      return { address, inputs: address + inputs, outputs: address + outputs, bases: [], held: [] };
     };
     const first = image();
     try {

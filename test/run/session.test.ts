@@ -150,6 +150,46 @@ describe.each(POOLS)("dispose, %s", (_, options) => {
   });
 });
 
+describe.each(POOLS)("a tensor that is an argument again, %s", (_, options) => {
+  test("is not written again, unless another came between or the workers are new", async () => {
+    watchSpawns();
+    await fresh(options);
+    const written: number[] = [];
+    const watch = async (): Promise<void> => {
+      const device = await session().ready();
+      const launch = device.launch.bind(device);
+      device.launch = (job) => {
+        written.push(job.writes.filter(({ data }) => data.byteLength === 4000).length);
+        return launch(job);
+      };
+    };
+    const [a, b, c] = [1, 2, 3].map((v) => fl.tensor(new Float32Array(1000).fill(v)));
+    const step = fl.compile((x: fl.Tensor, y: fl.Tensor) => x.mul(10).add(y).mean());
+    const calls: [fl.Tensor, fl.Tensor, number][] = [
+      [a, b, 12],
+      [a, b, 12], // into the second image
+      [a, b, 12],
+      [a, b, 12],
+      [b, a, 21],
+      [a, c, 13],
+      [b, a, 21],
+      [a, b, 12],
+    ];
+    const wanted = [2, 2, 0, 0, 2, 1, 0, 1];
+    const go = async (): Promise<number[]> => {
+      await watch();
+      const results = calls.map(([x, y]) => step(x, y).item());
+      return (await Promise.all(results)) as number[];
+    };
+    expect(await go()).toEqual(calls.map(([, , v]) => v));
+    expect(written.splice(0)).toEqual(wanted);
+    await spawned()[0].terminate();
+    await sleep(20);
+    expect(await go()).toEqual(calls.map(([, , v]) => v));
+    expect(written).toEqual(wanted);
+  });
+});
+
 describe.each(POOLS)("a label out of range, %s", (_, options) => {
   const bad = (position: number, label: number): fl.Tensor => {
     const labels = Int32Array.from({ length: 32 }, (_, i) => (i * 7) % 5);
