@@ -6,7 +6,7 @@ export { random } from "./random";
 export { reduce } from "./reduce";
 export { crossEntropy, crossEntropyGrad, softmax, softmaxGrad } from "./rows";
 export { transpose } from "./transpose";
-export { gemm, gemmEdge, gemmPackA, gemmPackB, gemmRow1x32, gemmRows4x8, gemmSlice, gemmTile4x8 } from "./gemm";
+export { gemm, gemmEdge, gemmPackA, gemmPackB, gemmRow1x32, gemmRows4x8, gemmSlice, gemmTiles4x8 } from "./gemm";
 export { peak, peakLoop } from "./peak";
 export { map } from "./map";
 export * from "./micro";
