@@ -155,3 +155,37 @@ describe("gradients", () => {
     expect(() => fl.grad((t: fl.Tensor) => t)(tensor([true]))).toThrow(/need float32, an argument is bool/);
   });
 });
+
+test("a Hessian-vector product of a 3-layer MLP costs at most 4 gradients: its matrix products, multiplications counted", () => {
+  const sizes = [64, 96, 80, 10];
+  const batch = 32;
+  const of = (seed: number): fl.Tensor[] =>
+    sizes.slice(1).map((n, i) =>
+      fl.tensor(
+        Float32Array.from({ length: n * sizes[i] }, (_, k) => Math.sin(k * seed)),
+        [n, sizes[i]],
+      ),
+    );
+  const images = fl.tensor(
+    Float32Array.from({ length: batch * sizes[0] }, (_, k) => Math.cos(k)),
+    [batch, sizes[0]],
+  );
+  const labels = fl.tensor(Int32Array.from({ length: batch }, (_, k) => k % 10));
+  const loss = (w: fl.Tensor[]): fl.Tensor =>
+    fl.crossEntropy(
+      w.reduce((h, wi, i) => (i > 0 ? h.tanh() : h).matmul(wi.t()), images),
+      labels,
+    );
+  const cost = (text: string): number =>
+    [...text.matchAll(/matmul \w\w (\d+)x(\d+)x(\d+)/g)].reduce(
+      (sum, [, m, k, n]) => sum + Number(m) * Number(k) * Number(n),
+      0,
+    );
+  const gradient = cost(fl.compile((w: fl.Tensor[]) => fl.grad(loss)(w)).explain(of(1)));
+  const product = cost(fl.compile((w: fl.Tensor[], v: fl.Tensor[]) => fl.hvp(loss, [w], [v])).explain(of(1), of(2)));
+  // Forward: 3 products; backward: 5, for the first layer's input needs no gradient.
+  const macs = sizes.slice(1).map((n, i) => batch * n * sizes[i]);
+  expect(gradient).toBe(3 * (macs[0] + macs[1] + macs[2]) - macs[0]);
+  expect(product / gradient).toBeLessThanOrEqual(4);
+  expect(product).toBeGreaterThan(gradient);
+});
