@@ -6,7 +6,8 @@ import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import zopfli from "@gfx/zopfli";
 import { rollup } from "rollup";
-import { buildKernels, VARIANTS } from "./kernels.js";
+import { isa } from "./isa.js";
+import { buildKernels, VARIANTS, withExports } from "./kernels.js";
 import { library, workers } from "../rollup.config.js";
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
@@ -60,8 +61,11 @@ await mkdir("build", { recursive: true });
 await mkdir("dist/kernels", { recursive: true });
 const modules = VARIANTS.map((name) => `dist/kernels/${name}.js`);
 await step("kernels", ["assembly"], [...modules, "build/packed.d.ts"], async () => {
+  // What the worker calls.
+  const called = Object.keys(isa.Opcode).filter((key) => Number.isNaN(Number(key)) && key !== "Barrier");
+  const names = [...called.map((key) => key[0].toLowerCase() + key.slice(1)), "writeConstants"];
   for (const name of VARIANTS) {
-    const packed = await deflate(await buildKernels(name), {}); // 7 % smaller than zlib's best
+    const packed = await deflate(withExports(await buildKernels(name), names), {}); // 7 % smaller than zlib's best
     await writeFile(`dist/kernels/${name}.js`, `export default "${Buffer.from(packed).toString("base64")}";\n`);
   }
   await writeFile(

@@ -9,6 +9,9 @@ const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 
 export const VARIANTS = ["plain", "relaxed"];
 
+/** The id of a binary's section of exports. */
+const EXPORTS = 7;
+
 /** Builds one variant into build/kernels.NAME.wasm and returns its bytes. */
 export async function buildKernels(name) {
   const features = ["simd", ...(name === "relaxed" ? ["relaxed-simd"] : [])];
@@ -46,6 +49,46 @@ export async function buildKernels(name) {
   });
   if (error) throw new Error(`asc failed on ${name}: ${error.message}\n${stderr.toString()}`);
   return outputs.get(`build/kernels.${name}.wasm`);
+}
+
+const leb = (value) => (value < 128 ? [value] : [(value & 127) | 128, ...leb(value >> 7)]);
+
+/** The binary with those exports only: the others are for tests, and their names a hundredth of what a page loads. */
+export function withExports(binary, names) {
+  let at = 8; // behind magic number and version
+  const number = () => {
+    for (let value = 0, shift = 0; ; shift += 7) {
+      value |= (binary[at] & 127) << shift;
+      if (binary[at++] < 128) return value;
+    }
+  };
+  for (;;) {
+    const section = at;
+    const id = binary[at++];
+    const size = number();
+    const end = at + size;
+    if (id !== EXPORTS) {
+      at = end;
+      continue;
+    }
+    const kept = [];
+    for (let left = number(); left > 0; left--) {
+      const from = at;
+      const length = number();
+      const name = Buffer.from(binary.subarray(at, at + length)).toString();
+      at += length + 1; // and the kind
+      number();
+      if (names.includes(name)) kept.push(binary.subarray(from, at));
+    }
+    if (kept.length !== names.length) throw new Error(`the kernels export ${kept.length} of ${names.length} names`);
+    const content = Buffer.concat([Uint8Array.from(leb(kept.length)), ...kept]);
+    return Buffer.concat([
+      binary.subarray(0, section),
+      Uint8Array.from([EXPORTS, ...leb(content.length)]),
+      content,
+      binary.subarray(end),
+    ]);
+  }
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
