@@ -484,6 +484,8 @@ export enum Micro {
   Gelu = 45,
   /** x sigmoid(x). */
   Silu = 46,
+  /** The fraction: a - trunc(a). */
+  Frac = 47,
 
   // Binary, float32.
   Add = 64,

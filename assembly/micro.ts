@@ -231,6 +231,9 @@ export function microRound(dst: usize, a: usize, b: usize, c: usize, n: i32): vo
 @unmanaged class Trunc { @inline of(a: v128): v128 { return f32x4.trunc(a); } }
 export function microTrunc(dst: usize, a: usize, b: usize, c: usize, n: i32): void { each1Wide<Trunc>(dst, a, n); }
 
+@unmanaged class Frac { @inline of(a: v128): v128 { return f32x4.sub(a, f32x4.trunc(a)); } }
+export function microFrac(dst: usize, a: usize, b: usize, c: usize, n: i32): void { each1Wide<Frac>(dst, a, n); }
+
 /** pmax keeps its first operand where that is NaN, and is one instruction where max is eight. */
 @unmanaged class Relu { @inline of(a: v128): v128 { return f32x4.pmax(a, f32x4.splat(0)); } }
 export function microRelu(dst: usize, a: usize, b: usize, c: usize, n: i32): void { each1Wide<Relu>(dst, a, n); }
@@ -455,6 +458,7 @@ export function runMicro(op: i32, dst: usize, a: usize, b: usize, c: usize, n: i
     case Micro.Ceil: return microCeil(dst, a, b, c, n);
     case Micro.Round: return microRound(dst, a, b, c, n);
     case Micro.Trunc: return microTrunc(dst, a, b, c, n);
+    case Micro.Frac: return microFrac(dst, a, b, c, n);
     case Micro.Relu: return microRelu(dst, a, b, c, n);
     case Micro.Softplus: return microSoftplus(dst, a, b, c, n);
     case Micro.Gelu: return microGelu(dst, a, b, c, n);

@@ -321,6 +321,12 @@ export const UNARY = {
   round: flat("round", roundHalfEven),
   /** x without its fraction. */
   trunc: flat("trunc", Math.trunc),
+  /** The fraction of x, with the sign of x; the gradient is 1 everywhere. */
+  frac: unary(
+    "frac",
+    (x) => x - Math.trunc(x),
+    (_x, t) => t,
+  ),
   /** max(x, 0); the gradient at 0 is 0. Its Jacobian is a diagonal mask and never materialised. */
   relu: unary(
     "relu",

@@ -118,6 +118,7 @@ const references: Partial<Record<Name, Reference>> = {
   Ceil: float(1, Math.ceil, 0),
   Round: float(1, roundHalfToEven, 0),
   Trunc: float(1, Math.trunc, 0),
+  Frac: float(1, (a) => a - Math.trunc(a), 0),
   Relu: float(1, (a) => maximum(a, 0), 0, ANY_ZERO),
   Softplus: float(1, (a) => Math.max(a, 0) + Math.log1p(Math.exp(-Math.abs(a))), 2.5),
   Gelu: float(1, (a) => a * 0.5 * erfc(-a * Math.SQRT1_2), 4),
