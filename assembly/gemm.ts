@@ -171,8 +171,8 @@ export function gemmSlice(
             panelB = bBlock + ((<usize>jr) << 2);
             bStep = bRow;
           }
-          // Loop over the panels of A.
           const cPanel = cBlock + ((<usize>jr) << 2);
+          // The panels of A: whole tiles in one call, then those at the edges.
           const tiles = cols >= 8 ? mc >> 2 : 0;
           if (tiles) {
             if (aByRows) gemmRows4x8(aBlock, aRow, aCol, 4, panelB, bStep, kc, cPanel, cRow, p, tiles, false);
