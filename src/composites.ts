@@ -168,6 +168,16 @@ export function logsumexp(x: Tensor, axis: number | readonly number[], keepdim =
   return keepdim ? total : total.reshape(x.shape.filter((_, i) => !axes.includes(i)));
 }
 
+/** log(e^a + e^b), elementwise with broadcasting, for any a and b without overflow; smooth where they meet. */
+export function logaddexp(a: Tensor, b: Tensor): Tensor {
+  checkTensors("logaddexp", { a, b });
+  const difference = a.sub(b);
+  // Infinity is as large as itself, but minus itself it is NaN.
+  const apart = where(a.eq(b), where(a.abs().eq(Number.POSITIVE_INFINITY), 0, difference), difference);
+  const aIsLarger = apart.ge(0);
+  return where(aIsLarger, a, b).add(where(aIsLarger, apart.neg(), apart).softplus());
+}
+
 /** Standard deviation over axes, the root of var(). */
 export function std(
   x: Tensor,

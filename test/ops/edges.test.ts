@@ -19,6 +19,22 @@ describe("gradients at the edges", () => {
     expect(await at((x) => fl.norm(x), 0, 0)).toEqual([0, 0]);
   });
 
+  test("logaddexp keeps infinities, does not overflow or lose small terms, and is smooth where its arguments meet", async () => {
+    const [inf, low] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+    const of = async (a: number[], b: number[]): Promise<fl.NestedArray> => fl.logaddexp(tensor(a), tensor(b)).array();
+    expect(await of([inf, low, low, inf, NaN, 1], [inf, low, 2, low, 1, NaN])).toEqual([inf, low, 2, inf, NaN, NaN]);
+    const finite = (await of([0, -20, 1e30, 3], [-20, 0, 1, 3])) as number[];
+    [Math.log1p(Math.exp(-20)), Math.log1p(Math.exp(-20)), 1e30, 3 + Math.LN2].forEach((want, i) =>
+      expect(Math.abs(finite[i] / want - 1)).toBeLessThan(1e-6),
+    );
+    // At a tie both have half of the gradient, and the Hessian is that of log(1 + e^x) at 0.
+    const f = (a: fl.Tensor, b: fl.Tensor): fl.Tensor => fl.logaddexp(a, b);
+    expect(await Promise.all(grad(f, [0, 1])(tensor(2), tensor(2)).map((g) => g.item()))).toEqual([0.5, 0.5]);
+    expect(await grad(grad(f))(tensor(2), tensor(2)).item()).toBe(0.25);
+    expect(await fl.gradgradcheck(fl.logaddexp, [tensor([0.5, -1, 4]), tensor([[0.3], [-2]])])).toBe(true);
+    expect(() => fl.logaddexp(tensor(1), null as unknown as fl.Tensor)).toThrow("logaddexp: b must be a tensor");
+  });
+
   test("0^0 is 1, and neither of its slopes is NaN", async () => {
     expect(await tensor([0]).pow(0).item()).toBe(1);
     expect(await at((x) => x.pow(0), 0)).toEqual([0]);
@@ -60,7 +76,7 @@ describe("gradients at the edges", () => {
   });
 });
 
-describe("second derivatives", () => {
+describe("derivatives that TensorFlow.js gets silently wrong", () => {
   const xs = [-0.7, 0, 0.4, 1.1];
   // d/dx of the sum of squared slopes is 2 f' f''.
   const nested =
@@ -69,7 +85,7 @@ describe("second derivatives", () => {
       grad((t: fl.Tensor) => f(t).sum())(x).square();
   const close = (got: number[], want: number[]): void => got.forEach((v, i) => expect(v).toBeCloseTo(want[i], 5));
 
-  test("of exp, sigmoid and tanh", async () => {
+  test("the second ones of exp, sigmoid and tanh", async () => {
     const s = (x: number): number => 1 / (1 + Math.exp(-x));
     close(
       await at(
