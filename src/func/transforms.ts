@@ -71,6 +71,11 @@ export function valueAndGrad<Args extends unknown[], const N extends number | re
 }
 
 /** The gradient of a function of tensors that returns one element; see valueAndGrad. */
+export function grad<Args extends unknown[]>(f: ScalarFunction<Args>): (...args: Args) => Gradients<Args, 0>;
+export function grad<Args extends unknown[], const N extends number | readonly number[]>(
+  f: ScalarFunction<Args>,
+  argnums: N,
+): (...args: Args) => Gradients<Args, N>;
 export function grad<Args extends unknown[], const N extends number | readonly number[] = 0>(
   f: ScalarFunction<Args>,
   argnums: N = 0 as N,

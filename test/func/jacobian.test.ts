@@ -1,7 +1,7 @@
 /** Whole Jacobians and Hessians: against derivatives by hand, the two modes against each other. */
 import { describe, expect, test } from "vitest";
 import * as fl from "../../src/index.ts";
-import { close, same } from "./support.ts";
+import { close, multiplications, same } from "./support.ts";
 
 const { tensor } = fl;
 
@@ -77,6 +77,23 @@ describe("Jacobians", () => {
     );
     expect(fl.jacobian((x: fl.Tensor) => x.square().sum()).explain(polar)).toMatch(/^reverse mode: .* sends 1 vectors/);
     await same(fl.jacobian(wide)(polar), fl.jacrev(wide)(polar));
+  });
+
+  test("take the cheaper mode in every shape of the crossover example: multiplications counted", () => {
+    const hidden = 64;
+    const few = [1, 4, 16, 64];
+    const shapes = [...few.map((n) => [n, 256]), [256, 256], ...few.map((m) => [256, m])];
+    for (const [n, m] of shapes) {
+      const [x, a, b] = [[n], [n, hidden], [hidden, m]].map((shape) => fl.ones(shape));
+      const f = (t: fl.Tensor): fl.Tensor => t.matmul(a).tanh().matmul(b).tanh();
+      const [forward, reverse] = [fl.jacfwd, fl.jacrev].map((mode) => multiplications(fl.compile(mode(f)).explain(x)));
+      const picked = fl.jacobian(f).explain(x);
+      if (n === m) expect(Math.max(forward, reverse) / Math.min(forward, reverse)).toBeLessThan(1.01);
+      else
+        expect(picked, `${m} x ${n}: ${forward} forward, ${reverse} reverse`).toMatch(
+          forward < reverse ? /^forward/ : /^reverse/,
+        );
+    }
   });
 
   test("of one element, of none, of functions that ignore their argument", async () => {

@@ -16,3 +16,9 @@ export async function close(t: fl.Tensor, want: ArrayLike<number>, shape?: reado
 export async function same(got: fl.Tensor, want: fl.Tensor): Promise<void> {
   await close(got, await want.data(), want.shape);
 }
+
+/** The multiplications in a compiled function's matrix products, by its explanation. */
+export function multiplications(explanation: string): number {
+  const products = [...explanation.matchAll(/matmul \w\w (\d+)x(\d+)x(\d+)/g)];
+  return products.reduce((sum, [, m, k, n]) => sum + Number(m) * Number(k) * Number(n), 0);
+}
