@@ -70,16 +70,20 @@ export function vjp(outputs: readonly Node[], cotangents: readonly Node[], input
   outputs.forEach((y, i) => {
     if (reaches.has(y)) accumulate(y, cotangents[i]);
   });
-  for (let k = order.length - 1; k >= 0; k--) {
-    const n = order[k];
-    const g = grads.get(n);
-    if (!g || !n.src.some((s) => reaches.has(s))) continue;
-    walk.at = n;
-    pullback(recomputed(n, g), g).forEach((gi, i) => {
-      if (gi && reaches.has(n.src[i])) accumulate(n.src[i], gi);
-    });
+  const outer = walk.at;
+  try {
+    for (let k = order.length - 1; k >= 0; k--) {
+      const n = order[k];
+      const g = grads.get(n);
+      if (!g || !n.src.some((s) => reaches.has(s))) continue;
+      walk.at = n;
+      pullback(recomputed(n, g), g).forEach((gi, i) => {
+        if (gi && reaches.has(n.src[i])) accumulate(n.src[i], gi);
+      });
+    }
+  } finally {
+    walk.at = outer;
   }
-  walk.at = undefined;
   return inputs.map((x) => grads.get(x) ?? null);
 }
 

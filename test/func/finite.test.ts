@@ -108,4 +108,18 @@ describe("detectAnomaly", () => {
     const masked = (t: fl.Tensor): fl.Tensor => fl.where(t.gt(0), t, Number.NEGATIVE_INFINITY).softmax();
     await close(await detectAnomaly(masked)(tensor([1, -1])), [1, 0]);
   });
+
+  test("blames no operation whose backward threw some time before", async () => {
+    const broken = fl.defineOp({
+      name: "broken",
+      forward: (x: fl.Tensor) => x.mul(1),
+      backward: () => {
+        throw new Error("no gradient today");
+      },
+    });
+    expect(() => fl.grad((x: fl.Tensor) => broken(x).sum())(tensor([1, 2]))).toThrow("no gradient today");
+    const text = await message(detectAnomaly((x: fl.Tensor) => x.log())(tensor([0])));
+    expect(text).toMatch(/log -> .* made 1 infinite/);
+    expect(text).not.toContain("backward pass");
+  });
 });
