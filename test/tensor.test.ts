@@ -352,6 +352,25 @@ describe("gradients", () => {
   });
 });
 
+describe("deep graphs", () => {
+  const deep = (x: fl.Tensor): fl.Tensor => {
+    let y = x;
+    for (let i = 0; i < 10_000; i++) y = y.add(x);
+    return y;
+  };
+
+  test("10,000 operations on one another have a value, a gradient and a tangent, compiled or not", async () => {
+    const x = tensor([1, 2], { requiresGrad: true });
+    const y = deep(x);
+    y.sum().backward();
+    expect(await y.array()).toEqual([10_001, 20_002]);
+    expect(await x.grad?.array()).toEqual([10_001, 10_001]);
+    expect(await fl.compile(deep)(x).array()).toEqual([10_001, 20_002]);
+    const [, tangent] = fl.jvp(deep, [x], [fl.ones([2])]);
+    expect(await tangent.array()).toEqual([10_001, 10_001]);
+  });
+});
+
 describe("losses", () => {
   const logits = tensor([
     [1, 2, 3],
