@@ -20,7 +20,7 @@ export class Generator {
 
   /** @param seed Any integer from 0 to 2^53 - 1. */
   constructor(seed = 0) {
-    this.state = new Variable([3], "int32", Generator.words(seed));
+    this.state = new Variable([3], "int32", Generator.words(seed), { lasting: true });
   }
 
   private static words(seed: number): Int32Array {

@@ -84,10 +84,16 @@ export class Variable {
   /** Called with each node that becomes the value: lets the owner recognise it. */
   onNode: ((n: Node) => void) | undefined;
 
+  /** Whether lazy tensors that depend on a value may be read at any time: it is copied out when the next one is computed. */
+  private readonly lasting: boolean;
+  /** The leaf that stood for the value last, outside of traces. */
+  private lastLeaf: Node | undefined;
+
   /** Starts as an array, or as the value of a node (an initialiser). */
-  constructor(shape: Shape, dtype: DType, value: TypedArray | Node) {
+  constructor(shape: Shape, dtype: DType, value: TypedArray | Node, { lasting = false } = {}) {
     this.shape = shape;
     this.dtype = dtype;
+    this.lasting = lasting;
     this.owner = session();
     const isArray = ArrayBuffer.isView(value);
     if (trace && !isArray)
@@ -116,7 +122,7 @@ export class Variable {
       return entry.value;
     }
     if (!this.now || (!dirty.has(this) && this.nowSeen !== this.state.enqueued)) {
-      this.now = leaf(this.shape, this.dtype);
+      this.now = this.lastLeaf = leaf(this.shape, this.dtype);
       this.nowSeen = this.state.enqueued;
       bindings.set(this.now, { kind: "state", variable: this, seen: this.nowSeen });
       this.onNode?.(this.now);
@@ -189,6 +195,11 @@ export class Variable {
         dirty.add(this);
       },
     };
+  }
+
+  /** @internal The leaf of the value that an assignment is about to end, if that value is to last. */
+  get ending(): Node | undefined {
+    return this.lasting ? this.lastLeaf : undefined;
   }
 
   /** @internal */
@@ -408,9 +419,10 @@ export function evaluate(nodes: readonly Node[], failed: "drop" | "retry" = "dro
   let program: Program | Promise<Program>;
   for (const v of dirty) if (v.home.disposed) dirty.delete(v);
   const variables = [...dirty];
+  const ending = variables.flatMap((v) => v.ending ?? []);
   try {
     graph = collect(
-      nodes,
+      [...nodes, ...ending],
       variables.map((v) => v.node),
       (b) => b.kind === "state",
     );
@@ -436,7 +448,15 @@ export function evaluate(nodes: readonly Node[], failed: "drop" | "retry" = "dro
   });
   const pending = variables.map((v) => v.take());
   const result = session().launch(program, { inputs, residents, updates: variables.map((v) => v.target) });
-  if (pending.length > 0) result.catch((error) => recover(error, nodes, pending, failed));
+  ending.forEach((n, i) => {
+    const value = result.then((arrays) => arrays[nodes.length + i]);
+    value.catch(() => {});
+    values.set(n, value);
+  });
+  result.catch((error) => {
+    for (const n of ending) values.delete(n); // they did not end
+    if (pending.length > 0) recover(error, nodes, pending, failed);
+  });
   return result;
 }
 

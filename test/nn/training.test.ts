@@ -362,6 +362,31 @@ describe("modules", () => {
     expect(() => fl.manualSeed(-1)).toThrow(fl.ValueError);
   });
 
+  test("a random tensor is what was drawn, however late it is read", async () => {
+    const drawn = async (between: () => unknown): Promise<number[]> => {
+      fl.manualSeed(3);
+      const late = fl.rand([5]);
+      await between();
+      return [...(await late.data())];
+    };
+    const want = await drawn(() => {});
+    const noisy = fl.compile((x: fl.Tensor) => nn.functional.dropout(x, 0.5));
+    const others: (() => unknown)[] = [
+      async () => {
+        for (let i = 0; i < 3; i++) await fl.randn([2]).data();
+      },
+      () => {
+        for (let i = 0; i < 3; i++) void fl.randn([2]).data();
+      },
+      () => fl.manualSeed(4),
+      () => fl.defaultGenerator().setState(Int32Array.of(1, 2, 3)),
+      async () => {
+        for (let i = 0; i < 3; i++) await noisy(fl.ones([4])).data();
+      },
+    ];
+    for (const between of others) expect(await drawn(between)).toEqual(want);
+  });
+
   test("loadStateDict sets everything or nothing", async () => {
     const a = new nn.Linear(3, 2);
     const b = new nn.Linear(3, 2);
