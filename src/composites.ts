@@ -1,6 +1,6 @@
 /** @file Functions made of other operations: no kernel and no derivative of their own. */
 import { DTypeError, ShapeError, ValueError } from "./core/errors.ts";
-import { broadcast, normalizeAxes, normalizeAxis, numel, show, type Shape } from "./core/shape.ts";
+import { broadcast, checkShape, normalizeAxes, normalizeAxis, numel, show, type Shape } from "./core/shape.ts";
 import {
   arange,
   asTensor,
@@ -74,6 +74,7 @@ function scaledSum(x: Tensor, product: Tensor, { alpha = 1, beta = 1 }: { alpha?
 
 /** Pieces of `size` along an axis, the last one smaller; or pieces of the given sizes. */
 export function split(x: Tensor, size: number | readonly number[], axis = 0): Tensor[] {
+  checkTensors("split", { x });
   const a = normalizeAxis("split", axis, x.ndim);
   const total = x.shape[a];
   if (typeof size === "number" && (!Number.isInteger(size) || size < 1))
@@ -81,7 +82,7 @@ export function split(x: Tensor, size: number | readonly number[], axis = 0): Te
   const sizes =
     typeof size === "number"
       ? Array.from({ length: Math.max(1, Math.ceil(total / size)) }, (_, i) => Math.min(size, total - i * size))
-      : size;
+      : checkShape("split", size, "size");
   if (sizes.reduce((s, n) => s + n, 0) !== total)
     throw new ValueError(`split: sizes ${show(sizes)} do not add up to extent ${total} of axis ${axis}`);
   let at = 0;
@@ -94,6 +95,7 @@ export function split(x: Tensor, size: number | readonly number[], axis = 0): Te
 
 /** At most `chunks` pieces of equal size along an axis, the last one smaller. */
 export function chunk(x: Tensor, chunks: number, axis = 0): Tensor[] {
+  checkTensors("chunk", { x });
   if (!Number.isInteger(chunks) || chunks < 1)
     throw new ValueError(`chunk: chunks must be a positive integer, got ${chunks}`);
   const total = x.shape[normalizeAxis("chunk", axis, x.ndim)];
@@ -102,7 +104,8 @@ export function chunk(x: Tensor, chunks: number, axis = 0): Tensor[] {
 
 /** The tensor repeated along each axis; new axes come first. `counts` names at least every axis. */
 export function repeat(x: Tensor, counts: Shape): Tensor {
-  if (counts.length < x.ndim || counts.some((c) => !Number.isInteger(c) || c < 0))
+  checkTensors("repeat", { x });
+  if (checkShape("repeat", counts, "counts").length < x.ndim)
     throw new ValueError(`repeat: counts ${show(counts)} do not fit shape ${show(x.shape)}`);
   const shape = [...new Array<number>(counts.length - x.ndim).fill(1), ...x.shape];
   // [d] -> [1, d] -> [count, d] -> [count * d], for all axes at once.
@@ -116,19 +119,22 @@ export function repeat(x: Tensor, counts: Shape): Tensor {
 
 /** As repeat; counts that are missing in front are 1. */
 export function tile(x: Tensor, counts: Shape): Tensor {
+  checkTensors("tile", { x });
+  checkShape("tile", counts, "counts");
   return repeat(x, [...new Array<number>(Math.max(0, x.ndim - counts.length)).fill(1), ...counts]);
 }
 
 /** Elements moved along axes by shifts, what leaves at the end entering at the front; without axes, flattened. */
 export function roll(x: Tensor, shifts: number | readonly number[], axes?: number | readonly number[]): Tensor {
+  checkTensors("roll", { x });
   const by = typeof shifts === "number" ? [shifts] : shifts;
   if (axes === undefined) {
-    if (by.length !== 1) throw new ValueError("roll: without axes, give one shift");
+    if (by?.length !== 1) throw new ValueError(`roll: without axes, give one shift, got ${String(shifts)}`);
     return roll(x.flatten(), by[0], 0).reshape(x.shape);
   }
   const along = typeof axes === "number" ? [axes] : axes;
-  if (by.length !== along.length || by.some((s) => !Number.isInteger(s)))
-    throw new ValueError(`roll: shifts ${show(by)} and axes ${show(along)} do not fit`);
+  if (![by, along].every(Array.isArray) || by.length !== along.length || by.some((s) => !Number.isInteger(s)))
+    throw new ValueError(`roll: shifts ${String(shifts)} and axes ${String(axes)} do not fit`);
   let y = x;
   along.forEach((axis, i) => {
     const a = normalizeAxis("roll", axis, x.ndim);
@@ -141,6 +147,7 @@ export function roll(x: Tensor, shifts: number | readonly number[], axes?: numbe
 
 /** Where the column minus the row of the last two axes satisfies a comparison with `diagonal`. */
 function triangle(op: "tril" | "triu", x: Tensor, diagonal: number): Tensor {
+  checkTensors(op, { x });
   if (x.ndim < 2) throw new ShapeError(`${op}: the tensor must have 2 axes or more, got shape ${show(x.shape)}`);
   const [rows, cols] = x.shape.slice(-2);
   const offset = arange(cols).sub(arange(rows).unsqueeze(1));
@@ -159,6 +166,7 @@ export function triu(x: Tensor, diagonal = 0): Tensor {
 
 /** log(sum(e^x)) over axes, stable for any finite x. */
 export function logsumexp(x: Tensor, axis: number | readonly number[], keepdim = false): Tensor {
+  checkTensors("logsumexp", { x });
   const axes = normalizeAxes("logsumexp", axis, x.ndim);
   if (x.ndim === 0) return x;
   const top = x.max(axes, true).detach();
@@ -184,6 +192,7 @@ export function std(
   axis?: number | readonly number[],
   options: { correction?: number; keepdim?: boolean } = {},
 ): Tensor {
+  checkTensors("std", { x });
   return x.var(axis, options).sqrt();
 }
 
@@ -192,6 +201,7 @@ export function std(
  * 2-norm at 0 is 0.
  */
 export function norm(x: Tensor, p = 2, axis?: number | readonly number[], keepdim = false): Tensor {
+  checkTensors("norm", { x });
   if (Number.isNaN(p) || typeof p !== "number") throw new ValueError(`norm: p must be a number, got ${String(p)}`);
   if (p === 0) return x.ne(0).float().sum(axis, keepdim);
   if (p === Number.POSITIVE_INFINITY) return x.abs().max(axis, keepdim);
@@ -207,6 +217,7 @@ export function norm(x: Tensor, p = 2, axis?: number | readonly number[], keepdi
 
 /** x, but `value` where the mask holds. */
 export function maskedFill(x: Tensor, mask: Tensor, value: TensorLike): Tensor {
+  checkTensors("maskedFill", { x, mask });
   return where(mask, typeof value === "number" ? value : asTensor(value), x);
 }
 
@@ -216,6 +227,7 @@ export function maskedFill(x: Tensor, mask: Tensor, value: TensorLike): Tensor {
  * @throws IndexError, when the value is read, if a class is outside [0, numClasses).
  */
 export function oneHot(x: Tensor, numClasses = -1): Tensor {
+  checkTensors("oneHot", { x });
   if (x.dtype === "float32" || x.dtype === "bool")
     throw new DTypeError(`oneHot: classes must be integers, got ${x.dtype}`);
   let count = numClasses;
@@ -237,12 +249,14 @@ export function oneHot(x: Tensor, numClasses = -1): Tensor {
 
 /** Where elements are not 0 (or true): int32 [count, axes]. Computes and reads the tensor, as its answer decides the shape. */
 export async function nonzero(x: Tensor): Promise<Tensor> {
+  checkTensors("nonzero", { x });
   if (x.ndim === 0) return (await nonzero(x.reshape([1]))).narrow(1, 0, 0);
   return stack(truePlaces(await x.data(), x.shape), 1);
 }
 
 /** The elements where the mask is true, as a vector. Reads the mask; gradients flow to x. */
 export async function maskedSelect(x: Tensor, mask: Tensor): Promise<Tensor> {
+  checkTensors("maskedSelect", { x, mask });
   if (mask.dtype !== "bool") throw new DTypeError(`maskedSelect: the mask must be bool, got ${mask.dtype}`);
   const shape = broadcast("maskedSelect", x.shape, mask.shape);
   const [places] = truePlaces(await mask.expand(shape).flatten().data(), [numel(shape)]);

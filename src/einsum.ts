@@ -97,6 +97,8 @@ function drop({ x, names: list }: Named, gone: readonly string[]): Named {
  * "->" the result has the names that occur once, in alphabetical order. "..." stands for any axes, which are broadcast.
  */
 export function einsum(equation: string, ...operands: Tensor[]): Tensor {
+  if (typeof equation !== "string")
+    throw new ValueError(`einsum: the equation must be a string, got ${String(equation)}`);
   const [inputs, output, ...more] = equation.replaceAll(" ", "").split("->");
   const terms = inputs.split(",");
   if (more.length > 0 || terms.length !== operands.length || operands.some((t) => !(t instanceof Tensor)))

@@ -2,7 +2,7 @@
 import { compileGraph } from "./compile/compile.ts";
 import type { Program } from "./compile/program.ts";
 import { allocate, type TypedArray } from "./core/dtype.ts";
-import { FourlaneError, ValueError } from "./core/errors.ts";
+import { checkFunction, FourlaneError, ValueError } from "./core/errors.ts";
 import { show } from "./core/shape.ts";
 import { rootOf, type TensorDataset } from "./data/dataset.ts";
 import { DataLoader, stopped } from "./data/loader.ts";
@@ -94,6 +94,7 @@ const isArgument = (t: Tensor): boolean => !(t instanceof Parameter);
  * @returns A function with the same arguments. Its tensors are being computed when it returns; await their values.
  */
 export function compile<Args extends unknown[], Result>(fn: (...args: Args) => Result): Compiled<Args, Result> {
+  checkFunction("compile", fn);
   const recorded = recorder(fn);
   const overRows = new WeakMap<TensorDataset, Recorder<[Tensor]>>();
   let last: Entry | undefined;

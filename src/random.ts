@@ -86,7 +86,7 @@ export interface RandomOptions {
 export function uniform(shape: Shape, low = 0, high = 1, options: RandomOptions = {}): Tensor {
   if (!Number.isFinite(low) || !Number.isFinite(high) || low > high)
     throw new ValueError(`uniform: low ${low} and high ${high} must be finite, low not above high`);
-  const { state, draw } = (options.generator ?? defaultGenerator()).draw();
+  const { state, draw } = (options?.generator ?? defaultGenerator()).draw();
   return new Tensor(ops.uniform(state, checkShape("uniform", shape), draw, low, high));
 }
 
@@ -97,6 +97,6 @@ export function rand(shape: Shape, options: RandomOptions = {}): Tensor {
 
 /** float32, normal with mean 0 and standard deviation 1. */
 export function randn(shape: Shape, options: RandomOptions = {}): Tensor {
-  const { state, draw } = (options.generator ?? defaultGenerator()).draw();
+  const { state, draw } = (options?.generator ?? defaultGenerator()).draw();
   return new Tensor(ops.normal(state, checkShape("randn", shape), draw, 0, 1));
 }

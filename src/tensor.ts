@@ -312,7 +312,7 @@ export class Tensor {
 
   /** Variance over the axes, divided by n - correction. */
   var(axis?: number | readonly number[], options: { correction?: number; keepdim?: boolean } = {}): Tensor {
-    const { correction = 1, keepdim = false } = options;
+    const { correction = 1, keepdim = false } = options ?? {};
     const x = floatNode("var", this.node);
     const axes = normalizeAxes("var", axis, x.shape.length);
     const centered = sub(x, structure.expandBack(structure.mean(x, axes), x.shape, axes));
@@ -562,7 +562,7 @@ export class Tensor {
   slice(begin: readonly number[], end?: readonly number[], step?: readonly number[]): Tensor {
     const { shape } = this;
     const clampTo = (v: number, d: number): number => Math.min(d, Math.max(0, v < 0 ? v + d : v));
-    const from = shape.map((d, i) => clampTo(begin[i] ?? 0, d));
+    const from = shape.map((d, i) => clampTo(begin?.[i] ?? 0, d));
     const steps = shape.map((_, i) => step?.[i] ?? 1);
     const lists = [begin, end ?? [], step ?? []];
     if (
@@ -772,6 +772,7 @@ function indexTensor(op: string, index: Tensor | readonly number[], rank?: numbe
 
 /** The operands of gather and scatter with scalars as rank 1, checked. */
 function lookedUp(op: string, x: Tensor, axis: number, index: Tensor): { a: number; x: Tensor; at: Tensor } {
+  checkTensors(op, { "the index": index });
   const a = normalizeAxis(op, axis, x.ndim);
   const t = indexTensor(op, index);
   if (t.dtype === "bool") throw new DTypeError(`${op}: an index holds integers (dtype int32), got bool`);
@@ -1046,6 +1047,7 @@ export function stack(tensors: readonly Tensor[], axis = 0): Tensor {
 
 /** The product of matrices; see Tensor.matmul. */
 export function matmul(a: Tensor, b: Tensor): Tensor {
+  checkTensors("matmul", { a });
   return a.matmul(b);
 }
 

@@ -5,7 +5,7 @@
 import { compileGraph } from "./compile/compile.ts";
 import type { Program } from "./compile/program.ts";
 import { allocate, type DType, type TypedArray } from "./core/dtype.ts";
-import { DisposedError, DTypeError, FourlaneError, ShapeError, WorkerError } from "./core/errors.ts";
+import { checkFunction, DisposedError, DTypeError, FourlaneError, ShapeError, WorkerError } from "./core/errors.ts";
 import { numel, sameShape, type Shape, show } from "./core/shape.ts";
 import { type Attrs, type Graph, mapSources, type Node, toposort } from "./graph/node.ts";
 import { LEAF, leaf } from "./ops/leaf.ts";
@@ -273,10 +273,11 @@ export function withTrace<T>(t: Trace, f: () => T): T {
 let transforms = 0;
 
 /** Runs a function inside a transform: what it compiles is recorded with it, for the transform to see. */
-export function transformed<T>(f: () => T): T {
+export function transformed<Args extends unknown[], T>(op: string, f: (...args: Args) => T, ...args: Args): T {
+  checkFunction(op, f);
   transforms++;
   try {
-    return f();
+    return f(...args);
   } finally {
     transforms--;
   }

@@ -100,6 +100,11 @@ export class StaleError extends FourlaneError {
   }
 }
 
+/** @throws ValueError unless f is a function. */
+export function checkFunction(op: string, f: unknown): void {
+  if (typeof f !== "function") throw new ValueError(`${op}: a function is wanted, got ${String(f)}`);
+}
+
 /** Memory for a program, a parameter or a result could not be had. */
 export class OutOfMemoryError extends FourlaneError {
   override readonly name: string = "OutOfMemoryError";

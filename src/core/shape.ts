@@ -34,10 +34,10 @@ export function stridesOf(shape: Shape): number[] {
 }
 
 /** Checks a shape from outside: integers >= 0, below 2^31 elements. */
-export function checkShape(op: string, shape: Shape): Shape {
-  if (!Array.isArray(shape)) throw new ShapeError(`${op}: shape must be an array of integers, got ${String(shape)}`);
+export function checkShape(op: string, shape: Shape, name = "shape"): Shape {
+  if (!Array.isArray(shape)) throw new ShapeError(`${op}: ${name} must be an array of integers, got ${String(shape)}`);
   for (const d of shape)
-    if (!Number.isInteger(d) || d < 0) throw new ShapeError(`${op}: shape ${show(shape)} has a bad extent ${d}`);
+    if (!Number.isInteger(d) || d < 0) throw new ShapeError(`${op}: ${name} ${show(shape)} has a bad extent ${d}`);
   if (numel(shape) >= 2 ** 30) throw new ShapeError(`${op}: shape ${show(shape)} has too many elements`);
   return shape;
 }

@@ -224,11 +224,11 @@ function loadPair(images: Idx, labels: Idx, part: "train" | "test", options: Req
  * training and test images differ in size.
  */
 export async function loadMnist(files: MnistFiles, options: MnistOptions = {}): Promise<Mnist> {
-  const { classes = 10, raw = false } = options;
+  const { classes = 10, raw = false } = options ?? {};
   if (!Number.isSafeInteger(classes) || classes < 1)
     throw new ValueError(`loadMnist: classes must be a positive integer, got ${String(classes)}`);
   const read = async (name: keyof MnistFiles): Promise<Idx> => {
-    const file = files[name];
+    const file = files?.[name];
     if (!file) throw new ValueError(`loadMnist: ${name} is missing`);
     return typeof file === "object" && "shape" in file ? file : readIdx(file, `loadMnist: ${name}`);
   };

@@ -1,4 +1,5 @@
 /** @file checkpoint(f): memory for time. */
+import { checkFunction } from "../core/errors.ts";
 import { inRegion } from "../graph/node.ts";
 import { fence } from "../ops/structure.ts";
 import { Tensor } from "../tensor.ts";
@@ -12,6 +13,7 @@ import { mapTree } from "../tree.ts";
  * @example const block = checkpoint((x) => layer2.forward(layer1.forward(x).relu()).relu());
  */
 export function checkpoint<Args extends unknown[], Result>(f: (...args: Args) => Result): (...args: Args) => Result {
+  checkFunction("checkpoint", f);
   return (...args) => {
     const inputs = mapTree(args, (t) => new Tensor(fence(t.node, t.node))) as Args;
     return inRegion({}, () => f(...inputs));

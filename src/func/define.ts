@@ -109,7 +109,7 @@ function overExamples(n: Node, { pattern, vjp, jvp }: Rules): Rules {
  * });
  */
 export function defineOp<Inputs extends unknown[]>(definition: OpDefinition<Inputs>): (...inputs: Inputs) => Tensor {
-  const { name, pattern = "its own", forward, backward, jvp } = definition;
+  const { name, pattern = "its own", forward, backward, jvp } = definition ?? {};
   if (typeof name !== "string" || name === "")
     throw new ValueError(`defineOp: the name must be a text that is not empty, got ${String(name)}`);
   for (const [what, f] of Object.entries({ forward, backward, jvp }))

@@ -1,7 +1,7 @@
 /** @file What is not finite, found: by a cheap check of every step, or by looking at every operation once. */
 import { compileGraph } from "../compile/compile.ts";
 import { isFloat, type TypedArray } from "../core/dtype.ts";
-import { NonFiniteError } from "../core/errors.ts";
+import { checkFunction, NonFiniteError } from "../core/errors.ts";
 import { numel, show } from "../core/shape.ts";
 import { makeNode, type Node, toposort } from "../graph/node.ts";
 import { launch, record, resultOf, valueOf } from "../jit.ts";
@@ -60,6 +60,7 @@ export function detectAnomaly<Args extends unknown[], Result>(
   f: (...args: Args) => Result,
   options: { nanOnly?: boolean } = {},
 ): (...args: Args) => Promise<Result> {
+  checkFunction("detectAnomaly", f);
   const { nanOnly = false } = options;
   return async (...args) => {
     const origins = new Origins();

@@ -1,6 +1,6 @@
 /** @file Derivatives of a user's function checked: forward mode, reverse mode and finite differences, in float64. */
 import { isFloat, type TypedArray } from "../core/dtype.ts";
-import { GradcheckError, ValueError } from "../core/errors.ts";
+import { checkFunction, GradcheckError, ValueError } from "../core/errors.ts";
 import { numel, show, stridesOf } from "../core/shape.ts";
 import { arbitrary, type CheckOptions, type Culprit, findCulprit, firstMismatch } from "../diff/check.ts";
 import { type Node, toposort } from "../graph/node.ts";
@@ -49,6 +49,7 @@ function flattened<Args extends unknown[]>(
   f: (...args: Args) => unknown,
   args: Args,
 ): (tensors: readonly Tensor[]) => Named[] {
+  checkFunction(op, f);
   return (tensors) => {
     let i = 0;
     const replaced = mapTree(args, (t) => (isFloat(t.dtype) ? tensors[i++] : t)) as Args;
@@ -74,7 +75,7 @@ async function check(
       throw new ValueError(`${op}: ${name} must be finite and ${name === "eps" ? "above" : "not below"} 0, got ${v}`);
   const nodes = inputs.map((x) => alias(x.tensor.node));
   const origins = new Origins();
-  const results = transformed(() => origins.record(() => f(nodes.map((n) => new Tensor(n)))));
+  const results = transformed(op, () => origins.record(() => f(nodes.map((n) => new Tensor(n)))));
   const outputs = results.map((y) => y.tensor.node);
 
   // What was there before the function, and the leaves it made, have the values they have anywhere.
@@ -147,7 +148,11 @@ export async function gradgradcheck<Args extends unknown[]>(
 ): Promise<boolean> {
   const values = flattened("gradgradcheck", f, inputs);
   const floats = floatsOf(inputs, "input");
-  const cotangents = transformed(() => values(floats.map((x) => x.tensor))).map(({ tensor: y, name }, i) => ({
+  const cotangents = transformed(
+    "gradgradcheck",
+    values,
+    floats.map((x) => x.tensor),
+  ).map(({ tensor: y, name }, i) => ({
     tensor: tensor(Float32Array.from(arbitrary(y.numel(), i)), y.shape),
     name: `the cotangent of ${name}`,
   }));

@@ -139,7 +139,7 @@ export class Graph<Args extends unknown[] = unknown[]> {
     const placeholders = mapTree(examples, (t) => new Tensor(exampleLeaf(t.shape, t.dtype))) as Args;
     const { leaves } = flattenTree(placeholders);
     if (leaves.length === 0) throw new ValueError("Graph: there is no tensor among the arguments");
-    const y: unknown = transformed(() => f(...placeholders));
+    const y: unknown = transformed("Graph", f, ...placeholders);
     if (!(y instanceof Tensor)) throw new ValueError(`Graph: the function must return a tensor, got ${String(y)}`);
     this.placeholders = placeholders;
     this.inputs = leaves.map((t) => t.node);

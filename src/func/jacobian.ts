@@ -35,7 +35,7 @@ function traced<Args extends unknown[]>(
   argnums: Argnums,
 ): Traced {
   const { args: inputs, nodes, shaped } = selectInputs(op, args, argnums);
-  const { result, outputs } = outputsOf(f, inputs);
+  const { result, outputs } = outputsOf(op, f, inputs);
   for (const y of outputs)
     if (!isFloat(y.dtype)) throw new DTypeError(`${op}: the function must return float32, got ${y.dtype}`);
   const [m, n] = [outputs, nodes].map(total);

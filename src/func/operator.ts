@@ -240,7 +240,7 @@ export class JacobianOperator {
 export function jacobianOperator(f: (x: Tensor) => Tensor, x: Tensor): JacobianOperator {
   if (!(x instanceof Tensor)) throw new ValueError(`jacobianOperator: x must be a tensor, got ${String(x)}`);
   const { tree, nodes } = asInputs("jacobianOperator", x);
-  const y = transformed(() => f(tree));
+  const y = transformed("jacobianOperator", f, tree);
   if (!(y instanceof Tensor)) throw new ValueError(`jacobianOperator: f must return a tensor, got ${String(y)}`);
   if (!isFloat(y.dtype)) throw new DTypeError(`jacobianOperator: f must return float32, got ${y.dtype}`);
   return new JacobianOperator(nodes[0], y.node);

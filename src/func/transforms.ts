@@ -1,6 +1,6 @@
 /** @file Function transforms, with torch.func's names. */
 import { isFloat } from "../core/dtype.ts";
-import { DTypeError, ShapeError, ValueError } from "../core/errors.ts";
+import { checkFunction, DTypeError, ShapeError, ValueError } from "../core/errors.ts";
 import { numel, sameShape, show } from "../core/shape.ts";
 import { jvp as forward } from "../diff/jvp.ts";
 import { gradients, vjp as reverse } from "../diff/vjp.ts";
@@ -64,7 +64,7 @@ export function valueAndGrad<Args extends unknown[], const N extends number | re
 ): (...args: Args) => [Tensor, Gradients<Args, N>] {
   return (...args) => {
     const { args: inputs, nodes, shaped } = selectInputs("grad", args, argnums);
-    const y = transformed(() => f(...inputs));
+    const y = transformed("grad", f, ...inputs);
     checkScalar("grad", y);
     return [y, shaped(gradients(y.node, nodes))];
   };
@@ -91,18 +91,25 @@ export function stopGradient<T>(tree: T): T {
 
 /** What f returns, with no gradient flowing through it. */
 export function noGrad<T>(f: () => T): T {
+  checkFunction("noGrad", f);
   const result = f();
   if (result instanceof Promise)
     throw new ValueError("noGrad: the function is async; it must return tensors, to be awaited outside");
   return stopGradient(result);
 }
 
+function checkArguments(op: string, given: Readonly<Record<string, unknown>>): void {
+  for (const [name, list] of Object.entries(given))
+    if (!Array.isArray(list)) throw new ValueError(`${op}: ${name} must be an array of arguments, got ${String(list)}`);
+}
+
 /** @internal What f returns inside a transform, and the nodes of its tensors. */
 export function outputsOf<Args extends unknown[], Result>(
+  op: string,
   f: (...args: Args) => Result,
   args: Args,
 ): { result: Result; outputs: Node[] } {
-  const result = transformed(() => f(...args));
+  const result = transformed(op, f, ...args);
   return { result, outputs: flattenTree(result).leaves.map((t) => t.node) };
 }
 
@@ -149,7 +156,7 @@ export function linearize<Args extends unknown[], Result>(
   ...primals: Args
 ): [Result, (...tangents: Args) => Result] {
   const { tree, nodes } = asInputs("linearize", primals);
-  const { result, outputs } = outputsOf(f, tree);
+  const { result, outputs } = outputsOf("linearize", f, tree);
   return [
     result,
     (...tangents) => filled(result, forward(outputs, nodes, matching("jvp", "tangent", tangents, nodes))),
@@ -166,6 +173,7 @@ export function jvp<Args extends unknown[], Result>(
   primals: Args,
   tangents: Args,
 ): [Result, Result] {
+  checkArguments("jvp", { primals, tangents });
   const [y, derivative] = linearize(f, ...primals);
   return [y, derivative(...tangents)];
 }
@@ -180,7 +188,7 @@ export function vjp<Args extends unknown[], Result>(
   ...primals: Args
 ): [Result, (cotangents: Result) => Args] {
   const { tree, nodes } = asInputs("vjp", primals);
-  const { result, outputs } = outputsOf(f, tree);
+  const { result, outputs } = outputsOf("vjp", f, tree);
   return [
     result,
     (cotangents) => filled(tree, reverse(outputs, matching("vjp", "cotangent", cotangents, outputs), nodes)),
@@ -193,8 +201,9 @@ export function vjp<Args extends unknown[], Result>(
  * @throws ShapeError if f's value has more than one element; else as linearize.
  */
 export function hvp<Args extends unknown[]>(f: ScalarFunction<Args>, primals: Args, vectors: Args): [Tensor, Args] {
+  checkArguments("hvp", { primals, vectors });
   const { tree, nodes } = asInputs("hvp", primals);
-  const y = transformed(() => f(...tree));
+  const y = transformed("hvp", f, ...tree);
   checkScalar("hvp", y);
   const tangents = matching("hvp", "vector", vectors, nodes);
   return [y, filled(tree, forward(gradients(y.node, nodes), nodes, tangents))];

@@ -75,7 +75,7 @@ export function vmap<Args extends unknown[], Result>(
       return new Tensor(n);
     }) as Args;
     if (size < 0) throw new ValueError("vmap: no argument has a batch axis");
-    const result = transformed(() => f(...one));
+    const result = transformed("vmap", f, ...one);
     const outputs: Node[] = [];
     const places: (number | null)[] = [];
     mapAxes("outAxes", result, outAxes, (t, axis) => {

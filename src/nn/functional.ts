@@ -1,6 +1,6 @@
 /** @file Losses and layers as functions, with torch.nn.functional's names. */
 import { DTypeError, ShapeError, ValueError } from "../core/errors.ts";
-import { broadcast, numel, sameShape, type Shape, show } from "../core/shape.ts";
+import { broadcast, checkShape, numel, sameShape, type Shape, show } from "../core/shape.ts";
 import { norm } from "../composites.ts";
 import { cast, COMPARE, apply } from "../ops/elementwise.ts";
 import { crossEntropyRows } from "../ops/fused.ts";
@@ -144,6 +144,7 @@ export function linear(x: Tensor, weight: Tensor, bias?: Tensor | null): Tensor 
 
 /** Zeroes elements with probability p and scales the others by 1 / (1 - p); the identity unless `training`. */
 export function dropout(x: Tensor, p = 0.5, training = true, options: RandomOptions = {}): Tensor {
+  checkTensors("dropout", { x });
   if (!(p >= 0 && p <= 1)) throw new ValueError(`dropout: p must be from 0 to 1, got ${p}`);
   if (!training || p === 0) return x;
   if (p === 1) return x.mul(0);
@@ -153,7 +154,8 @@ export function dropout(x: Tensor, p = 0.5, training = true, options: RandomOpti
 
 /** x Phi(x); with approximate: "tanh", 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) (arXiv 1606.08415). */
 export function gelu(x: Tensor, options: { approximate?: "none" | "tanh" } = {}): Tensor {
-  const { approximate = "none" } = options;
+  checkTensors("gelu", { x });
+  const { approximate = "none" } = options ?? {};
   if (approximate === "none") return x.gelu();
   if (approximate !== "tanh")
     throw new ValueError(`gelu: approximate must be "none" or "tanh", got ${String(approximate)}`);
@@ -163,6 +165,7 @@ export function gelu(x: Tensor, options: { approximate?: "none" | "tanh" } = {})
 
 /** max(x, 0). */
 export function relu(x: Tensor): Tensor {
+  checkTensors("relu", { x });
   return x.relu();
 }
 
@@ -170,6 +173,7 @@ export function relu(x: Tensor): Tensor {
 
 /** x where x > 0, else alpha (e^x - 1). */
 export function elu(x: Tensor, alpha = 1): Tensor {
+  checkTensors("elu", { x });
   const positive = x.gt(0);
   // The branch not taken gets a harmless argument, so that it cannot overflow.
   return where(positive, x, where(positive, 0, x).expm1().mul(alpha));
@@ -177,16 +181,19 @@ export function elu(x: Tensor, alpha = 1): Tensor {
 
 /** elu with the scale and alpha that keep mean and variance (arXiv 1706.02515). */
 export function selu(x: Tensor): Tensor {
+  checkTensors("selu", { x });
   return elu(x, 1.6732632423543772).mul(1.0507009873554805);
 }
 
 /** x where x > 0, else slope x. */
 export function leakyRelu(x: Tensor, slope = 0.01): Tensor {
+  checkTensors("leakyRelu", { x });
   return where(x.gt(0), x, x.mul(slope));
 }
 
 /** x where x > 0, else weight x; one weight, or one for each channel (axis 1). */
 export function prelu(x: Tensor, weight: Tensor): Tensor {
+  checkTensors("prelu", { x, weight });
   const perChannel = weight.numel() > 1 && x.ndim > 2;
   const w = perChannel ? weight.reshape([weight.numel(), ...new Array<number>(x.ndim - 2).fill(1)]) : weight;
   return where(x.gt(0), x, x.mul(w));
@@ -194,23 +201,27 @@ export function prelu(x: Tensor, weight: Tensor): Tensor {
 
 /** x limited to [low, high]; the gradient is 0 at and beyond the limits. */
 export function hardtanh(x: Tensor, low = -1, high = 1): Tensor {
+  checkTensors("hardtanh", { x });
   const raised = where(x.le(low), low, x);
   return where(raised.ge(high), high, raised);
 }
 
 /** x relu6(x + 3) / 6. */
 export function hardswish(x: Tensor): Tensor {
+  checkTensors("hardswish", { x });
   const inner = x.mul(x.add(3)).div(6);
   return where(x.le(-3), 0, where(x.ge(3), x, inner));
 }
 
 /** x tanh(softplus(x)). */
 export function mish(x: Tensor): Tensor {
+  checkTensors("mish", { x });
   return x.mul(x.softplus().tanh());
 }
 
 /** log(1 + e^(beta x)) / beta; x itself where beta x is above the threshold. */
 export function softplus(x: Tensor, beta = 1, threshold = 20): Tensor {
+  checkTensors("softplus", { x });
   const scaled = x.mul(beta);
   const linearPart = scaled.gt(threshold);
   return where(linearPart, x, scaled.softplus().div(beta));
@@ -232,6 +243,8 @@ export function layerNorm(
   bias?: Tensor | null,
   eps = 1e-5,
 ): Tensor {
+  checkTensors("layerNorm", { x });
+  checkShape("layerNorm", normalizedShape, "normalizedShape");
   const first = x.ndim - normalizedShape.length;
   if (first < 0 || normalizedShape.length === 0 || !sameShape(x.shape.slice(first), normalizedShape))
     throw new ShapeError(`layerNorm: shape ${show(x.shape)} does not end in ${show(normalizedShape)}`);
@@ -246,6 +259,7 @@ export function layerNorm(
 
 /** Channels (axis 1) standardised in groups; then times weight, plus bias, per channel. */
 export function groupNorm(x: Tensor, groups: number, weight?: Tensor | null, bias?: Tensor | null, eps = 1e-5): Tensor {
+  checkTensors("groupNorm", { x });
   const [n, channels, ...rest] = x.shape;
   if (x.ndim < 2 || !Number.isInteger(groups) || groups < 1 || channels % groups !== 0)
     throw new ShapeError(`groupNorm: the channels of shape ${show(x.shape)} do not divide into ${groups} groups`);
@@ -257,6 +271,7 @@ export function groupNorm(x: Tensor, groups: number, weight?: Tensor | null, bia
 
 /** Each channel of each sample standardised by itself; then times weight, plus bias, per channel. */
 export function instanceNorm(x: Tensor, weight?: Tensor | null, bias?: Tensor | null, eps = 1e-5): Tensor {
+  checkTensors("instanceNorm", { x });
   if (x.ndim < 3) throw new ShapeError(`instanceNorm: shape ${show(x.shape)} has no axes beside sample and channel`);
   return groupNorm(x, x.shape[1], weight, bias, eps);
 }
@@ -282,11 +297,15 @@ export function batchNorm(
   options: BatchNormOptions = {},
 ): Tensor {
   const { training = false, momentum = 0.1, eps = 1e-5 } = options;
+  const perChannelTensors = Object.fromEntries(
+    Object.entries({ runningMean, runningVar, weight, bias }).filter(([, t]) => t !== undefined && t !== null),
+  ) as Record<string, Tensor>;
+  checkTensors("batchNorm", { x, ...perChannelTensors });
   if (x.numel() === 0) return x;
   if (x.ndim < 2) throw new ShapeError(`batchNorm: the input must have 2 axes or more, got shape ${show(x.shape)}`);
   const channels = x.shape[1];
-  for (const [name, t] of Object.entries({ runningMean, runningVar, weight, bias }))
-    if (t && !sameShape(t.shape, [channels]))
+  for (const [name, t] of Object.entries(perChannelTensors))
+    if (!sameShape(t.shape, [channels]))
       throw new ShapeError(
         `batchNorm: ${name} ${show(t.shape)} does not fit the ${channels} channels of ${show(x.shape)}`,
       );
@@ -364,6 +383,7 @@ export function embedding(input: Tensor, weight: Tensor, options: EmbeddingOptio
 
 /** The cosine of the angle between vectors along an axis; lengths count as at least eps. */
 export function cosineSimilarity(x1: Tensor, x2: Tensor, axis = 1, eps = 1e-8): Tensor {
+  checkTensors("cosineSimilarity", { x1, x2 });
   const shape = broadcast("cosineSimilarity", x1.shape, x2.shape);
   const [a, b] = [x1.expand(shape), x2.expand(shape)];
   const length = (x: Tensor): Tensor => norm(x, 2, axis).maximum(eps);
@@ -375,6 +395,7 @@ export function cosineSimilarity(x1: Tensor, x2: Tensor, axis = 1, eps = 1e-8): 
 
 /** [..., C r^2, H, W] to [..., C, H r, W r]. */
 export function pixelShuffle(x: Tensor, upscaleFactor: number): Tensor {
+  checkTensors("pixelShuffle", { x });
   const r = upscaleFactor;
   const [c, h, w] = x.shape.slice(-3);
   if (x.ndim < 3 || !Number.isInteger(r) || r < 1 || c % (r * r) !== 0)

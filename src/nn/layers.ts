@@ -129,7 +129,7 @@ function kernelShape(
   groups = 1,
 ): number[] {
   checkCounts(layer, { ...channels, groups });
-  const kernel = typeof size === "number" ? new Array<number>(rank).fill(size) : [...size];
+  const kernel: readonly number[] = Array.isArray(size) ? size : new Array<number>(rank).fill(size as number);
   for (const kernelSize of kernel) checkCounts(layer, { kernelSize });
   if (kernel.length !== rank) throw new ValueError(`${layer}: kernelSize ${show(kernel)} must have ${rank} extents`);
   const [first, second] = Object.values(channels);

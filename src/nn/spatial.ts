@@ -15,7 +15,7 @@ export type Sizes = number | readonly number[];
 
 /** One integer for each of `rank` axes. */
 function perAxis(op: string, name: string, value: Sizes, rank: number, least: number): number[] {
-  const given = typeof value === "number" ? [value] : value;
+  const given: readonly number[] = Array.isArray(value) ? value : [value];
   const list = given.length === 1 ? new Array<number>(rank).fill(given[0]) : [...given];
   if (list.length !== rank || list.some((v) => !Number.isInteger(v) || v < least))
     throw new ValueError(
@@ -56,14 +56,20 @@ const REACH: Record<Exclude<PadMode, "constant">, (n: number) => number> = {
  * elements away. `value` is what "constant" adds.
  */
 export function pad(x: Tensor, padding: readonly number[], mode: PadMode = "constant", value = 0): Tensor {
+  checkTensors("pad", { x });
+  if (
+    !Array.isArray(padding) ||
+    padding.length % 2 !== 0 ||
+    padding.length > 2 * x.ndim ||
+    !padding.every(Number.isInteger)
+  )
+    throw new ValueError(
+      `pad: padding ${String(padding)} must be pairs of integers, at most one for each of ${x.ndim} axes`,
+    );
   const pairs = x.shape.map((_, i): [number, number] => {
     const k = 2 * (x.ndim - 1 - i);
     return [padding[k] ?? 0, padding[k + 1] ?? 0];
   });
-  if (padding.length % 2 !== 0 || padding.length > 2 * x.ndim || padding.some((p) => !Number.isInteger(p)))
-    throw new ValueError(
-      `pad: padding ${show(padding)} must be pairs of integers, at most one for each of ${x.ndim} axes`,
-    );
   if (mode !== "constant" && !Object.hasOwn(SOURCES, mode))
     throw new ValueError(`pad: mode must be "constant", "reflect", "replicate" or "circular", got ${String(mode)}`);
   pairs.forEach(([before, after], axis) => {
@@ -496,8 +502,9 @@ function averages(x: Tensor, axis: number, size: number): Tensor {
 
 function adaptiveAvgPool(rank: number, x: Tensor, outputSize: number | readonly (number | null)[]): Tensor {
   const op = `adaptiveAvgPool${rank}d`;
+  checkTensors(op, { x });
   const image = x.shape.slice(-rank);
-  const wanted = typeof outputSize === "number" ? outputSize : outputSize.map((d, i) => d ?? image[i]);
+  const wanted = Array.isArray(outputSize) ? outputSize.map((d, i) => d ?? image[i]) : (outputSize as number);
   const size = perAxis(op, "outputSize", wanted, rank, 1);
   return batched(op, x, rank, (y) => size.reduce((z, d, i) => averages(z, 2 + i, d), y));
 }
@@ -514,6 +521,7 @@ export function adaptiveAvgPool2d(x: Tensor, outputSize: number | readonly (numb
 
 /** x / (k + alpha mean of the squares of `size` neighbouring channels)^beta. */
 export function localResponseNorm(x: Tensor, size: number, alpha = 1e-4, beta = 0.75, k = 1): Tensor {
+  checkTensors("localResponseNorm", { x });
   if (x.ndim < 3)
     throw new ShapeError(`localResponseNorm: the input must have 3 axes or more, got shape ${show(x.shape)}`);
   if (!Number.isInteger(size) || size < 1)
@@ -544,7 +552,8 @@ const LINEAR = { linear: 1, bilinear: 2, trilinear: 3 } as const;
 
 /** [N, C, ...] resized along the spatial axes. */
 export function interpolate(x: Tensor, options: InterpolateOptions): Tensor {
-  const { size, scaleFactor, mode = "nearest", alignCorners = false, recomputeScaleFactor = false } = options;
+  checkTensors("interpolate", { x });
+  const { size, scaleFactor, mode = "nearest", alignCorners = false, recomputeScaleFactor = false } = options ?? {};
   const rank = x.ndim - 2;
   if (rank < 1 || rank > 3)
     throw new ShapeError(`interpolate: the input must have 3 to 5 axes, got shape ${show(x.shape)}`);

@@ -1,0 +1,43 @@
+/** Every public function, given what it has no use for, throws an error of the library that names it - or takes it. */
+import { expect, test } from "vitest";
+import * as fl from "../src/index.ts";
+
+type Fn = (...args: unknown[]) => unknown;
+const x = fl.ones([2, 3]);
+const BAD: [string, unknown][] = [
+  ["null", null],
+  ["undefined", undefined],
+  ["a string", "x"],
+  ["a number", -1.5],
+  ["an object", {}],
+  ["an array", [null]],
+];
+
+const isClass = (f: unknown): boolean => /^class\b/.test(Function.prototype.toString.call(f));
+const functionsOf = (prefix: string, from: object): [string, Fn][] =>
+  Object.entries(from)
+    .filter(([name, f]) => typeof f === "function" && !isClass(f) && name !== "dispose")
+    .map(([name, f]) => [prefix + name, f as Fn]);
+const methods = Object.entries(Object.getOwnPropertyDescriptors(fl.Tensor.prototype))
+  .filter(([name, { value }]) => typeof value === "function" && name !== "constructor")
+  .map(([name, { value }]): [string, Fn] => [`Tensor.${name}`, (...args) => (value as Fn).apply(x, args)]);
+const ALL = [...functionsOf("", fl), ...functionsOf("nn.functional.", fl.nn.functional), ...methods];
+
+/** What a call throws, at once or when its promise or tensor is waited for. */
+async function thrown(call: () => unknown): Promise<unknown> {
+  try {
+    const result = await call();
+    if (result instanceof fl.Tensor) await result.data();
+    return undefined;
+  } catch (error) {
+    return error;
+  }
+}
+
+test.each(ALL)("%s", async (_, f) => {
+  for (const [what, bad] of BAD)
+    for (const args of [[bad], [bad, x], [x, bad]]) {
+      const error = await thrown(() => f(...args));
+      if (error !== undefined) expect(error, `given ${what} as one of ${args.length}`).toBeInstanceOf(fl.FourlaneError);
+    }
+});
