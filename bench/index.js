@@ -148,7 +148,7 @@ async function steps(workload, running) {
   const result = await measureSteps(
     workload,
     running,
-    quick ? { bursts: 8, burstMs: 15 } : { bursts: 25, burstMs: 30 },
+    quick ? { bursts: 8, burstMs: 15 } : { bursts: 60, burstMs: 30 },
   );
   results.steps.push(result);
   for (const { label, error, agrees } of result.engines) {
