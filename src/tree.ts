@@ -1,4 +1,5 @@
 /** @file Nested arrays and objects of tensors: taken apart and put together again. */
+import { ValueError } from "./core/errors.ts";
 import { Tensor } from "./tensor.ts";
 
 export type Tree = unknown;
@@ -39,6 +40,27 @@ export function mapTree(tree: Tree, f: (t: Tensor, path: string) => unknown, pat
   if (Array.isArray(tree)) return tree.map((x, i) => to(i, x));
   if (isPlain(tree)) return Object.fromEntries(Object.entries(tree).map(([k, v]) => [k, to(k, v)]));
   return tree;
+}
+
+/**
+ * The tensors of a tree at the places where `like` has them, in the order of `like`: objects are matched by key.
+ * @throws ValueError with the path of a place where only one of the two has a tensor.
+ */
+export function tensorsLike(message: string, tree: Tree, like: Tree): Tensor[] {
+  const leaves: Tensor[] = [];
+  const fail = (path: readonly string[], what: string): never => {
+    throw new ValueError(`${message}: ${what}${path.length > 0 ? ` at ${path.join(".")}` : ""}`);
+  };
+  const walk = (x: unknown, y: unknown, path: readonly string[]): void => {
+    if (y instanceof Tensor) leaves.push(x instanceof Tensor ? x : fail(path, "no tensor"));
+    else if ((Array.isArray(x) && Array.isArray(y)) || (isPlain(x) && isPlain(y))) {
+      const [from, to] = [x, y] as Record<string, unknown>[];
+      for (const k of new Set([...Object.keys(to), ...Object.keys(from)])) walk(from[k], to[k], [...path, k]);
+    } else if (flattenTree([x, y]).leaves.length > 0)
+      fail(path, x instanceof Tensor ? "a tensor too many" : "another structure");
+  };
+  walk(tree, like, []);
+  return leaves;
 }
 
 const ids = new WeakMap<object, number>();

@@ -9,7 +9,7 @@ import { constantLike, constantValue } from "../ops/leaf.ts";
 import { isDetached } from "../ops/structure.ts";
 import { ownerOf, Tensor } from "../tensor.ts";
 import { bindingOf, exampleLeaf, flush, transformed } from "../trace.ts";
-import { flattenTree, mapTree } from "../tree.ts";
+import { flattenTree, mapTree, tensorsLike } from "../tree.ts";
 import { filled, type Gradient } from "./transforms.ts";
 
 /** One operation of a graph, or one of its inputs, parameters or constants; and the edge from it to the gates that use it. */
@@ -172,9 +172,7 @@ export class Graph<Args extends unknown[] = unknown[]> {
    * @throws ValueError or ShapeError if the inputs are not as many as the examples, and like them.
    */
   forwardSteps(...inputs: Args): IterableIterator<Gate> {
-    const { leaves } = flattenTree(inputs);
-    if (leaves.length !== this.inputs.length)
-      throw new ValueError(`Graph.forward: ${leaves.length} tensors for ${this.inputs.length} inputs`);
+    const leaves = tensorsLike("Graph.forward: the inputs are no tree like the examples", inputs, this.placeholders);
     const given = new Map<Node, Node>();
     this.inputs.forEach((n, i) => {
       const t = leaves[i];

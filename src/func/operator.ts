@@ -136,7 +136,7 @@ export class JacobianOperator {
    * @throws ShapeError for a vector unlike the argument.
    */
   jvp(v: Tensor): Tensor {
-    const [tangent] = matching("jvp", "tangent", v, [this.argument]);
+    const [tangent] = matching("jvp", "tangent", v, new Tensor(this.argument));
     return new Tensor(this.forward(tangent) ?? constantLike(this.result, 0));
   }
 
@@ -145,7 +145,7 @@ export class JacobianOperator {
    * @throws ShapeError for a vector unlike the result.
    */
   vjp(u: Tensor): Tensor {
-    const [cotangent] = matching("vjp", "cotangent", u, [this.result]);
+    const [cotangent] = matching("vjp", "cotangent", u, new Tensor(this.result));
     return new Tensor(this.reverse(cotangent) ?? constantLike(this.argument, 0));
   }
 

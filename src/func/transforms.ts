@@ -9,7 +9,7 @@ import { constantLike } from "../ops/leaf.ts";
 import { alias } from "../ops/structure.ts";
 import { Tensor } from "../tensor.ts";
 import { transformed } from "../trace.ts";
-import { flattenTree, mapTree } from "../tree.ts";
+import { flattenTree, mapTree, tensorsLike } from "../tree.ts";
 
 /** A tree of tensors: derivatives have the same keys and shapes. */
 export type Gradient<T> = T extends Tensor ? Tensor : T extends object ? { [K in keyof T]: Gradient<T[K]> } : T;
@@ -126,18 +126,16 @@ export function asInputs<T>(op: string, tree: T): { tree: T; nodes: Node[] } {
   return { tree: copy, nodes };
 }
 
-/** @internal The nodes of a tree of tensors that is to match `like`: one tangent or cotangent for each. */
-export function matching(op: string, what: string, tree: unknown, like: readonly Node[]): Node[] {
-  const { leaves } = flattenTree(tree);
-  if (leaves.length !== like.length)
-    throw new ValueError(`${op}: ${leaves.length} ${what}s for ${like.length} tensors`);
-  leaves.forEach((t, i) => {
-    if (!sameShape(t.shape, like[i].shape) || !isFloat(t.dtype))
+/** @internal The nodes of a tree of tensors that is to match `like`: one tangent or cotangent for each tensor. */
+export function matching(op: string, what: string, tree: unknown, like: unknown): Node[] {
+  const wanted = flattenTree(like).leaves;
+  return tensorsLike(`${op}: the ${what}s are no tree like what they are for`, tree, like).map((t, i) => {
+    if (!sameShape(t.shape, wanted[i].shape) || !isFloat(t.dtype))
       throw new ShapeError(
-        `${op}: ${what} ${i} is ${t.dtype}${show(t.shape)}, its tensor is float32${show(like[i].shape)}`,
+        `${op}: ${what} ${i} is ${t.dtype}${show(t.shape)}, its tensor is float32${show(wanted[i].shape)}`,
       );
+    return t.node;
   });
-  return leaves.map((t) => t.node);
 }
 
 /** @internal The tree with other nodes in the place of its tensors; null stands for zeros. */
@@ -157,10 +155,7 @@ export function linearize<Args extends unknown[], Result>(
 ): [Result, (...tangents: Args) => Result] {
   const { tree, nodes } = asInputs("linearize", primals);
   const { result, outputs } = outputsOf("linearize", f, tree);
-  return [
-    result,
-    (...tangents) => filled(result, forward(outputs, nodes, matching("jvp", "tangent", tangents, nodes))),
-  ];
+  return [result, (...tangents) => filled(result, forward(outputs, nodes, matching("jvp", "tangent", tangents, tree)))];
 }
 
 /**
@@ -191,7 +186,7 @@ export function vjp<Args extends unknown[], Result>(
   const { result, outputs } = outputsOf("vjp", f, tree);
   return [
     result,
-    (cotangents) => filled(tree, reverse(outputs, matching("vjp", "cotangent", cotangents, outputs), nodes)),
+    (cotangents) => filled(tree, reverse(outputs, matching("vjp", "cotangent", cotangents, result), nodes)),
   ];
 }
 
@@ -205,6 +200,6 @@ export function hvp<Args extends unknown[]>(f: ScalarFunction<Args>, primals: Ar
   const { tree, nodes } = asInputs("hvp", primals);
   const y = transformed("hvp", f, ...tree);
   checkScalar("hvp", y);
-  const tangents = matching("hvp", "vector", vectors, nodes);
+  const tangents = matching("hvp", "vector", vectors, tree);
   return [y, filled(tree, forward(gradients(y.node, nodes), nodes, tangents))];
 }

@@ -128,7 +128,9 @@ describe("Graph", () => {
     expect(() => net.forward({ ...point, z: tensor([1, 2]) })).toThrow(
       "Graph.forward: tensor 2 is float32[2], the graph is for float32[]",
     );
-    expect(() => net.forward({ x: point.x } as never)).toThrow("Graph.forward: 1 tensors for 3 inputs");
+    expect(() => net.forward({ x: point.x } as never)).toThrow(
+      "Graph.forward: the inputs are no tree like the examples: no tensor at 0.y",
+    );
     expect(() => net.backward()).toThrow(fl.ValueError);
     net.forward(point);
     expect(() => net.backward(tensor([1]))).toThrow("Graph.backward: the gradient is float32[1], the result float32[]");

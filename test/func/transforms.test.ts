@@ -104,9 +104,33 @@ describe("of higher order", () => {
   });
 });
 
+test("trees are matched by key, not by the order of their keys", async () => {
+  const product = ({ a, b }: { a: fl.Tensor; b: fl.Tensor }): fl.Tensor => a.square().mul(b).sum();
+  const at = { a: tensor([1, 2]), b: tensor([3, 4]) };
+  const along = { b: tensor([0, 0]), a: tensor([1, 1]) };
+  await close(fl.jvp(product, [at], [along])[1], [2 * 3 + 4 * 4]);
+  await close(fl.linearize(product, at)[1](along), [22]);
+  const { a, b } = fl.hvp(product, [at], [along])[1][0];
+  await close(a, [6, 8]);
+  await close(b, [2, 4]);
+  const pair = (t: fl.Tensor): { p: fl.Tensor; q: fl.Tensor } => ({ p: t.mul(2), q: t.mul(3) });
+  await close(fl.vjp(pair, x)[1]({ q: tensor([0, 0]), p: tensor([1, 1]) })[0], [2, 2]);
+  const net = new fl.Graph(({ a, b }: typeof at) => a.sub(b).sum(), at);
+  await close(net.forward({ b: tensor([1, 1]), a: tensor([5, 5]) }), [8]);
+  await close(net.backward()[0].b, [-1, -1]);
+  const wrong: unknown[] = [{ a: at.a }, { ...at, c: at.a }, [at.a, at.b], at.a, { p: at.a, q: at.b }, null];
+  for (const tree of wrong)
+    expect(() => fl.jvp(product, [at], [tree as typeof at])).toThrow(/^jvp: the tangents are no tree like/);
+  // What is no tensor needs no tangent.
+  const power = (t: fl.Tensor, n: number): fl.Tensor => t.pow(n);
+  await close(fl.jvp(power, [x, 2], [tensor([1, 1]), 0])[1], [4, 1]);
+});
+
 test("what does not fit says so", () => {
   expect(() => fl.jvp(f, [x, y], [tensor([1]), tensor(1)])).toThrow(/jvp: tangent 0 is float32\[1\].*\[2\]/);
-  expect(() => fl.jvp(f, [x, y], [x] as never)).toThrow(/jvp: 1 tangents for 2 tensors/);
+  expect(() => fl.jvp(f, [x, y], [x] as never)).toThrow(
+    /jvp: the tangents are no tree like what they are for: no tensor at 1$/,
+  );
   expect(() => fl.vjp(f, x, y)[1](tensor([1, 2]))).toThrow(fl.ShapeError);
   expect(() => fl.vjp((t: fl.Tensor) => t, tensor(Int32Array.of(1)))).toThrow(/vjp: derivatives need float32.*int32/);
   expect(() => fl.vjp(() => x)).toThrow(/no tensor/);
