@@ -151,7 +151,7 @@ function triangle(op: "tril" | "triu", x: Tensor, diagonal: number): Tensor {
   if (x.ndim < 2) throw new ShapeError(`${op}: the tensor must have 2 axes or more, got shape ${show(x.shape)}`);
   const [rows, cols] = x.shape.slice(-2);
   const offset = arange(cols).sub(arange(rows).unsqueeze(1));
-  return where(op === "tril" ? offset.le(diagonal) : offset.ge(diagonal), x, 0);
+  return where(op === "tril" ? offset.le(diagonal) : offset.ge(diagonal), x, 0).to(x.dtype);
 }
 
 /** The lower triangle of matrices, up to a diagonal; zeros above. */
@@ -167,8 +167,10 @@ export function triu(x: Tensor, diagonal = 0): Tensor {
 /** log(sum(e^x)) over axes, stable for any finite x. */
 export function logsumexp(x: Tensor, axis: number | readonly number[], keepdim = false): Tensor {
   checkTensors("logsumexp", { x });
+  if (x.dtype !== "float32") return logsumexp(x.float(), axis, keepdim);
   const axes = normalizeAxes("logsumexp", axis, x.ndim);
   if (x.ndim === 0) return x;
+  if (axes.some((a) => x.shape[a] === 0)) return x.exp().sum(axes, keepdim).log();
   const top = x.max(axes, true).detach();
   // An infinite maximum would be subtracted from itself.
   const shift = where(top.abs().eq(Number.POSITIVE_INFINITY), 0, top);
@@ -186,14 +188,20 @@ export function logaddexp(a: Tensor, b: Tensor): Tensor {
   return where(aIsLarger, a, b).add(where(aIsLarger, apart.neg(), apart).softplus());
 }
 
-/** Standard deviation over axes, the root of var(). */
+/** A root that is 0 at 0, and flat there: it has no finite slope, so a harmless 1 is rooted and nothing flows back. */
+function root(x: Tensor, of: (x: Tensor) => Tensor): Tensor {
+  const zero = x.eq(0);
+  return where(zero, 0, of(where(zero, 1, x)));
+}
+
+/** Standard deviation over axes, the root of var(); its gradient where it is 0 is 0. */
 export function std(
   x: Tensor,
   axis?: number | readonly number[],
   options: { correction?: number; keepdim?: boolean } = {},
 ): Tensor {
   checkTensors("std", { x });
-  return x.var(axis, options).sqrt();
+  return root(x.var(axis, options), (v) => v.sqrt());
 }
 
 /**
@@ -203,22 +211,20 @@ export function std(
 export function norm(x: Tensor, p = 2, axis?: number | readonly number[], keepdim = false): Tensor {
   checkTensors("norm", { x });
   if (Number.isNaN(p) || typeof p !== "number") throw new ValueError(`norm: p must be a number, got ${String(p)}`);
+  if (x.dtype !== "float32") throw new DTypeError(`norm: x must be float32, got ${x.dtype}`);
   if (p === 0) return x.ne(0).float().sum(axis, keepdim);
   if (p === Number.POSITIVE_INFINITY) return x.abs().max(axis, keepdim);
   if (p === Number.NEGATIVE_INFINITY) return x.abs().min(axis, keepdim);
   if (p === 1) return x.abs().sum(axis, keepdim);
   const total = (p === 2 ? x.square() : x.abs().pow(p)).sum(axis, keepdim);
   if (p < 0) return total.pow(1 / p);
-  const zero = total.eq(0);
-  // The root has no finite slope at 0: there a harmless 1 is rooted, and nothing flows back.
-  const root = where(zero, 1, total);
-  return where(zero, 0, p === 2 ? root.sqrt() : root.pow(1 / p));
+  return root(total, (v) => (p === 2 ? v.sqrt() : v.pow(1 / p)));
 }
 
-/** x, but `value` where the mask holds. */
+/** x, but `value` where the mask holds, in the dtype of x. */
 export function maskedFill(x: Tensor, mask: Tensor, value: TensorLike): Tensor {
   checkTensors("maskedFill", { x, mask });
-  return where(mask, typeof value === "number" ? value : asTensor(value), x);
+  return where(mask, typeof value === "number" ? value : asTensor(value), x).to(x.dtype);
 }
 
 /**

@@ -364,10 +364,13 @@ export class Tensor {
    * What NumPy's x[...] gives, and PyTorch's: one item for each axis, from the first on.
    * An integer picks one place and drops the axis; "a:b", "a:b:step" with any of them left out is a slice; "..." stands for
    * as many ":" as fit; null inserts an axis; an integer tensor or array picks places (several are broadcast together); a
-   * bool tensor picks where it is true, if its values are known (see maskedSelect).
+   * bool tensor or array picks where it is true, if its values are known (see maskedSelect).
    * @throws IndexError for an integer outside its axis; for one in a tensor, when the value is read.
    */
-  index(...items: (number | string | null | Tensor | readonly number[])[]): Tensor {
+  index(...given: (number | string | null | Tensor | readonly number[] | readonly boolean[])[]): Tensor {
+    const items = given.map((item) =>
+      item === null || typeof item === "number" || typeof item === "string" ? item : indexTensor("index", item),
+    );
     const axesOf = (item: (typeof items)[number]): number =>
       item === null || item === "..." ? 0 : item instanceof Tensor && item.dtype === "bool" ? item.ndim : 1;
     const named = items.reduce<number>((s, item) => s + axesOf(item), 0);
@@ -382,11 +385,8 @@ export class Tensor {
       else if (item === "...") axis += this.ndim - named;
       else if (typeof item === "number") x = x.select(axis, item);
       else if (typeof item === "string") x = sliced(x, axis++, item);
-      else {
-        const index = indexTensor("index", item);
-        if (index.dtype !== "bool") picked.push({ axis: axis++, index });
-        else for (const places of whereTrue(index, x.shape.slice(axis))) picked.push({ axis: axis++, index: places });
-      }
+      else if (item.dtype !== "bool") picked.push({ axis: axis++, index: item });
+      else for (const places of whereTrue(item, x.shape.slice(axis))) picked.push({ axis: axis++, index: places });
     }
     return picked.length === 0 ? x : pick(x, picked);
   }
@@ -542,6 +542,7 @@ export class Tensor {
   /** `length` elements along an axis, from `start` on. */
   narrow(axis: number, start: number, length: number): Tensor {
     const a = normalizeAxis("narrow", axis, this.ndim);
+    if (this.ndim === 0) throw new ShapeError("narrow: a scalar has no axis to narrow");
     const from = start < 0 ? start + this.shape[a] : start;
     if (
       !Number.isInteger(start) ||
@@ -580,6 +581,7 @@ export class Tensor {
   /** Windows of `size` elements along an axis, `step` apart: [..., L, ...] to [..., count, ..., size]. */
   unfold(axis: number, size: number, step: number): Tensor {
     const a = normalizeAxis("unfold", axis, this.ndim);
+    if (this.ndim === 0) return this.reshape([1]).unfold(0, size, step).reshape([size]);
     return new Tensor(window.windows(this.node, a, { size, step, dilation: 1 }));
   }
 
@@ -760,8 +762,12 @@ function binary(op: OpDef, a: Tensor, b: TensorLike): Tensor {
 // --- elements by index -----------------------------------------------------------------------------------------------------------
 
 /** An index as an int32 (or bool) tensor; of rank 1 if that is wanted, where a scalar counts as one element. */
-function indexTensor(op: string, index: Tensor | readonly number[], rank?: number): Tensor {
-  const t = index instanceof Tensor ? index : tensor(index as number[], { dtype: "int32" });
+function indexTensor(op: string, index: Tensor | readonly (number | boolean)[], rank?: number): Tensor {
+  if (!(index instanceof Tensor || Array.isArray(index)))
+    throw new DTypeError(`${op}: an index must be a tensor or an array of integers, got ${String(index)}`);
+  let t = index instanceof Tensor ? index : tensor(index as NestedArray);
+  if (t !== index && t.dtype === "float32" && knownValues(t)?.every(Number.isInteger))
+    t = tensor(index as NestedArray, { dtype: "int32" });
   if (isFloat(t.dtype) || (t.dtype === "bool" && rank !== undefined))
     throw new DTypeError(`${op}: an index holds integers (dtype int32), got ${t.dtype}`);
   const at = rank === 1 && t.ndim === 0 ? t.reshape([1]) : t;
@@ -837,6 +843,7 @@ function sliced(x: Tensor, axis: number, text: string): Tensor {
 
 /** Where a mask over the first axes of a shape is true: one index for each of its axes. */
 function whereTrue(mask: Tensor, shape: Shape): Tensor[] {
+  if (mask.ndim === 0) throw new ShapeError("index: a mask must have an axis, one element alone is none");
   if (!sameShape(mask.shape, shape.slice(0, mask.ndim)))
     throw new ShapeError(`index: the mask ${show(mask.shape)} does not fit the axes ${show(shape)}`);
   const values = knownValues(mask);
@@ -942,6 +949,10 @@ export function tensor(
   const array = allocate(dtype, flat.length);
   if (dtype === "bool") for (let i = 0; i < flat.length; i++) array[i] = flat[i] ? 1 : 0;
   else array.set(flat);
+  if ((dtype === "int32" || dtype === "uint8") && array.constructor !== values.constructor) {
+    const bad = array.findIndex((v, i) => v !== Math.trunc(flat[i]));
+    if (bad >= 0) throw new ValueError(`tensor: ${flat[bad]} is no value of dtype ${dtype}`);
+  }
   const t = new Tensor(dataLeaf([...shape], dtype, array));
   if (opts.requiresGrad) t.requiresGrad = true;
   return t;
@@ -971,7 +982,9 @@ function flatten(values: NestedArray): { flat: number[]; shape: number[]; boolea
 
 /** A tensor of one value. */
 export function full(shape: Shape, value: number, options: { dtype?: DType } = {}): Tensor {
-  return new Tensor(constant(value, checkShape("full", shape), checkDType("full", options.dtype ?? "float32")));
+  if (typeof value !== "number" && typeof value !== "boolean")
+    throw new DTypeError(`full: value must be a number or a boolean, got ${String(value)}`);
+  return new Tensor(constant(Number(value), checkShape("full", shape), checkDType("full", options.dtype ?? "float32")));
 }
 
 export function zeros(shape: Shape, options: { dtype?: DType } = {}): Tensor {

@@ -441,16 +441,23 @@ export function huberLoss(
   return reduced("huberLoss", losses, reduction);
 }
 
-/** -(y log p + (1 - y) log(1 - p)) for probabilities p; logarithms are at least -100, as in PyTorch. */
+/**
+ * -(y log p + (1 - y) log(1 - p)) for probabilities p; logarithms are at least -100, as in PyTorch, and so is the gradient
+ * (p - y) / max(p (1 - p), 1e-12): where a sigmoid is saturated on the right side it is 0.
+ */
 export function binaryCrossEntropy(
   input: Tensor,
   target: Tensor,
   options: { reduction?: Reduction; weight?: Tensor } = {},
 ): Tensor {
   difference("binaryCrossEntropy", input, target);
-  const one = target.mul(input.log().maximum(-100));
-  const other = target.neg().add(1).mul(input.neg().log1p().maximum(-100));
-  const losses = one.add(other).neg();
+  const inside = input.mul(input.neg().add(1)).ge(1e-12);
+  const p = where(inside, input, input.detach());
+  const one = target.mul(p.log().maximum(-100));
+  const other = target.neg().add(1).mul(p.neg().log1p().maximum(-100));
+  // At 0 and 1 logarithms have no slope: there a line of the gradient's slope, which is 0 high.
+  const line = input.sub(input.detach()).mul(input.sub(target).mul(1e12));
+  const losses = where(inside, 0, line).sub(one.add(other));
   const weighted = options.weight ? losses.mul(options.weight) : losses;
   return reduced("binaryCrossEntropy", weighted, options.reduction ?? "mean");
 }

@@ -383,10 +383,10 @@ export const BINARY = {
       (n, t) => neg(div(mul(t, n.src[0]), add(apply(SQUARE, n.src[0]), apply(SQUARE, n.src[1])))),
     ],
   }),
-  /** a - b floor(a / b): the remainder with the sign of b. */
+  /** a - b floor(a / b): the remainder with the sign of b. Its slope for b is the whole number taken off: (a - this) / b. */
   remainder: elementwise("remainder", {
     f: (a, b) => (b === 0 ? Number.NaN : a - b * Math.floor(a / b)),
-    d: [(_, t) => t, (n, t) => neg(mul(t, apply(UNARY.floor, div(n.src[0], n.src[1]))))],
+    d: [(_, t) => t, (n, t) => neg(mul(t, apply(UNARY.round, div(sub(n.src[0], n), n.src[1]))))],
     domain: "number",
   }),
 };

@@ -35,6 +35,23 @@ describe("gradients at the edges", () => {
     expect(() => fl.logaddexp(tensor(1), null as unknown as fl.Tensor)).toThrow("logaddexp: b must be a tensor");
   });
 
+  test("a deviation of 0 has no slope; binary cross-entropy at 0 and 1 has that of (p - y) / 1e-12", async () => {
+    expect(await at((x) => fl.std(x), 1, 1, 1)).toEqual([0, 0, 0]);
+    const bce = (p: fl.Tensor): fl.Tensor => F.binaryCrossEntropy(p, tensor([0, 1, 0, 1]), { reduction: "none" });
+    const ends = tensor([0, 0, 1, 1]);
+    expect(await bce(ends).array()).toEqual([0, 100, 100, 0]);
+    const slopes = [0, -Math.fround(1e12), Math.fround(1e12), 0];
+    expect(await at(bce, 0, 0, 1, 1)).toEqual(slopes);
+    expect(await fl.jvp(bce, [ends], [fl.ones([4])])[1].array()).toEqual(slopes);
+    // A sigmoid saturated on the right side is done learning.
+    expect(await at((x) => F.binaryCrossEntropy(x.sigmoid(), tensor([1, 0])), 200, -200)).toEqual([0, 0]);
+  });
+
+  test("the remainder's slope for its divisor fits its value, where the quotient is rounded up to a whole number too", async () => {
+    for (const r of await tensor([0.7, 1]).remainder(0.1).data()) expect(r).toBeCloseTo(0.1, 6);
+    expect(await at((b) => tensor([0.7, 1]).remainder(b), 0.1, 0.1)).toEqual([-6, -9]);
+  });
+
   test("0^0 is 1, and neither of its slopes is NaN", async () => {
     expect(await tensor([0]).pow(0).item()).toBe(1);
     expect(await at((x) => x.pow(0), 0)).toEqual([0]);
@@ -134,7 +151,48 @@ describe("derivatives that TensorFlow.js gets silently wrong", () => {
   });
 });
 
+describe("values and dtypes", () => {
+  test("a value that an integer dtype cannot hold is refused, a fraction is cut off", async () => {
+    expect(await i32([1.9, -1.9, 2 ** 31 - 1]).array()).toEqual([1, -1, 2 ** 31 - 1]);
+    for (const bad of [2 ** 31, Number.NaN, Number.NEGATIVE_INFINITY])
+      expect(() => i32([0, bad])).toThrow(`tensor: ${bad} is no value of dtype int32`);
+    expect(() => tensor(Int32Array.of(256), { dtype: "uint8" })).toThrow("256 is no value of dtype uint8");
+    expect(() => fl.full([2], undefined as never)).toThrow("full: value must be a number or a boolean, got undefined");
+  });
+
+  test("logsumexp counts in float32, norm refuses integers, tril and maskedFill keep the dtype", async () => {
+    const bytes = tensor([1, 200], { dtype: "uint8" });
+    expect(await fl.logsumexp(bytes, 0).item()).toBe(200);
+    expect(() => fl.norm(bytes)).toThrow("norm: x must be float32, got uint8");
+    expect(fl.tril(tensor([[true], [true]])).dtype).toBe("bool");
+    const filled = fl.maskedFill(i32([1, 2]), tensor([true, false]), 7.5);
+    expect([filled.dtype, await filled.array()]).toEqual(["int32", [7, 2]]);
+  });
+
+  test("booleans are a mask, not places", async () => {
+    const x = tensor([1, 2, 3]);
+    expect(await x.index([true, false, true]).array()).toEqual([1, 3]);
+    expect(() => x.index([true, false])).toThrow("index: the mask [2] does not fit the axes [3]");
+    expect(() => x.index(true as never)).toThrow("index: an index must be a tensor or an array of integers, got true");
+    expect(() => x.index(tensor(false))).toThrow("index: a mask must have an axis");
+    expect(() => x.index([0.7, 1.2])).toThrow("index: an index holds integers (dtype int32), got float32");
+    expect(() => x.indexSelect(0, [true] as never)).toThrow(fl.DTypeError);
+  });
+});
+
 describe("zero sizes", () => {
+  test("logsumexp of nothing is log 0; a scalar has no axis to narrow, and one window", async () => {
+    expect(await fl.logsumexp(fl.zeros([2, 0]), 1).array()).toEqual([
+      Number.NEGATIVE_INFINITY,
+      Number.NEGATIVE_INFINITY,
+    ]);
+    expect(fl.logsumexp(fl.zeros([2, 0]), 1, true).shape).toEqual([2, 1]);
+    expect(() => tensor(5).narrow(0, 0, 1)).toThrow("narrow: a scalar has no axis");
+    expect(await tensor(5).unfold(0, 1, 1).array()).toEqual([5]);
+    expect(() => tensor(5).unfold(0, 2, 1)).toThrow(fl.ShapeError);
+    expect(await grad((x: fl.Tensor) => x.unfold(0, 1, 1).sum())(tensor(5)).item()).toBe(1);
+  });
+
   test("have results of the right shape and their neutral elements", async () => {
     const x = fl.zeros([0, 3]);
     expect(await x.sum(0).array()).toEqual([0, 0, 0]);
