@@ -4,7 +4,7 @@ import { numel } from "../core/shape.ts";
 import { functionOf, interpret, type Values } from "../graph/interpret.ts";
 import { makeNode, type Node, toposort } from "../graph/node.ts";
 import { constantLike, leaf } from "../ops/leaf.ts";
-import { isDetached } from "../ops/structure.ts";
+import { isDetached, operandsOf } from "../ops/structure.ts";
 import { jvp } from "./jvp.ts";
 import { vjp } from "./vjp.ts";
 
@@ -35,7 +35,7 @@ export interface Mismatch {
 /** An operation whose own derivatives are wrong. */
 export interface Culprit {
   readonly node: Node;
-  /** Its operands are the inputs. */
+  /** The inputs are its operands. */
   readonly mismatch: Mismatch;
 }
 
@@ -145,13 +145,17 @@ export function findCulprit(
   for (const n of toposort(outputs, (x) => known.has(x))) {
     if (depends.has(n) || !isFloat(n.dtype) || !n.src.some((s) => depends.has(s))) continue;
     depends.add(n);
-    // The same operation on leaves of its own: only those that matter move.
-    const own = n.src.map((s) => leaf(s.shape, s.dtype));
-    const at = new Map(own.map((x, i) => [x, values.get(n.src[i]) as Float64Array]));
-    const moving = own.map((_, i) => i).filter((i) => depends.has(n.src[i]));
+    const operands = operandsOf(n);
+    const moving = operands.map((_, i) => i).filter((i) => depends.has(operands[i]));
+    if (moving.length === 0) continue;
+    // The same operation on leaves of its own: only those that matter move. Or the value that is behind it, on its operands.
+    const whole = operands === n.src;
+    const own = whole ? operands.map((s) => leaf(s.shape, s.dtype)) : operands;
+    const at = new Map(whole ? [] : known);
+    own.forEach((x, i) => at.set(x, values.get(operands[i]) as Float64Array));
     const fastMode = options.fastMode || [n, ...n.src].some((s) => numel(s.shape) > limit);
     const mismatch = firstMismatch(
-      [makeNode(n.op, own, n.attrs)],
+      [whole ? makeNode(n.op, own, n.attrs) : n],
       moving.map((i) => own[i]),
       at,
       { ...options, fastMode },

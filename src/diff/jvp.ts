@@ -6,6 +6,19 @@ import { leaf } from "../ops/leaf.ts";
 import { isDetached } from "../ops/structure.ts";
 import { vjp } from "./vjp.ts";
 
+/** Whether a gradient by u reaches everything that was made of u: nothing on the way is cut off, or flat like a sign. */
+function passesOn(outputs: readonly Node[], u: Node): boolean {
+  const made = new Set([u]);
+  for (const n of toposort(outputs, (x) => x.id < u.id)) {
+    if (!n.src.some((s) => made.has(s))) continue;
+    made.add(n);
+    if (!isFloat(n.dtype) || isDetached(n)) return false;
+    const back = n.op.vjp?.(n, leaf(n.shape, n.dtype));
+    if (back ? n.src.some((s, i) => made.has(s) && !back[i]) : !n.op.decompose) return false;
+  }
+  return true;
+}
+
 /**
  * The tangent of a node from its reverse rule. That is linear in the cotangent u, as the tangent is in those of the sources;
  * one is the transpose of the other, and to transpose a linear map is to differentiate it, in reverse, by u.
@@ -16,12 +29,13 @@ function transposed(n: Node, rule: NonNullable<Node["op"]["vjp"]>, tangents: rea
     const t = tangents[i];
     return g && t ? [{ g, t }] : [];
   });
+  const gs = pairs.map(({ g }) => g);
   const [tangent] = vjp(
-    pairs.map(({ g }) => g),
+    gs,
     pairs.map(({ t }) => t),
     [u],
   );
-  if (tangent && toposort([tangent], (x) => x.id < u.id).includes(u))
+  if (!passesOn(gs, u) || (tangent && toposort([tangent], (x) => x.id < u.id).includes(u)))
     throw new FourlaneError(
       "NO_GRADIENT",
       `${n.op.name}: has no forward-mode derivative, and its reverse-mode one is not linear in the gradient, so that none ` +

@@ -5,7 +5,7 @@ import { numel, show, stridesOf } from "../core/shape.ts";
 import { arbitrary, type CheckOptions, type Culprit, findCulprit, firstMismatch } from "../diff/check.ts";
 import { type Node, toposort } from "../graph/node.ts";
 import { LEAF } from "../ops/leaf.ts";
-import { alias } from "../ops/structure.ts";
+import { alias, operandsOf } from "../ops/structure.ts";
 import { Tensor, tensor } from "../tensor.ts";
 import { evaluate, transformed } from "../trace.ts";
 import { mapTree } from "../tree.ts";
@@ -113,9 +113,10 @@ function at(n: Node, element: number | undefined): string {
 }
 
 function blame({ node: n, mismatch: { mode, input, inputElement, got, wanted } }: Culprit): string {
-  const operands = n.src.map((s) => show(s.shape)).join(" and ");
-  const operand = `operand ${input}${at(n.src[input], inputElement)}`;
-  return `  the ${mode} derivative of ${n.op.name} on ${operands} with respect to ${operand} is ${got}, not ${wanted}`;
+  const operands = operandsOf(n);
+  const operand = `operand ${input}${at(operands[input], inputElement)}`;
+  const on = operands.map((x) => show(x.shape)).join(" and ");
+  return `  the ${mode} derivative of ${n.op.name} on ${on} with respect to ${operand} is ${got}, not ${wanted}`;
 }
 
 /**

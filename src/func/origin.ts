@@ -2,6 +2,7 @@
 import { show } from "../core/shape.ts";
 import { walk } from "../diff/vjp.ts";
 import { type Node, observed } from "../graph/node.ts";
+import { operandsOf } from "../ops/structure.ts";
 
 interface Origin {
   readonly stack: string;
@@ -48,7 +49,9 @@ export class Origins {
   lines(n: Node): string[] {
     const forward = this.of.get(n.id)?.backwardOf;
     if (!forward) return ["  made", ...this.frames(n)];
-    const operands = forward.src.map((s) => show(s.shape)).join(" and ");
+    const operands = operandsOf(forward)
+      .map((s) => show(s.shape))
+      .join(" and ");
     const backward = `  in the backward pass of ${forward.op.name} on ${operands}, made`;
     return [backward, ...this.frames(forward), "  called for", ...this.frames(n)];
   }

@@ -548,6 +548,11 @@ export function isDetached(n: Node): boolean {
   return n.op === DETACH;
 }
 
+/** What n is a function of: of an operation with derivatives of its own, the sources behind its value, which is detached. */
+export function operandsOf(n: Node): readonly Node[] {
+  return n.op.kind === "identity" && n.src.length > 1 && isDetached(n.src[0]) ? n.src.slice(1) : n.src;
+}
+
 /** x's value; no gradient flows through. */
 export function detach(x: Node): Node {
   return makeNode(DETACH, [x]);

@@ -264,3 +264,16 @@ describe("what does not fit says so", () => {
     );
   });
 });
+
+test.each<[string, (dTop: T) => T]>([
+  ["is cut off", (dTop) => fl.noGrad(() => dTop.mul(2))],
+  ["is flat", (dTop) => dTop.sign()],
+  ["is a comparison", (dTop) => dTop.gt(0).float()],
+])("forward mode does not follow from a backward that %s", async (_, backward) => {
+  const op = defineOp({ name: "bent", forward: (t: T) => t.mul(2), backward });
+  const t = tensor([1, 2]);
+  await fl
+    .grad((v: T) => op(v).sum())(t)
+    .data();
+  expect(() => fl.jvp(op, [t], [t])).toThrow(/^bent: has no forward-mode derivative, .* give it a jvp$/);
+});

@@ -185,3 +185,22 @@ test("what cannot be checked says so", async () => {
   await expect(gradcheck((t: fl.Tensor) => t, [x], { eps: 0 })).rejects.toThrow("gradcheck: eps must be");
   await expect(gradcheck((t: fl.Tensor) => t, [x], { rtol: Number.NaN })).rejects.toThrow(fl.ValueError);
 });
+
+test("of custom operations the wrong one is blamed, by its own operand, wherever it stands", async () => {
+  const times = (name: string, slope: number) =>
+    fl.defineOp({
+      name,
+      forward: (a: fl.Tensor, b: fl.Tensor) => a.square().mul(b),
+      backward: (dTop, { inputs: [a, b] }) => [dTop.mul(a).mul(b).mul(2), dTop.mul(a.square()).mul(slope)],
+    });
+  const [right, wrong] = [times("right", 1), times("wrong", 3)];
+  expect(await both(right, [x, x.add(1)])).toEqual([true, true]);
+  const point = [tensor([0.5, 2]), tensor([1.5, -1])];
+  for (const f of [
+    (a: fl.Tensor, b: fl.Tensor) => wrong(right(a, b), b),
+    (a: fl.Tensor, b: fl.Tensor) => right(a, wrong(b, a)),
+  ]) {
+    const error = await failure(gradcheck(f, point as [fl.Tensor, fl.Tensor]));
+    expect(error.message).toMatch(/derivative of wrong on \[2\] and \[2\] with respect to operand 1 at \[0\] is/);
+  }
+});
