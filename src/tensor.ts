@@ -183,7 +183,6 @@ export class Tensor {
     const before = currentTrace() ? undefined : keptValue(this.node);
     if (before) return (await before).slice();
     const result = evaluate([this.node]).then(([array]) => array);
-    result.catch(() => {});
     // The node stays what it was: reading a tensor changes no gradient.
     if (!currentTrace()) keepValue(this.node, result);
     return (await result).slice();

@@ -27,9 +27,10 @@ export function bindingOf(n: Node): Binding | undefined {
 /** Values that were computed and read: nodes keep their place in the graph, later programs start from the value. */
 const values = new WeakMap<Node, Promise<TypedArray>>();
 
-/** Keeps the value of a node. */
+/** Keeps the value of a node, or why it has none. */
 export function keepValue(n: Node, value: Promise<TypedArray>): void {
   values.set(n, value);
+  value.catch(() => {}); // reported where it is read
 }
 
 /** The value of a node, if it was computed before. */
@@ -158,6 +159,8 @@ export class Variable {
     if (array.length !== numel(this.shape))
       throw new ShapeError(`set: ${array.length} values for a variable of shape ${show(this.shape)}`);
     flush("retry").catch(() => {}); // what waits may depend on the value until now
+    const { now } = this;
+    if (now && this.nowSeen === this.state.enqueued) keepValue(now, this.owner.read(this.state));
     this.now = undefined;
     this.sets++;
     this.owner.write(this.state, array).catch(() => {});
@@ -449,11 +452,12 @@ export function evaluate(nodes: readonly Node[], failed: "drop" | "retry" = "dro
   });
   const pending = variables.map((v) => v.take());
   const result = session().launch(program, { inputs, residents, updates: variables.map((v) => v.target) });
-  ending.forEach((n, i) => {
-    const value = result.then((arrays) => arrays[nodes.length + i]);
-    value.catch(() => {});
-    values.set(n, value);
-  });
+  ending.forEach((n, i) =>
+    keepValue(
+      n,
+      result.then((arrays) => arrays[nodes.length + i]),
+    ),
+  );
   result.catch((error) => {
     for (const n of ending) values.delete(n); // they did not end
     if (pending.length > 0) recover(error, nodes, pending, failed);

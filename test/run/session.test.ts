@@ -363,6 +363,23 @@ describe("a value that was overwritten", () => {
     expect(await w.array()).toEqual([16, 32]);
   });
 
+  test("by an array, once or twice: what was made of it before is still there", async () => {
+    await fresh({ workers: 2 });
+    const w = new fl.Parameter(fl.tensor([1, 2]));
+    const [first, other] = [w.mul(2), w.mul(3)];
+    w.assign([5, 6]);
+    const second = w.mul(2);
+    expect(await first.array()).toEqual([2, 4]);
+    w.assign([7, 8]);
+    w.assign([9, 10]);
+    expect(await Promise.all([first, other, second, w.mul(1)].map((t) => t.array()))).toEqual([
+      [2, 4],
+      [3, 6],
+      [10, 12],
+      [9, 10],
+    ]);
+  });
+
   test("a step that failed overwrote nothing", async () => {
     await fresh({ workers: 2 });
     const w = new fl.Parameter(fl.tensor([3, 4]));
