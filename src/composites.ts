@@ -224,7 +224,7 @@ export function norm(x: Tensor, p = 2, axis?: number | readonly number[], keepdi
 /** x, but `value` where the mask holds, in the dtype of x. */
 export function maskedFill(x: Tensor, mask: Tensor, value: TensorLike): Tensor {
   checkTensors("maskedFill", { x, mask });
-  return where(mask, typeof value === "number" ? value : asTensor(value), x).to(x.dtype);
+  return where(mask, typeof value === "number" ? value : asTensor("maskedFill", value), x).to(x.dtype);
 }
 
 /**

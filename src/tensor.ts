@@ -240,7 +240,7 @@ export class Tensor {
   /** The product of matrices over the last two axes, with broadcasting of the others; vectors as in PyTorch. */
   matmul(other: Tensor): Tensor {
     const a = this.node;
-    const b = asTensor(other).node;
+    const b = asTensor("matmul", other).node;
     if (a.shape.length === 0 || b.shape.length === 0)
       throw new ShapeError(
         `matmul: shapes ${show(a.shape)} and ${show(b.shape)}: scalars cannot be multiplied as matrices`,
@@ -603,7 +603,9 @@ export class Tensor {
 
   /** Limited to [low, high], numbers or tensors; the gradient flows to what the value is. */
   clamp(low?: TensorLike | null, high?: TensorLike | null): Tensor {
-    const limits = [low, high].map((v) => (v === undefined || v === null || typeof v === "number" ? v : asTensor(v)));
+    const limits = [low, high].map((v) =>
+      v === undefined || v === null || typeof v === "number" ? v : asTensor("clamp", v),
+    );
     if (limits.every((v) => v === undefined || v === null))
       throw new ValueError("clamp: give at least one of low and high");
     const [min, max] = limits;
@@ -746,7 +748,7 @@ const ON_BOOL = new Map<OpDef, OpDef>([
 ]);
 
 function binary(op: OpDef, a: Tensor, b: TensorLike): Tensor {
-  const y = typeof b === "number" ? b : asTensor(b);
+  const y = typeof b === "number" ? b : asTensor(op.name, b);
   let dtype = resultType([a, y].map(standing));
   const comparison = op.name in COMPARE;
   if (op === BINARY.div || op === BINARY.atan2) dtype = "float32";
@@ -849,8 +851,7 @@ function whereTrue(mask: Tensor, shape: Shape): Tensor[] {
   if (!values)
     throw new FourlaneError(
       "TRACE",
-      "index: how much a mask selects depends on its values, which are not known yet: use maskedSelect or nonzero outside " +
-        "of compiled functions, or where and maskedFill, which keep the shape",
+      "index: the values of the mask are not known yet: await maskedSelect or nonzero, or keep the shape with where",
     );
   return truePlaces(values, mask.shape);
 }
@@ -905,7 +906,8 @@ export function checkTensors(op: string, given: Readonly<Record<string, unknown>
 }
 
 /** A tensor as it is; numbers and arrays as tensors. */
-export function asTensor(x: TensorLike): Tensor {
+export function asTensor(op: string, x: TensorLike): Tensor {
+  if (!["number", "boolean"].includes(typeof x) && !Array.isArray(x)) checkTensors(op, { "the operand": x });
   return x instanceof Tensor ? x : tensor(x);
 }
 
@@ -1014,7 +1016,7 @@ export function arange(start: number, end?: number, step = 1): Tensor {
  */
 export function where(condition: Tensor, a: TensorLike, b: TensorLike): Tensor {
   checkTensors("where", { "the condition": condition });
-  const branches = [a, b].map((v) => (typeof v === "number" ? v : asTensor(v)));
+  const branches = [a, b].map((v) => (typeof v === "number" ? v : asTensor("where", v)));
   // Two bare numbers are float32, as in tensor().
   const dtype = branches.some((v) => v instanceof Tensor) ? resultType(branches.map(standing)) : "float32";
   const shape = branches.reduce<Shape>(

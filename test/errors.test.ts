@@ -34,6 +34,18 @@ async function thrown(call: () => unknown): Promise<unknown> {
   }
 }
 
+test("and it names the operation and the argument", () => {
+  const cases: [() => unknown, string][] = [
+    [() => x.add(null as never), "add: the operand must be a tensor, got null"],
+    [() => x.matmul({} as never), "matmul: the operand must be a tensor, got [object Object]"],
+    [() => fl.where(x.gt(0), x, "y" as never), "where: the operand must be a tensor, got y"],
+    [() => x.gather(0, null as never), "gather: the index must be a tensor, got null"],
+    [() => fl.nn.functional.elu(undefined as never), "elu: x must be a tensor, got undefined"],
+    [() => fl.compile(7 as never), "compile: a function is wanted, got 7"],
+  ];
+  for (const [call, message] of cases) expect(call).toThrow(message);
+});
+
 test.each(ALL)("%s", async (_, f) => {
   for (const [what, bad] of BAD)
     for (const args of [[bad], [bad, x], [x, bad]]) {

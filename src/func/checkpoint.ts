@@ -1,5 +1,5 @@
 /** @file checkpoint(f): memory for time. */
-import { checkFunction } from "../core/errors.ts";
+import { checkFunction, ValueError } from "../core/errors.ts";
 import { inRegion } from "../graph/node.ts";
 import { fence } from "../ops/structure.ts";
 import { Tensor } from "../tensor.ts";
@@ -16,6 +16,9 @@ export function checkpoint<Args extends unknown[], Result>(f: (...args: Args) =>
   checkFunction("checkpoint", f);
   return (...args) => {
     const inputs = mapTree(args, (t) => new Tensor(fence(t.node, t.node))) as Args;
-    return inRegion({}, () => f(...inputs));
+    const result = inRegion({}, () => f(...inputs));
+    if (result instanceof Promise)
+      throw new ValueError("checkpoint: the function is async; it must return tensors, to be awaited outside");
+    return result;
   };
 }

@@ -7,7 +7,7 @@ import { makeNode, type Node, toposort } from "../graph/node.ts";
 import { add } from "../ops/elementwise.ts";
 import { constantLike, constantValue } from "../ops/leaf.ts";
 import { isDetached } from "../ops/structure.ts";
-import { ownerOf, Tensor } from "../tensor.ts";
+import { checkTensors, ownerOf, Tensor } from "../tensor.ts";
 import { bindingOf, exampleLeaf, flush, transformed } from "../trace.ts";
 import { flattenTree, mapTree, tensorsLike } from "../tree.ts";
 import { filled, type Gradient } from "./transforms.ts";
@@ -231,6 +231,7 @@ export class Graph<Args extends unknown[] = unknown[]> {
       throw new ShapeError(
         `Graph.backward: the result has shape ${show(y.shape)}; give the gradient with respect to it`,
       );
+    if (dLoss !== undefined) checkTensors("Graph.backward", { dLoss });
     if (dLoss && (!sameShape(dLoss.shape, y.shape) || !isFloat(dLoss.dtype)))
       throw new ShapeError(
         `Graph.backward: the gradient is ${dLoss.dtype}${show(dLoss.shape)}, the result float32${show(y.shape)}`,

@@ -1,6 +1,6 @@
 /** @file Whole derivatives: a basis of vectors sent through one mode at once, by vmap. */
 import { isFloat } from "../core/dtype.ts";
-import { DTypeError, ShapeError } from "../core/errors.ts";
+import { DTypeError, ShapeError, ValueError } from "../core/errors.ts";
 import { numel, show } from "../core/shape.ts";
 import { jvp as forward } from "../diff/jvp.ts";
 import { vjp as reverse } from "../diff/vjp.ts";
@@ -36,6 +36,7 @@ function traced<Args extends unknown[]>(
 ): Traced {
   const { args: inputs, nodes, shaped } = selectInputs(op, args, argnums);
   const { result, outputs } = outputsOf(op, f, inputs);
+  if (outputs.length === 0) throw new ValueError(`${op}: the function must return a tensor, got ${String(result)}`);
   for (const y of outputs)
     if (!isFloat(y.dtype)) throw new DTypeError(`${op}: the function must return float32, got ${y.dtype}`);
   const [m, n] = [outputs, nodes].map(total);

@@ -27,7 +27,7 @@ export function selectInputs<Args extends unknown[], N extends number | readonly
   args: Args,
   argnums: N,
 ): { args: Args; nodes: Node[]; shaped: (nodes: readonly (Node | null)[]) => Gradients<Args, N> } {
-  const list: readonly number[] = typeof argnums === "number" ? [argnums] : (argnums as readonly number[]);
+  const list = (Array.isArray(argnums) ? argnums : [argnums]) as readonly number[];
   const bad = list.find((i) => !Number.isInteger(i) || i < 0 || i >= args.length);
   if (bad !== undefined || new Set(list).size !== list.length || list.length === 0)
     throw new ValueError(`${op}: argnums ${String(argnums)} do not name arguments, there are ${args.length}`);

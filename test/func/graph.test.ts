@@ -133,6 +133,7 @@ describe("Graph", () => {
     );
     expect(() => net.backward()).toThrow(fl.ValueError);
     net.forward(point);
+    expect(() => net.backward(3 as never)).toThrow("Graph.backward: dLoss must be a tensor, got 3");
     expect(() => net.backward(tensor([1]))).toThrow("Graph.backward: the gradient is float32[1], the result float32[]");
     expect(() => new Graph((x: T) => [x] as never, point.x)).toThrow("Graph: the function must return a tensor");
     expect(() => new Graph(() => point.x)).toThrow("Graph: there is no tensor among the arguments");

@@ -74,7 +74,7 @@ describe("index", () => {
       [0, 3],
       [20, 23],
     ]);
-    expect(() => x.index(x.gt(3))).toThrow("use maskedSelect or nonzero");
+    expect(() => x.index(x.gt(3))).toThrow("await maskedSelect or nonzero");
     expect(() => x.index(tensor([true]))).toThrow("the mask [1] does not fit the axes [2, 3, 4]");
     expect(await (await fl.maskedSelect(x, x.gt(20))).array()).toEqual([21, 22, 23]);
     expect(await (await fl.maskedSelect(x, x.gt(99))).array()).toEqual([]);
