@@ -69,7 +69,9 @@ export function addmv(x: Tensor, a: Tensor, v: Tensor, options: { alpha?: number
 }
 
 function scaledSum(x: Tensor, product: Tensor, { alpha = 1, beta = 1 }: { alpha?: number; beta?: number }): Tensor {
-  return x.mul(beta).add(product.mul(alpha)).expand(product.shape);
+  const scaled = product.mul(alpha);
+  // With beta 0 what x holds does not matter, NaN neither.
+  return beta === 0 ? scaled : x.mul(beta).add(scaled).expand(product.shape);
 }
 
 /** Pieces of `size` along an axis, the last one smaller; or pieces of the given sizes. */

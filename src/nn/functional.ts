@@ -210,7 +210,7 @@ export function hardtanh(x: Tensor, low = -1, high = 1): Tensor {
 export function hardswish(x: Tensor): Tensor {
   checkTensors("hardswish", { x });
   const inner = x.mul(x.add(3)).div(6);
-  return where(x.le(-3), 0, where(x.ge(3), x, inner));
+  return where(x.lt(-3), 0, where(x.gt(3), x, inner));
 }
 
 /** x tanh(softplus(x)). */
@@ -501,7 +501,7 @@ export function hingeEmbeddingLoss(
 ): Tensor {
   const { reduction = "mean", margin = 1 } = options;
   difference("hingeEmbeddingLoss", input, target);
-  const far = input.neg().add(margin).relu();
+  const far = input.neg().add(margin).clamp(0);
   const losses = where(target.ne(1), far, 0).add(where(target.ne(-1), input, 0));
   return reduced("hingeEmbeddingLoss", losses, reduction);
 }

@@ -52,6 +52,15 @@ describe("gradients at the edges", () => {
     expect(await at((b) => tensor([0.7, 1]).remainder(b), 0.1, 0.1)).toEqual([-6, -9]);
   });
 
+  test("hardswish and the hinge at their corners are PyTorch's; addmm with beta 0 ignores what it would add to", async () => {
+    expect(await at((x) => F.hardswish(x), -3.5, -3, 0, 3, 3.5)).toEqual([0, -0.5, 0.5, 1.5, 1]);
+    expect(await at((x) => F.hingeEmbeddingLoss(x, tensor([-1, -1, -1]), { reduction: "sum" }), 0, 1, 2)).toEqual([
+      -1, -1, 0,
+    ]);
+    const [row, square] = [fl.ones([1, 2]), fl.ones([2, 2])];
+    expect(await fl.addmm(tensor([NaN, 0]), row, square, { beta: 0 }).array()).toEqual([[2, 2]]);
+  });
+
   test("0^0 is 1, and neither of its slopes is NaN", async () => {
     expect(await tensor([0]).pow(0).item()).toBe(1);
     expect(await at((x) => x.pow(0), 0)).toEqual([0]);
