@@ -413,6 +413,7 @@ export class Session {
   async launch(program: Program | Promise<Program>, args: LaunchArgs): Promise<TypedArray[]> {
     const { after, inputs, updates, count = 1 } = args;
     for (const u of updates) u.enqueued++;
+    for (const x of inputs) if (x instanceof Promise) x.catch(() => {}); // if it comes to that, the launch fails with it
     let begun: readonly [Prepared, Started];
     try {
       begun = await this.inTurn(Number.POSITIVE_INFINITY, async () => {

@@ -107,6 +107,10 @@ describe.each(POOLS)("dispose, %s", (_, options) => {
         fl
           .compile(() => w.add(1))()
           .data(),
+        // An argument that is still to be computed.
+        fl
+          .compile((y: fl.Tensor) => w.add(y))(x.add(1))
+          .data(),
       ];
       const settled = pending.map((p) => settle(p));
       for (let i = 0; i < turns; i++) await Promise.resolve();
