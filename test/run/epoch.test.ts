@@ -152,7 +152,9 @@ describe.each(POOLS)("an epoch in one launch, %s", (_, options) => {
   test("a worker terminated in the middle: what was completed stays, nothing else", async () => {
     watchSpawns();
     await fresh(options);
-    const indices = Int32Array.from({ length: 8 * 1000 }, (_x, i) => (i * 7) % 48);
+    // So many that they take far longer than the worker has to live.
+    const many = 20_000;
+    const indices = Int32Array.from({ length: 8 * many }, (_x, i) => (i * 7) % 48);
     const all = rows();
     const loader = (steps: number): fl.DataLoader =>
       new fl.DataLoader(new fl.Subset(all, indices.subarray(0, 8 * steps)), { batchSize: 8 });
@@ -160,7 +162,7 @@ describe.each(POOLS)("an epoch in one launch, %s", (_, options) => {
     const start = await t.parameters();
     await t.step.run(loader(1)).loss.data(); // compiled by now
     const known = new Set([start, await t.parameters()]);
-    const pending = settle(t.step.run(loader(1000)).loss.data());
+    const pending = settle(t.step.run(loader(many)).loss.data());
     await sleep(5);
     await spawned()[spawned().length - 1].terminate();
     expectFault(await pending, "crash", options.shared === false ? 0 : (options.workers as number) - 1);
@@ -169,7 +171,7 @@ describe.each(POOLS)("an epoch in one launch, %s", (_, options) => {
     const one = net();
     await one.step.run(loader(1)).loss.data();
     let found = known.has(left);
-    for await (const [a, b, y, w] of loader(1000)) {
+    for await (const [a, b, y, w] of loader(many)) {
       if (found) break;
       void one.step(a, b, y, w);
       found = (await one.parameters()) === left;
