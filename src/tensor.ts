@@ -851,7 +851,7 @@ function whereTrue(mask: Tensor, shape: Shape): Tensor[] {
   if (!values)
     throw new FourlaneError(
       "TRACE",
-      "index: the values of the mask are not known yet: await maskedSelect or nonzero, or keep the shape with where",
+      "index: the mask's values are not known yet: await maskedSelect or nonzero, or use where",
     );
   return truePlaces(values, mask.shape);
 }

@@ -466,14 +466,16 @@ export class Session {
     const places: [number, number][] = [];
     /** Of several runs: the places of residents that stand for their state's value now. */
     const live = new Map<State, [number, number]>();
+    const upload = (state: State): void => {
+      if (state.uploaded || state.empty || uploads.includes(state)) return;
+      writes.push({ address: state.slots?.[state.current] as number, data: state.host as TypedArray });
+      uploads.push(state);
+    };
     for (const bound of residents) {
       const { state } = bound;
       const slot = this.slotOf(bound);
       state.slots ??= [allocator.alloc(state.bytes), 0];
-      if (!state.uploaded && slot === state.current) {
-        writes.push({ address: state.slots[slot], data: state.host as TypedArray });
-        uploads.push(state);
-      }
+      if (slot === state.current) upload(state);
       const place: [number, number] = [state.slots[slot], state.slots[slot]];
       places.push(place);
       if (count > 1 && bound.seen === undefined) live.set(state, place);
@@ -483,6 +485,7 @@ export class Session {
       state.slots ??= [allocator.alloc(state.bytes), 0];
       const { current, slots } = state;
       slots[1 - current] ||= allocator.alloc(state.bytes);
+      upload(state); // as the value before, it may still be read
       places.push([slots[1 - current], slots[current]]);
       // What one run writes, the next one reads.
       const read = live.get(state);

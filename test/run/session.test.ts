@@ -367,6 +367,34 @@ describe("a value that was overwritten", () => {
     expect(await w.array()).toEqual([16, 32]);
   });
 
+  test("by a value that does not depend on it, before it was ever used: it is still there", async () => {
+    await fresh({ workers: 2 });
+    const p = new fl.Parameter(fl.tensor([1, 2]));
+    const loss = p.square().sum();
+    p.assign(fl.tensor([5, 6]));
+    await p.data();
+    expect(await loss.item()).toBe(5);
+    const q = new fl.Parameter(fl.tensor([1, 2]));
+    await q.mul(1).data();
+    q.assign([8, 9]);
+    const before = q.mul(1);
+    q.assign(fl.tensor([5, 6]));
+    await q.data();
+    expect(await before.array()).toEqual([8, 9]);
+    const r = new fl.Parameter(fl.tensor([3, 4]));
+    const old = r.mul(1);
+    fl.compile(() => r.assign(fl.zeros([2])))();
+    expect(await old.array()).toEqual([3, 4]);
+  });
+
+  test("an argument that failed before, and was caught, fails the step alone", async () => {
+    await fresh({ workers: 2 });
+    const bad = fl.tensor([1, 2]).indexSelect(0, [9]);
+    expect((await settle(bad.data())).error).toBeInstanceOf(fl.IndexError);
+    const step = fl.compile((x: fl.Tensor) => x.sin());
+    expect((await settle(step(bad).data())).error).toBeInstanceOf(fl.IndexError);
+  });
+
   test("by an array, once or twice: what was made of it before is still there", async () => {
     await fresh({ workers: 2 });
     const w = new fl.Parameter(fl.tensor([1, 2]));
