@@ -1,7 +1,7 @@
 /** @file What is not finite, found: by a cheap check of every step, or by looking at every operation once. */
 import { compileGraph } from "../compile/compile.ts";
 import { isFloat, type TypedArray } from "../core/dtype.ts";
-import { checkFunction, NonFiniteError } from "../core/errors.ts";
+import { checkFunction, NonFiniteError, ValueError } from "../core/errors.ts";
 import { numel, show } from "../core/shape.ts";
 import { makeNode, type Node, toposort } from "../graph/node.ts";
 import { launch, record, resultOf, valueOf } from "../jit.ts";
@@ -17,9 +17,12 @@ import { count, range, rounded } from "./range.ts";
  * Fails the step if a tensor of the tree has a NaN or an infinity: what the compiled function returns rejects with a
  * NonFiniteError that names the tensor by its path, and parameters stay as they were. It costs two reductions a tensor. Outside
  * of compiled functions the promise it returns rejects.
+ * @throws ValueError if there is no tensor in the tree: a number, a module or a function is none.
  * @example assertFinite({ loss, norm: nn.utils.clipGradNorm(model.parameters(), 1) });
  */
 export function assertFinite(tree: unknown): Promise<void> {
+  if (flattenTree(tree).leaves.length === 0)
+    throw new ValueError(`assertFinite: there is no tensor in what it is given, ${String(tree)}`);
   const names: string[] = [];
   const checks: Tensor[] = [];
   mapTree(tree, (t, path) => {
@@ -79,7 +82,7 @@ export function detectAnomaly<Args extends unknown[], Result>(
     const counts = new Map(seen.map((n, i) => [n, count(arrays[i])]));
     for (const n of seen) {
       const made = counts.get(n) as ReturnType<typeof count>;
-      const given = n.src.map((s) => counts.get(s) ?? count(Float32Array.of(constantValue(s) ?? 0)));
+      const given = n.src.map((s) => counts.get(s) ?? count(Float32Array.of(constantValue(s) || 0))); // a NaN no operation made
       const newNaN = made.nan > 0 && given.every((g) => g.nan === 0);
       const newInfinity = !nanOnly && made.infinite > 0 && given.every((g) => g.nan + g.infinite === 0);
       if (newNaN || newInfinity)

@@ -44,6 +44,11 @@ describe("assertFinite", () => {
     await expect(assertFinite(tensor([Number.NEGATIVE_INFINITY]))).rejects.toMatchObject({ code: "NON_FINITE" });
   });
 
+  test("is not given nothing: numbers, modules and functions are no tensors", () => {
+    for (const tree of [{ loss: Number.NaN }, new fl.nn.Linear(1, 1), () => [], undefined, { norm: Promise.resolve() }])
+      expect(() => assertFinite(tree)).toThrow(/^assertFinite: there is no tensor in what it is given/);
+  });
+
   test("in an epoch of one launch: the batches before it count", async () => {
     const p = new fl.Parameter(tensor([0]));
     const step = fl.compile((x: fl.Tensor) => {
@@ -107,6 +112,11 @@ describe("detectAnomaly", () => {
     // What is infinite on purpose is no anomaly where it comes from a constant.
     const masked = (t: fl.Tensor): fl.Tensor => fl.where(t.gt(0), t, Number.NEGATIVE_INFINITY).softmax();
     await close(await detectAnomaly(masked)(tensor([1, -1])), [1, 0]);
+  });
+
+  test("finds a NaN that came in as a number, where it is used", async () => {
+    const text = await message(detectAnomaly((x: fl.Tensor) => x.exp().mul(Number.NaN))(tensor([1, 2])));
+    expect(text).toMatch(/^detectAnomaly: \w+ -> float32\[2\] made 2 NaN of 2 elements/);
   });
 
   test("blames no operation whose backward threw some time before", async () => {
