@@ -12,7 +12,7 @@ function passesOn(outputs: readonly Node[], u: Node): boolean {
   for (const n of toposort(outputs, (x) => x.id < u.id)) {
     if (!n.src.some((s) => made.has(s))) continue;
     made.add(n);
-    if (!isFloat(n.dtype) || isDetached(n)) return false;
+    if (!isFloat(n.dtype)) return false;
     const back = n.op.vjp?.(n, leaf(n.shape, n.dtype));
     if (back ? n.src.some((s, i) => made.has(s) && !back[i]) : !n.op.decompose) return false;
   }

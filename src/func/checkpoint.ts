@@ -1,5 +1,5 @@
 /** @file checkpoint(f): memory for time. */
-import { checkFunction, ValueError } from "../core/errors.ts";
+import { checkFunction, checkNotAsync } from "../core/errors.ts";
 import { inRegion } from "../graph/node.ts";
 import { fence } from "../ops/structure.ts";
 import { Tensor } from "../tensor.ts";
@@ -17,8 +17,7 @@ export function checkpoint<Args extends unknown[], Result>(f: (...args: Args) =>
   return (...args) => {
     const inputs = mapTree(args, (t) => new Tensor(fence(t.node, t.node))) as Args;
     const result = inRegion({}, () => f(...inputs));
-    if (result instanceof Promise)
-      throw new ValueError("checkpoint: the function is async; it must return tensors, to be awaited outside");
+    checkNotAsync("checkpoint", result);
     return result;
   };
 }

@@ -1,6 +1,6 @@
 /** @file Function transforms, with torch.func's names. */
 import { isFloat } from "../core/dtype.ts";
-import { checkFunction, DTypeError, ShapeError, ValueError } from "../core/errors.ts";
+import { checkFunction, checkNotAsync, DTypeError, ShapeError, ValueError } from "../core/errors.ts";
 import { numel, sameShape, show } from "../core/shape.ts";
 import { jvp as forward } from "../diff/jvp.ts";
 import { gradients, vjp as reverse } from "../diff/vjp.ts";
@@ -93,8 +93,7 @@ export function stopGradient<T>(tree: T): T {
 export function noGrad<T>(f: () => T): T {
   checkFunction("noGrad", f);
   const result = f();
-  if (result instanceof Promise)
-    throw new ValueError("noGrad: the function is async; it must return tensors, to be awaited outside");
+  checkNotAsync("noGrad", result);
   return stopGradient(result);
 }
 
