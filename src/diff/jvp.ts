@@ -4,7 +4,7 @@ import { FourlaneError } from "../core/errors.ts";
 import { type Node, toposort } from "../graph/node.ts";
 import { leaf } from "../ops/leaf.ts";
 import { isDetached } from "../ops/structure.ts";
-import { vjp } from "./vjp.ts";
+import { vjp, walk } from "./vjp.ts";
 
 /** Whether a gradient by u reaches everything that was made of u: nothing on the way is cut off, or flat like a sign. */
 function passesOn(outputs: readonly Node[], u: Node): boolean {
@@ -51,14 +51,21 @@ export function jvp(
   tangents: readonly (Node | null)[],
 ): (Node | null)[] {
   const map = new Map<Node, Node | null>(inputs.map((x, i) => [x, tangents[i]]));
-  for (const n of toposort(outputs, isDetached)) {
-    if (map.has(n)) continue;
-    const ts = n.src.map((s) => map.get(s) ?? null);
-    if (!isFloat(n.dtype) || ts.every((t) => t === null)) map.set(n, null);
-    else if (n.op.jvp) map.set(n, n.op.jvp(n, ts));
-    else if (n.op.decompose) map.set(n, jvp([n.op.decompose(n)], n.src, ts)[0]);
-    else if (n.op.vjp) map.set(n, transposed(n, n.op.vjp, ts));
-    else throw new FourlaneError("NO_GRADIENT", `${n.op.name}: has no forward-mode derivative`);
+  const { at, as } = walk;
+  try {
+    for (const n of toposort(outputs, isDetached)) {
+      if (map.has(n)) continue;
+      walk.at = n;
+      walk.as = "forward";
+      const ts = n.src.map((s) => map.get(s) ?? null);
+      if (!isFloat(n.dtype) || ts.every((t) => t === null)) map.set(n, null);
+      else if (n.op.jvp) map.set(n, n.op.jvp(n, ts));
+      else if (n.op.decompose) map.set(n, jvp([n.op.decompose(n)], n.src, ts)[0]);
+      else if (n.op.vjp) map.set(n, transposed(n, n.op.vjp, ts));
+      else throw new FourlaneError("NO_GRADIENT", `${n.op.name}: has no forward-mode derivative`);
+    }
+  } finally {
+    Object.assign(walk, { at, as });
   }
   return outputs.map((y) => map.get(y) ?? null);
 }

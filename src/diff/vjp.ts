@@ -8,8 +8,8 @@ import { add } from "../ops/elementwise.ts";
 import { constantLike } from "../ops/leaf.ts";
 import { alias, fence, isDetached } from "../ops/structure.ts";
 
-/** The node whose cotangent is being sent back, for messages. */
-export const walk: { at?: Node } = {};
+/** The node that is being differentiated or batched, for messages. */
+export const walk: { at?: Node; as?: "forward" | "batch" } = {};
 
 /** Cotangents of a node's sources: its own rule, or that of its decomposition. */
 export function pullback(n: Node, g: Node): (Node | null)[] {

@@ -4,11 +4,11 @@ import { isFloat, type TypedArray } from "../core/dtype.ts";
 import { checkFunction, NonFiniteError, ValueError } from "../core/errors.ts";
 import { numel, show } from "../core/shape.ts";
 import { makeNode, type Node, toposort } from "../graph/node.ts";
-import { launch, record, resultOf, valueOf } from "../jit.ts";
+import { type Entry, launch, record, resultOf, valueOf } from "../jit.ts";
 import { constantValue } from "../ops/leaf.ts";
 import { LOOKUP } from "../ops/lookup.ts";
 import { Parameter, stack, type Tensor, zeros } from "../tensor.ts";
-import { currentTrace, evaluate } from "../trace.ts";
+import { bindingOf, currentTrace, evaluate } from "../trace.ts";
 import { flattenTree, mapTree } from "../tree.ts";
 import { Origins } from "./origin.ts";
 import { count, range, rounded } from "./range.ts";
@@ -42,7 +42,13 @@ export function assertFinite(tree: unknown): Promise<void> {
   return Promise.resolve();
 }
 
-function described(n: Node, values: TypedArray | undefined): string {
+/** What n has the value of: an identity is its source. */
+function behind(n: Node): Node {
+  return n.op.kind === "identity" ? behind(n.src[0]) : n;
+}
+
+function described(operand: Node, values: TypedArray | undefined): string {
+  const n = behind(operand);
   const c = constantValue(n);
   if (c !== undefined) return `the constant ${rounded(c)}`;
   const what = `${n.dtype}${show(n.shape)}${n.src.length > 0 ? ` from ${n.op.name}` : ""}`;
@@ -50,10 +56,35 @@ function described(n: Node, values: TypedArray | undefined): string {
   return `${what}, ${range(values)}`;
 }
 
+/** The float32 values that a check of assertFinite looks at. */
+function checkedBy(check: Node): Node[] {
+  return toposort(check.src, (n) => isFloat(n.dtype)).filter((n) => isFloat(n.dtype));
+}
+
+function amount(n: Node, { nan, infinite }: ReturnType<typeof count>): string {
+  if (constantValue(n) !== undefined) return "";
+  const what = [nan > 0 ? `${nan} NaN` : "", infinite > 0 ? `${infinite} infinite` : ""];
+  return ` ${n.src.length > 0 ? "made" : "has"} ${what.filter(Boolean).join(" and ")} of ${numel(n.shape)} elements`;
+}
+
+/** An operation; or which of the things that the function is given. */
+function what(n: Node, { graph, inputs }: Entry, args: readonly unknown[]): string {
+  const spec = `${n.dtype}${show(n.shape)}`;
+  if (n.src.length > 0) return `${n.op.name} -> ${spec}`;
+  if (constantValue(n) !== undefined) return `the function returns ${spec} filled with ${constantValue(n)}`;
+  const paths: string[] = [];
+  mapTree(args, (t, path) => t instanceof Parameter || paths.push(path));
+  const place = inputs[graph.inputs.indexOf(n)];
+  if (typeof place === "number") return `argument ${paths[place]}, ${spec},`;
+  const holds = bindingOf(n)?.kind === "state" ? "a parameter or another variable" : "a tensor from outside";
+  return `${holds}, ${spec},`;
+}
+
 /**
  * Runs a function and looks at the value of every operation, forward, backward and in the optimiser. The first that makes a
  * NaN (or, with `nanOnly: false`, an infinity) of operands that have none fails the call, with its name, the ranges of its
- * operands, the user's line that made it, and for one of the backward pass the operation whose gradient it computes. Nothing is
+ * operands, the user's line that made it, and for one of a derivative the operation that was differentiated. Only what reaches
+ * a result, a parameter or a check is one: not the infinity of a mask that softmax makes 0, nor one that is clamped. Nothing is
  * changed then. Slow: it keeps all values. Give it the compiled step that goes wrong, or any function of tensors.
  * @returns What the function returns, if all is well.
  * @throws NonFiniteError
@@ -70,44 +101,40 @@ export function detectAnomaly<Args extends unknown[], Result>(
     const entry = origins.record(() => record(f, args));
     const values = flattenTree(args, (t) => !(t instanceof Parameter)).leaves.map(valueOf);
     const { inputs, residents, outputs, updates } = entry.graph;
-    // What is given first, then in the order it was made.
-    const age = (n: Node): number => (n.src.length === 0 ? 0 : n.id);
-    const seen = toposort([...outputs, ...updates])
-      .filter((n) => isFloat(n.dtype) && constantValue(n) === undefined && numel(n.shape) > 0 && !n.attrs.finite)
-      .sort((a, b) => age(a) - age(b));
+    const roots = [...outputs, ...updates];
+    const seen = toposort(roots).filter(
+      (n) => isFloat(n.dtype) && constantValue(n) === undefined && numel(n.shape) > 0 && !n.attrs.finite,
+    );
     const graph = { inputs, residents, outputs: seen, updates: [] };
     const program = Promise.resolve().then(() => compileGraph(graph));
     const arrays = await launch({ ...entry, graph, program, updates: [] }, values);
     const valueOfNode = new Map(seen.map((n, i) => [n, arrays[i]]));
     const counts = new Map(seen.map((n, i) => [n, count(arrays[i])]));
-    for (const n of seen) {
-      const made = counts.get(n) as ReturnType<typeof count>;
-      const given = n.src.map((s) => counts.get(s) ?? count(Float32Array.of(constantValue(s) || 0))); // a NaN no operation made
-      const newNaN = made.nan > 0 && given.every((g) => g.nan === 0);
-      const newInfinity = !nanOnly && made.infinite > 0 && given.every((g) => g.nan + g.infinite === 0);
-      if (newNaN || newInfinity)
-        throw new NonFiniteError(story(n, made, origins, (s) => described(s, valueOfNode.get(s))));
-    }
-    return resultOf(entry, launch(entry, values)) as Result;
+    const countOf = (n: Node): ReturnType<typeof count> => {
+      const c = constantValue(n);
+      return counts.get(n) ?? count(Float32Array.from(c === undefined ? [] : [c]));
+    };
+    const isBad = (n: Node): boolean => countOf(n).nan + (nanOnly ? 0 : countOf(n).infinite) > 0;
+    const results = roots.flatMap((n) => (n.attrs.finite ? checkedBy(n) : [n])).filter(isBad);
+    const bad = toposort(results, (n) => !isBad(n)).filter(isBad);
+    // An operation that makes something bad, in the order they were made; else what came in.
+    const made = bad.filter((n) => {
+      if (n.src.length === 0) return false;
+      // A NaN that was written down is no operation's: what uses it is what is wrong.
+      const given = n.src.map((s) => (constantValue(s) === undefined ? countOf(s) : { ...countOf(s), nan: 0 }));
+      const { nan, infinite } = countOf(n);
+      if (nan > 0 && given.every((g) => g.nan === 0)) return true;
+      return !nanOnly && infinite > 0 && given.every((g) => g.nan + g.infinite === 0);
+    });
+    const given = bad.filter((n) => n.src.length === 0 && (counts.has(n) || countOf(n).nan > 0));
+    const [first] = [...made.sort((a, b) => a.id - b.id), ...given];
+    if (!first) return resultOf(entry, launch(entry, values)) as Result;
+    throw new NonFiniteError(
+      [
+        `detectAnomaly: ${what(first, entry, args)}${amount(first, countOf(first))}`,
+        ...first.src.map((s, i) => `  operand ${i}: ${described(s, valueOfNode.get(s))}`),
+        ...(first.src.length > 0 ? origins.lines(first) : []),
+      ].join("\n"),
+    );
   };
-}
-
-function story(
-  n: Node,
-  made: { nan: number; infinite: number },
-  origins: Origins,
-  operand: (s: Node) => string,
-): string {
-  const what = [made.nan > 0 ? `${made.nan} NaN` : "", made.infinite > 0 ? `${made.infinite} infinite` : ""];
-  const of = `${what.filter(Boolean).join(" and ")} of ${numel(n.shape)} elements`;
-  const spec = `${n.dtype}${show(n.shape)}`;
-  const given = n.src.length === 0;
-  const lines = [
-    given
-      ? `detectAnomaly: a tensor ${spec} that the function is given has ${of}`
-      : `detectAnomaly: ${n.op.name} -> ${spec} made ${of}`,
-    ...n.src.map((s, i) => `  operand ${i}: ${operand(s)}`),
-  ];
-  if (!given) lines.push(...origins.lines(n));
-  return lines.join("\n");
 }

@@ -1,4 +1,4 @@
-/** @file Where operations come from: the user's lines, and in the backward pass the operation whose gradient is computed. */
+/** @file Where operations come from: the user's lines, and in a derivative the operation that was differentiated. */
 import { show } from "../core/shape.ts";
 import { walk } from "../diff/vjp.ts";
 import { type Node, observed } from "../graph/node.ts";
@@ -6,7 +6,9 @@ import { operandsOf } from "../ops/structure.ts";
 
 interface Origin {
   readonly stack: string;
-  readonly backwardOf?: Node;
+  /** Of one that is part of a derivative: what it is the derivative of. */
+  readonly of?: Node;
+  readonly mode: string;
 }
 
 /** The file of a stack's line, as V8, Firefox and Safari write it. */
@@ -23,21 +25,30 @@ function userFrames(stack: string): string[] {
 }
 
 export class Origins {
-  private readonly of = new Map<number, Origin>();
+  private readonly all = new Map<number, Origin>();
 
   /** Runs f, and remembers where each node it makes is made. Slow: a stack is taken for each. */
   record<T>(f: () => T): T {
     const limit = Error.stackTraceLimit;
     try {
       Error.stackTraceLimit = 60;
-      return observed((n) => this.of.set(n.id, { stack: new Error().stack ?? "", backwardOf: walk.at }), f);
+      return observed((n) => this.all.set(n.id, this.now()), f);
     } finally {
       Error.stackTraceLimit = limit;
     }
   }
 
+  private now(): Origin {
+    const { at, as } = walk;
+    // What is done to all examples was written for one.
+    const one = as === "batch" && at && this.all.get(at.id);
+    if (one) return one;
+    const mode = as === "forward" ? "forward-mode derivative" : "backward pass";
+    return { stack: new Error().stack ?? "", of: as === "batch" ? undefined : at, mode };
+  }
+
   private frames(n: Node): string[] {
-    const origin = this.of.get(n.id);
+    const origin = this.all.get(n.id);
     return origin
       ? userFrames(origin.stack)
           .slice(0, 3)
@@ -45,14 +56,16 @@ export class Origins {
       : [];
   }
 
-  /** Lines for a message: where a node was made, and for one of the backward pass what for. */
+  /** Lines for a message: where a node was made, and for one of a derivative what for. */
   lines(n: Node): string[] {
-    const forward = this.of.get(n.id)?.backwardOf;
-    if (!forward) return ["  made", ...this.frames(n)];
-    const operands = operandsOf(forward)
-      .map((s) => show(s.shape))
-      .join(" and ");
-    const backward = `  in the backward pass of ${forward.op.name} on ${operands}, made`;
-    return [backward, ...this.frames(forward), "  called for", ...this.frames(n)];
+    let what = "";
+    let at = n;
+    for (let origin = this.all.get(n.id); origin?.of; origin = this.all.get(at.id)) {
+      at = origin.of;
+      const operands = operandsOf(at).map((s) => show(s.shape));
+      what += ` in the ${origin.mode} of ${at.op.name} on ${operands.join(" and ")}`;
+    }
+    if (at === n) return ["  made", ...this.frames(n)];
+    return [` ${what}, made`, ...this.frames(at), "  called for", ...this.frames(n)];
   }
 }

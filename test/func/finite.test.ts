@@ -105,7 +105,7 @@ describe("detectAnomaly", () => {
   test("tells what came in bad, and lets pass what is fine, with its effects", async () => {
     const { p, step } = trainer();
     expect(await message(detectAnomaly(step)(tensor([1, Number.NaN])))).toMatch(
-      /^detectAnomaly: a tensor float32\[2\] that the function is given has 1 NaN of 2 elements$/,
+      /^detectAnomaly: argument 0, float32\[2\], has 1 NaN of 2 elements$/,
     );
     await close(await detectAnomaly(step)(tensor([1, 1])), [Math.log(4)]);
     expect(await p.data()).not.toEqual(Float32Array.of(1, 2));
@@ -117,6 +117,75 @@ describe("detectAnomaly", () => {
   test("finds a NaN that came in as a number, where it is used", async () => {
     const text = await message(detectAnomaly((x: fl.Tensor) => x.exp().mul(Number.NaN))(tensor([1, 2])));
     expect(text).toMatch(/^detectAnomaly: \w+ -> float32\[2\] made 2 NaN of 2 elements/);
+  });
+
+  test("says which argument, parameter or constant it was", async () => {
+    const x = tensor([1, 2]);
+    const bad = tensor([Number.NaN, 1]);
+    const sum = ({ a, b }: { a: fl.Tensor; b: fl.Tensor }): fl.Tensor => a.add(b);
+    expect(await message(detectAnomaly(sum)({ a: x, b: bad }))).toMatch(
+      /: argument 0\.b, float32\[2\], has 1 NaN of 2/,
+    );
+    const p = new fl.Parameter(bad);
+    expect(await message(detectAnomaly((a: fl.Tensor) => a.mul(p))(x))).toMatch(/: a parameter .*, has 1 NaN of 2/);
+    expect(await message(detectAnomaly((a: fl.Tensor) => a.mul(bad))(x))).toMatch(
+      /: a tensor from outside, .*has 1 NaN/,
+    );
+    const filled = await message(detectAnomaly(() => fl.full([2], Number.NaN))());
+    expect(filled).toBe("detectAnomaly: the function returns float32[2] filled with NaN");
+  });
+
+  test("is not alarmed by what no result depends on: masks and clamped logarithms", async () => {
+    const at = tensor([0, 1]);
+    const bce = (t: fl.Tensor): fl.Tensor => fl.nn.functional.binaryCrossEntropy(t, at);
+    await close(await detectAnomaly(bce)(at), [0]);
+    const mask = tensor([[0, Number.NEGATIVE_INFINITY]]);
+    const masked = (t: fl.Tensor): fl.Tensor => t.add(mask).softmax();
+    await close(await detectAnomaly(masked)(tensor([[1, 2]])), [1, 0]);
+    // A row of nothing but the mask is one.
+    const all = fl.full([1, 2], Number.NEGATIVE_INFINITY);
+    const text = await message(detectAnomaly((t: fl.Tensor) => t.add(all).softmax())(tensor([[1, 2]])));
+    expect(text).toMatch(/^detectAnomaly: softmax -> .* made 2 NaN of 2 elements\n {2}operand 0: .*all -Infinity/);
+    // What a check looks at counts as a result.
+    const checking = fl.compile((t: fl.Tensor) => {
+      assertFinite(t.div(t));
+      return t;
+    });
+    expect(await message(detectAnomaly(checking)(at))).toMatch(/^detectAnomaly: div -> float32\[2\] made 1 NaN/);
+  });
+
+  test("finds the line and the operation through every transform", async () => {
+    let at = 0;
+    const root = (t: fl.Tensor): fl.Tensor => {
+      at = line() + 1;
+      const y = t.sqrt();
+      return y.sum();
+    };
+    const x = tensor([4, 0]);
+    const transforms: Record<string, (t: fl.Tensor) => unknown> = {
+      grad: fl.grad(root),
+      "vmap(grad)": (t) => fl.vmap(fl.grad(root))(t.unsqueeze(0)),
+      "grad(vmap)": fl.grad((t: fl.Tensor) => fl.vmap(root)(t.unsqueeze(0)).sum()),
+      jacfwd: fl.jacfwd(root),
+      jvp: (t) => fl.jvp(root, [t], [t])[1],
+      hessian: fl.hessian(root),
+    };
+    for (const [name, f] of Object.entries(transforms)) {
+      const text = await message(detectAnomaly(f)(x));
+      expect(text, name).toMatch(/in the (backward pass|forward-mode derivative) of sqrt on \[(1, )?2\], made/);
+      expect(text, name).toContain(`finite.test.ts:${at}:`);
+    }
+    const text = await message(
+      detectAnomaly(
+        fl.vmap((t: fl.Tensor) => {
+          at = line() + 1;
+          const y = t.log();
+          return y.add(1);
+        }),
+      )(x),
+    );
+    expect(text).toMatch(/log -> float32\[2\] made 1 infinite/);
+    expect(text).toContain(`finite.test.ts:${at}:`);
   });
 
   test("blames no operation whose backward threw some time before", async () => {
