@@ -1,10 +1,11 @@
 /** @file explain: a loss gate by gate, with values, gradients and what each gate does to them. */
-import type { DType, TypedArray } from "../core/dtype.ts";
+import { type DType, isFloat, type TypedArray } from "../core/dtype.ts";
 import { ShapeError, ValueError } from "../core/errors.ts";
 import { type Shape, show } from "../core/shape.ts";
 import { constantLike } from "../ops/leaf.ts";
 import { Tensor } from "../tensor.ts";
 import { evaluate } from "../trace.ts";
+import { flattenTree } from "../tree.ts";
 import { type Gate, gatesOf, giveNames, Graph, sendBack } from "./graph.ts";
 import { range, rounded } from "./range.ts";
 
@@ -86,7 +87,7 @@ export class Explanation {
 
   /** The same for Mermaid, as Markdown on many sites draws it. */
   toMermaid(): string {
-    const text = (s: string): string => `"${s.replace(/[#"<>]/g, (c) => `#${c.charCodeAt(0)};`)}"`;
+    const text = (s: string): string => `"${s.replace(/[#"<>\s]/g, (c) => (c === " " ? c : `#${c.charCodeAt(0)};`))}"`;
     const lines = this.drawn(
       (g) => {
         const label = labelOf(g)
@@ -136,12 +137,13 @@ Object.defineProperty(Explanation.prototype, Symbol.for("nodejs.util.inspect.cus
  * gets a sum. Print the result, or its `toDot()` or `toMermaid()`.
  *
  * @param loss A tensor of one element; or a Graph, explained as far as it has been run.
- * @param names A tree of tensors, say `{ x, ...model.stateDict() }`: their gates have their paths as names.
+ * @param names A tree of tensors, say `{ x, ...model.stateDict() }`: their gates have their paths as names. Those that are
+ * constants or random draws (zeros, randn) are inputs like data, with a gradient.
  * @example console.log(String(await explain(loss, { x, w })));
  * @throws ShapeError if the loss has more than one element.
  */
 export async function explain(loss: Tensor | Graph, names: unknown = {}): Promise<Explanation> {
-  const gates = loss instanceof Graph ? loss.gates : gatesOfLoss(loss);
+  const gates = loss instanceof Graph ? loss.gates : gatesOfLoss(loss, names);
   giveNames(gates, names);
   const place = new Map<Gate, number>(gates.map((g, i) => [g, i]));
   const tensors = gates.flatMap((g) => [g.value, g.gradient, ...g.inputGradients]).filter((t) => t !== null);
@@ -163,11 +165,15 @@ export async function explain(loss: Tensor | Graph, names: unknown = {}): Promis
   );
 }
 
-function gatesOfLoss(loss: unknown): readonly Gate[] {
+function gatesOfLoss(loss: unknown, names: unknown): readonly Gate[] {
   if (!(loss instanceof Tensor)) throw new ValueError(`explain: a tensor or a Graph is wanted, got ${String(loss)}`);
   if (loss.numel() !== 1)
     throw new ShapeError(`explain: the loss must have one element, got shape ${show(loss.shape)}`);
-  const gates = gatesOf(loss.node);
+  const named = new Set(flattenTree(names).leaves.map((t) => t.node));
+  // Without a name they carry no gradient.
+  const inert = gatesOf(loss.node).filter((g) => named.has(g.node) && isFloat(g.dtype) && !g.carries);
+  const inputs = new Set(inert.map((g) => g.node));
+  const gates = gatesOf(loss.node, (n) => inputs.has(n));
   for (const g of gates) g.value = new Tensor(g.node);
   if (gates[gates.length - 1].carries) for (const _ of sendBack(gates, new Tensor(constantLike(loss.node, 1))));
   return gates;

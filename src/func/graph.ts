@@ -38,18 +38,18 @@ export class Gate {
   readonly sources: readonly (Gate | null)[];
 
   /** @internal */
-  constructor(node: Node, sources: readonly (Gate | null)[], place: number) {
+  constructor(node: Node, sources: readonly (Gate | null)[], place: number, isInput: boolean) {
     const inputs = sources.filter((g) => g !== null);
     this.node = node;
     this.sources = sources;
-    this.op = inputs.length === 0 && ownerOf(node) ? "leaf" : node.op.name;
+    this.op = isInput || (inputs.length === 0 && ownerOf(node)) ? "leaf" : node.op.name;
     this.pattern = inputs.length > 0 ? node.op.pattern : "";
     this.shape = node.shape;
     this.dtype = node.dtype;
     this.inputs = inputs;
     this.name = `%${place}`;
     const source = inputs.length === 0 ? constantValue(node) === undefined : inputs.some((g) => g.carries);
-    this.carries = isFloat(node.dtype) && source;
+    this.carries = isFloat(node.dtype) && (isInput || source);
   }
 
   /** @internal */
@@ -73,16 +73,17 @@ function identityOf(n: Node): object {
 
 /**
  * @internal The gates a node is made by, in topological order. What is detached is a source; where it is but the value of an
- * operation of one's own, it is part of that.
+ * operation of one's own, it is part of that. What `isInput` says of a node, it is not looked at how that was made.
  */
-export function gatesOf(output: Node): Gate[] {
-  const order = toposort([output], isDetached);
+export function gatesOf(output: Node, isInput: (n: Node) => boolean = () => false): Gate[] {
+  const isSource = (n: Node): boolean => isDetached(n) || isInput(n);
+  const order = toposort([output], isSource);
   const inner = new Set(order.flatMap((n) => (n.op.kind === "identity" ? n.src.slice(0, 1).filter(isDetached) : [])));
   const gates = new Map<Node, Gate>();
   for (const n of order) {
     if (inner.has(n)) continue;
-    const sources = isDetached(n) ? [] : n.src.map((s) => gates.get(s) ?? null);
-    gates.set(n, new Gate(n, sources, gates.size));
+    const sources = isSource(n) ? [] : n.src.map((s) => gates.get(s) ?? null);
+    gates.set(n, new Gate(n, sources, gates.size, isInput(n)));
   }
   return [...gates.values()];
 }

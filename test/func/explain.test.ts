@@ -49,10 +49,26 @@ test("is a graph for Graphviz and for Mermaid, an edge with its value and its gr
   g4 -->|"-12 / 1"| out`);
 });
 
+test("named constants and random draws are inputs, with a gradient", async () => {
+  fl.manualSeed(1);
+  const [w, r, h] = [fl.ones([2]), fl.randn([2]), point.x.mul(3)];
+  const e = await explain(w.mul(r).mul(h).add(fl.full([], 2)).sum(), { w, r, h });
+  const gate = (name: string) => e.gates.find((g) => g.name === name) as fl.ExplainedGate;
+  expect([gate("w").op, gate("r").op, gate("h").op]).toEqual(["leaf", "leaf", "mul"]);
+  const drawn = await r.data();
+  expect(gate("w").gradient).toEqual(drawn.map((v) => v * -6));
+  expect(gate("r").gradient).toEqual(Float32Array.of(-6, -6));
+  expect(e.gates.map((g) => g.op)).not.toContain("uniform");
+  expect(e.gates.find((g) => g.op === "constant" && g.value?.[0] === 2)?.gradient).toBeNull();
+  // A constant alone is a loss, too.
+  expect((await explain(w.sum(), { w })).gates[0].gradient).toEqual(Float32Array.of(1, 1));
+});
+
 test("names that would end a label do not", async () => {
   const e = await explain(point.x.mul(2), { 'a"\\<b>': point.x });
   expect(e.toDot()).toContain('label="a\\"\\\\<b>\\nfloat32[]"');
   expect(e.toMermaid()).toContain('(["a#34;\\#60;b#62;<br/>float32[]"])');
+  expect((await explain(point.x.mul(2), { "a\n b": point.x })).toMermaid()).toContain('(["a#10; b<br/>float32[]"])');
 });
 
 test("of a network: values and gradients as data, whether or not its parameters were computed before", async () => {
