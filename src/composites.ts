@@ -3,7 +3,7 @@ import { DTypeError, ShapeError, ValueError } from "./core/errors.ts";
 import { broadcast, checkShape, normalizeAxes, normalizeAxis, numel, show, type Shape } from "./core/shape.ts";
 import {
   arange,
-  asTensor,
+  operand,
   cat,
   checkTensors,
   full,
@@ -226,7 +226,7 @@ export function norm(x: Tensor, p = 2, axis?: number | readonly number[], keepdi
 /** x, but `value` where the mask holds, in the dtype of x. */
 export function maskedFill(x: Tensor, mask: Tensor, value: TensorLike): Tensor {
   checkTensors("maskedFill", { x, mask });
-  return where(mask, typeof value === "number" ? value : asTensor("maskedFill", value), x).to(x.dtype);
+  return where(mask, operand("maskedFill", value), x).to(x.dtype);
 }
 
 /**

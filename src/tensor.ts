@@ -240,7 +240,8 @@ export class Tensor {
   /** The product of matrices over the last two axes, with broadcasting of the others; vectors as in PyTorch. */
   matmul(other: Tensor): Tensor {
     const a = this.node;
-    const b = asTensor("matmul", other).node;
+    checkTensors("matmul", { "the operand": other });
+    const b = other.node;
     if (a.shape.length === 0 || b.shape.length === 0)
       throw new ShapeError(
         `matmul: shapes ${show(a.shape)} and ${show(b.shape)}: scalars cannot be multiplied as matrices`,
@@ -603,18 +604,14 @@ export class Tensor {
 
   /** Limited to [low, high], numbers or tensors; the gradient flows to what the value is. */
   clamp(low?: TensorLike | null, high?: TensorLike | null): Tensor {
-    const limits = [low, high].map((v) =>
-      v === undefined || v === null || typeof v === "number" ? v : asTensor("clamp", v),
-    );
-    if (limits.every((v) => v === undefined || v === null))
-      throw new ValueError("clamp: give at least one of low and high");
-    const [min, max] = limits;
+    const [min, max] = [low, high].map((v) => v != null && { limit: operand("clamp", v) });
+    if (!min && !max) throw new ValueError("clamp: give at least one of low and high");
     // NaN is neither inside nor outside: it stays, and as a limit it spreads.
     const limited = (x: Tensor, limit: Tensor | number, inside: Tensor): Tensor =>
       where(new Tensor(apply(LOGICAL.or, inside.node, structure.expand(x.ne(x).node, inside.shape))), x, limit);
     let x: Tensor = this;
-    if (min !== undefined && min !== null) x = limited(x, min, x.ge(min));
-    if (max !== undefined && max !== null) x = limited(x, max, x.le(max));
+    if (min) x = limited(x, min.limit, x.ge(min.limit));
+    if (max) x = limited(x, max.limit, x.le(max.limit));
     return x;
   }
 }
@@ -748,7 +745,7 @@ const ON_BOOL = new Map<OpDef, OpDef>([
 ]);
 
 function binary(op: OpDef, a: Tensor, b: TensorLike): Tensor {
-  const y = typeof b === "number" ? b : asTensor(op.name, b);
+  const y = operand(op.name, b);
   let dtype = resultType([a, y].map(standing));
   const comparison = op.name in COMPARE;
   if (op === BINARY.div || op === BINARY.atan2) dtype = "float32";
@@ -905,9 +902,10 @@ export function checkTensors(op: string, given: Readonly<Record<string, unknown>
     if (!(x instanceof Tensor)) throw new DTypeError(`${op}: ${name} must be a tensor, got ${String(x)}`);
 }
 
-/** A tensor as it is; numbers and arrays as tensors. */
-export function asTensor(op: string, x: TensorLike): Tensor {
-  if (!["number", "boolean"].includes(typeof x) && !Array.isArray(x)) checkTensors(op, { "the operand": x });
+/** @internal Numbers, which have no dtype of their own, and tensors as they are; arrays and booleans as tensors. */
+export function operand(op: string, x: TensorLike): Tensor | number {
+  if (typeof x === "number") return x;
+  if (typeof x !== "boolean" && !Array.isArray(x)) checkTensors(op, { "the operand": x });
   return x instanceof Tensor ? x : tensor(x);
 }
 
@@ -1016,7 +1014,7 @@ export function arange(start: number, end?: number, step = 1): Tensor {
  */
 export function where(condition: Tensor, a: TensorLike, b: TensorLike): Tensor {
   checkTensors("where", { "the condition": condition });
-  const branches = [a, b].map((v) => (typeof v === "number" ? v : asTensor("where", v)));
+  const branches = [a, b].map((v) => operand("where", v));
   // Two bare numbers are float32, as in tensor().
   const dtype = branches.some((v) => v instanceof Tensor) ? resultType(branches.map(standing)) : "float32";
   const shape = branches.reduce<Shape>(
