@@ -218,6 +218,17 @@ function alongOf(n: Node, i: number): readonly Along[] {
 }
 
 /**
+ * By which number an elementwise operation multiplies its source i, if that is the same everywhere. It is linear in those of
+ * its sources that are `moving`: its value at a unit vector is the factor.
+ */
+export function factorOf(n: Node, i: number, moving: (s: Node) => boolean): number | undefined {
+  const at = n.src.map((s, j) => (j === i ? 1 : moving(s) ? 0 : constantValue(s)));
+  if (at.includes(undefined)) return undefined;
+  const unit: RefArray[] = at.map((v) => ({ shape: [], data: Float64Array.of(v as number) }));
+  return n.op.ref?.(unit, n)[0];
+}
+
+/**
  * The pattern of the linear map from x to y: y is made of x by operations that are linear in what is made of x, as jvp makes
  * them. Null if all is zero.
  */
@@ -243,11 +254,7 @@ export function patternOf(y: Node, x: Node): Pattern | null {
   /** Whether each element of n is the sum of some of source i's, as they are. */
   const isSum = (n: Node, i: number, along: readonly Along[]): boolean => {
     if (n.op.kind !== "elementwise") return !along.includes("mixed") && n.src.every((s) => patterns.has(s));
-    // Linear in those made of x: its value at a unit vector is the factor.
-    const at = n.src.map((s, j) => (j === i ? 1 : patterns.has(s) ? 0 : constantValue(s)));
-    if (at.includes(undefined)) return false;
-    const one: RefArray[] = at.map((v) => ({ shape: [], data: Float64Array.of(v as number) }));
-    return n.op.ref?.(one, n)[0] === 1;
+    return factorOf(n, i, (s) => patterns.has(s)) === 1;
   };
   const through = (n: Node, i: number): Pattern | null => {
     const before = patterns.get(n.src[i]);
@@ -288,7 +295,8 @@ export function patternOf(y: Node, x: Node): Pattern | null {
 /**
  * Up to the order of elements: zero; identity; permutation; diagonal; generalized permutation, a diagonal times a
  * permutation; sum, every result a sum of arguments times one number, none used twice; broadcast, its transpose; kronecker,
- * one block and the identity; block-diagonal, different blocks; dense, what is none of these.
+ * one block and the identity; block-diagonal, different blocks; selection, every result one argument times a number, or 0,
+ * as in a slice, a pad or an index; dense, what is none of these.
  */
 export type Structure =
   | "zero"
@@ -300,6 +308,7 @@ export type Structure =
   | "broadcast"
   | "kronecker"
   | "block-diagonal"
+  | "selection"
   | "dense";
 
 /** The name of a pattern. */

@@ -1,7 +1,7 @@
 /** @file The Jacobian as a linear operator: applied without being made, with the structure that the graph gives it. */
 import { DTypeError, ShapeError, ValueError } from "../core/errors.ts";
-import { isFloat } from "../core/dtype.ts";
-import { numel, show } from "../core/shape.ts";
+import { isFloat, type TypedArray } from "../core/dtype.ts";
+import { numel, sameShape, show } from "../core/shape.ts";
 import { jvp as forward } from "../diff/jvp.ts";
 import {
   type Axis,
@@ -13,15 +13,16 @@ import {
   tied,
   untied,
 } from "../diff/pattern.ts";
+import { nameOf, type Selection, selectionOf } from "../diff/selection.ts";
 import { vjp as reverse } from "../diff/vjp.ts";
 import type { Node } from "../graph/node.ts";
 import { apply, COMPARE, LOGICAL, where } from "../ops/elementwise.ts";
 import { constant, constantLike, leaf } from "../ops/leaf.ts";
 import { expand, flip, iota, permute, reshape, slice } from "../ops/structure.ts";
-import { Tensor } from "../tensor.ts";
-import { transformed } from "../trace.ts";
+import { checkTensors, knownValues, Tensor } from "../tensor.ts";
+import { dataLeaf, transformed } from "../trace.ts";
 import { onVectors } from "./jacobian.ts";
-import { asInputs, matching } from "./transforms.ts";
+import { asInputs } from "./transforms.ts";
 
 export type { Structure };
 
@@ -116,6 +117,8 @@ export class JacobianOperator {
   private readonly argument: Node;
   private readonly result: Node;
   private readonly pattern: Pattern | null;
+  /** What the pattern does not say, of one that is a selection. */
+  private readonly selection: Selection | null;
 
   /** @internal Use jacobianOperator(). */
   constructor(argument: Node, result: Node) {
@@ -126,26 +129,36 @@ export class JacobianOperator {
     this.result = result;
     this.pattern = p;
     this.shape = [numel(result.shape), numel(argument.shape)];
-    this.structure = structureOf(p);
-    this.bytes = !p || p.ones ? 0 : 4 * product(varying([...p.rows, ...untied(p, "columns")]));
+    const [m, n] = this.shape;
+    const structure = structureOf(p);
+    const dense = structure === "dense";
+    const found =
+      image && (dense || (m === n && ["kronecker", "block-diagonal"].includes(structure)))
+        ? selectionOf(image, tangent, dataOf)
+        : null;
+    const name = found && nameOf(found, n);
+    this.selection = dense || name !== "selection" ? found : null;
+    this.structure = this.selection && name ? name : structure;
+    if (this.selection) this.bytes = this.selection.ones ? 0 : 4 * m;
+    else this.bytes = !p || p.ones ? 0 : 4 * product(varying([...p.rows, ...untied(p, "columns")]));
     this.denseBytes = 4 * this.shape[0] * this.shape[1];
   }
 
   /**
    * J v, by forward mode: v has the shape of the argument, the product that of the result.
-   * @throws ShapeError for a vector unlike the argument.
+   * @throws ShapeError or DTypeError for a vector unlike the argument.
    */
   jvp(v: Tensor): Tensor {
-    const [tangent] = matching("jvp", "tangent", v, new Tensor(this.argument));
+    const tangent = vector("jvp", "the tangent", v, this.argument);
     return new Tensor(this.forward(tangent) ?? constantLike(this.result, 0));
   }
 
   /**
    * J^T u, by reverse mode: u has the shape of the result, the product that of the argument.
-   * @throws ShapeError for a vector unlike the result.
+   * @throws ShapeError or DTypeError for a vector unlike the result.
    */
   vjp(u: Tensor): Tensor {
-    const [cotangent] = matching("vjp", "cotangent", u, new Tensor(this.result));
+    const cotangent = vector("vjp", "the cotangent", u, this.result);
     return new Tensor(this.reverse(cotangent) ?? constantLike(this.argument, 0));
   }
 
@@ -154,7 +167,7 @@ export class JacobianOperator {
    * @throws ValueError unless the structure is "diagonal" or "identity".
    */
   diagonal(): Tensor {
-    if (this.structure !== "diagonal" && this.structure !== "identity")
+    if (!this.isDiagonal)
       throw new ValueError(`diagonal: the Jacobian ${show(this.shape)} is ${this.structure}, not diagonal`);
     const ones = constantLike(this.argument, 1);
     return new Tensor(reshape(this.forward(ones) as Node, this.argument.shape));
@@ -162,12 +175,14 @@ export class JacobianOperator {
 
   /**
    * What is repeated or lies side by side, [blocks, rows, columns]: W as [1, out, in] where the structure is "kronecker" with
-   * W, a block for each row of a softmax, [n, 1, 1] for a diagonal of n elements, [1, m, n] where it is "dense".
+   * W, a block for each row of a softmax, [n, 1, 1] for a diagonal of n elements, [1, m, n] where it is "dense"; of a selection
+   * the numbers, [m, 1, 1], or [1, 1, 1] if all are 1.
    * @throws ValueError where it is "zero"; ShapeError if computing it would take 2^30 elements or more.
    */
   blocks(): Tensor {
     const p = this.pattern;
     if (!p) throw new ValueError(`blocks: the Jacobian ${show(this.shape)} is zero, it has none`);
+    if (this.selection) return new Tensor(reshape(this.factors(this.selection), [this.bytes / 4 || 1, 1, 1]));
     const [ties, rows, columns] = [varying(tied(p)), untied(p, "rows"), untied(p, "columns")];
     const node = laidOut(this.values("blocks", p), [...ties, ...rows, ...columns]);
     return new Tensor(reshape(node, [product(ties), product(rows), product(columns)]));
@@ -180,12 +195,21 @@ export class JacobianOperator {
   toDense(): Tensor {
     const [m, n] = this.shape;
     const p = this.pattern;
-    if (m * n > DENSE_LIMIT)
+    if (m * n > DENSE_LIMIT) {
+      const others = ["jvp", "vjp"];
+      if (this.isDiagonal) others.push("diagonal");
+      if (4 * m * n > this.bytes && p) others.push("blocks");
       throw new ShapeError(
         `toDense: a ${this.structure} Jacobian of ${m} x ${n} would take ${this.denseBytes} bytes, the limit is ` +
-          `${4 * DENSE_LIMIT}; jvp, vjp, diagonal and blocks do without`,
+          `${4 * DENSE_LIMIT}; ${others.slice(0, -1).join(", ")} and ${others[others.length - 1]} do without`,
       );
+    }
     if (!p) return new Tensor(constant(0, [m, n]));
+    if (this.selection) {
+      const from = dataLeaf([m, 1], "int32", this.selection.from);
+      const chosen = apply(COMPARE.eq, positions([m, n], 1), expand(from, [m, n]));
+      return new Tensor(masked([chosen], expand(this.factors(this.selection), [m, n])));
+    }
     const side = [...p.rows, ...untied(p, "columns")];
     const grid = [...extents(p.rows), ...extents(p.columns)];
     const own = [...extents(p.rows), ...p.columns.map((a) => (p.rows.includes(a) ? 1 : a.extent))];
@@ -203,6 +227,17 @@ export class JacobianOperator {
   toString(): string {
     const [m, n] = this.shape;
     return `JacobianOperator ${m} x ${n} ${this.structure}, ${this.bytes} bytes of ${this.denseBytes}`;
+  }
+
+  private get isDiagonal(): boolean {
+    return this.structure === "diagonal" || this.structure === "identity";
+  }
+
+  /** What each result multiplies its argument by, [m, 1], or one for all. */
+  private factors({ ones }: Selection): Node {
+    if (ones) return constant(1);
+    const all = this.forward(constantLike(this.argument, 1)) as Node;
+    return reshape(all, [this.shape[0], 1]);
   }
 
   private forward(v: Node): Node | null {
@@ -228,20 +263,36 @@ export class JacobianOperator {
   }
 }
 
+const kindOf = (x: unknown): string => (Array.isArray(x) ? "an array" : String(x));
+
+/** A vector for the map: like what it belongs to. */
+function vector(op: string, what: string, v: Tensor, like: Node): Node {
+  checkTensors(op, { [what]: v });
+  if (!isFloat(v.dtype)) throw new DTypeError(`${op}: ${what} must be float32, got ${v.dtype}`);
+  if (!sameShape(v.shape, like.shape))
+    throw new ShapeError(`${op}: ${what} has shape ${show(v.shape)}, ${show(like.shape)} is wanted`);
+  return v.node;
+}
+
+/** The values of a leaf that was made from them. */
+function dataOf(n: Node): TypedArray | undefined {
+  return knownValues(new Tensor(n));
+}
+
 /**
  * The Jacobian of f at x, a tensor each, as a linear operator: it applies to vectors at the cost of f, says which structure
  * it has, and is never made. The structure is found in the graph: elementwise operations are diagonal, movement is a
  * permutation, a layer is a Kronecker product with the identity, row-wise operations are block-diagonal, and products and
- * sums of these are what they are; "dense" where nothing better is known.
+ * sums of these are what they are; a roll or an index of known values moves elements, too; "dense" where nothing better is known.
  * @example const j = jacobianOperator((x) => x.relu(), x); // 409600 x 409600 for x of [100, 4096]
  * console.log(String(j)); const gradient = j.vjp(u);
  * @throws DTypeError unless x and f(x) are float32; ValueError unless both are tensors.
  */
 export function jacobianOperator(f: (x: Tensor) => Tensor, x: Tensor): JacobianOperator {
-  if (!(x instanceof Tensor)) throw new ValueError(`jacobianOperator: x must be a tensor, got ${String(x)}`);
+  if (!(x instanceof Tensor)) throw new ValueError(`jacobianOperator: x must be a tensor, got ${kindOf(x)}`);
   const { tree, nodes } = asInputs("jacobianOperator", x);
   const y = transformed("jacobianOperator", f, tree);
-  if (!(y instanceof Tensor)) throw new ValueError(`jacobianOperator: f must return a tensor, got ${String(y)}`);
+  if (!(y instanceof Tensor)) throw new ValueError(`jacobianOperator: f must return a tensor, got ${kindOf(y)}`);
   if (!isFloat(y.dtype)) throw new DTypeError(`jacobianOperator: f must return float32, got ${y.dtype}`);
   return new JacobianOperator(nodes[0], y.node);
 }
