@@ -27,6 +27,7 @@ const known = async (t) => {
 
 manualSeed(0);
 console.log(`the Jacobian of tanh(tanh(x A) B), x of n elements, A n x ${HIDDEN}, B ${HIDDEN} x m`);
+console.log("ms: the least of many calls; KB: the workers' memory its intermediate values take");
 console.log("    n     m   forward ms   KB   reverse ms   KB   jacobian picks   the other takes");
 for (const [n, m] of SHAPES) {
   const [x, a, b] = await Promise.all([[n], [n, HIDDEN], [HIDDEN, m]].map((shape) => known(randn(shape))));

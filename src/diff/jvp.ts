@@ -2,17 +2,31 @@
 import { isFloat } from "../core/dtype.ts";
 import { FourlaneError } from "../core/errors.ts";
 import { type Node, toposort } from "../graph/node.ts";
-import { leaf } from "../ops/leaf.ts";
-import { isDetached } from "../ops/structure.ts";
+import { constantValue, leaf } from "../ops/leaf.ts";
+import { isDetached, STRUCTURE } from "../ops/structure.ts";
 import { vjp, walk } from "./vjp.ts";
 
-/** Whether a gradient by u reaches everything that was made of u: nothing on the way is cut off, or flat like a sign. */
-function passesOn(outputs: readonly Node[], u: Node): boolean {
+/** Whether n is 0 where those of its sources are that are `made`, whatever the others are. */
+function staysZero(n: Node, made: ReadonlySet<Node>): boolean {
+  if (n.op === STRUCTURE.concat) return n.src.every((s) => made.has(s) || constantValue(s) === 0);
+  if (n.op.kind !== "elementwise") return true;
+  return [0, 1].every((v) => {
+    const any = (s: Node): number => constantValue(s) ?? (isFloat(s.dtype) ? v + 1 : v);
+    const at = n.src.map((s) => ({ shape: [], data: Float64Array.of(made.has(s) ? 0 : any(s)) }));
+    return n.op.ref?.(at, n)[0] === 0;
+  });
+}
+
+/**
+ * Whether a gradient by u is the whole story of what was made of u: it is 0 where u is, and nothing on the way is cut off, or
+ * flat like a sign.
+ */
+function isProportional(outputs: readonly Node[], u: Node): boolean {
   const made = new Set([u]);
   for (const n of toposort(outputs, (x) => x.id < u.id)) {
     if (!n.src.some((s) => made.has(s))) continue;
+    if (!isFloat(n.dtype) || !staysZero(n, made)) return false;
     made.add(n);
-    if (!isFloat(n.dtype)) return false;
     const back = n.op.vjp?.(n, leaf(n.shape, n.dtype));
     if (back ? n.src.some((s, i) => made.has(s) && !back[i]) : !n.op.decompose) return false;
   }
@@ -35,7 +49,7 @@ function transposed(n: Node, rule: NonNullable<Node["op"]["vjp"]>, tangents: rea
     pairs.map(({ t }) => t),
     [u],
   );
-  if (!passesOn(gs, u) || (tangent && toposort([tangent], (x) => x.id < u.id).includes(u)))
+  if (!isProportional(gs, u) || (tangent && toposort([tangent], (x) => x.id < u.id).includes(u)))
     throw new FourlaneError(
       "NO_GRADIENT",
       `${n.op.name}: has no forward-mode derivative, and its reverse-mode one is not linear in the gradient, so that none ` +

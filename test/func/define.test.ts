@@ -262,6 +262,33 @@ describe("what does not fit says so", () => {
     expect(() => fl.jvp(clipped, [a], [a])).toThrow(
       /clipped: has no forward-mode derivative, and its reverse-mode one is not linear/,
     );
+    // Linear but for a constant: the gradient by the cotangent knows nothing of that.
+    const b = tensor([3, 2, 1]);
+    const affine: Record<string, (d: T) => T> = {
+      constant: (d) => d.mul(2).add(1),
+      input: (d) => d.sub(b),
+      branch: (d) => fl.where(b.gt(1), d, b),
+      side: (d) => fl.cat([d.narrow(0, 0, 2), fl.ones([1])]),
+    };
+    for (const [name, backward] of Object.entries(affine)) {
+      const op = defineOp({ name, forward: (t: T) => t.mul(1), backward });
+      expect(() => fl.jvp(op, [a], [a]), name).toThrow(/its reverse-mode one is not linear/);
+    }
+    const proper = defineOp({
+      name: "proper",
+      forward: (t: T) => t.mul(2),
+      backward: (d) =>
+        fl.where(
+          b.gt(1),
+          fl
+            .cat([d.narrow(0, 0, 2), fl.zeros([1])])
+            .mul(b)
+            .div(b)
+            .add(d),
+          0,
+        ),
+    });
+    await close(fl.jvp(proper, [a], [fl.ones([3])])[1], [2, 2, 0]);
   });
 });
 
