@@ -9,7 +9,7 @@ import { expect, test } from "vitest";
 import { browserWorker } from "#embedded";
 
 /** The goal is 60 KB; with all of PyTorch's sampled operations in the table it is not reached. It must not grow further. */
-const BUDGET = 66 * 1024;
+const BUDGET = 65 * 1024;
 
 const root = fileURLToPath(new URL("../", import.meta.url));
 const read = (path: string): string => readFileSync(root + path, "utf8");

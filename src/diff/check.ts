@@ -1,8 +1,8 @@
 /** @file Derivatives held against finite differences, in float64: those of a graph, and of one operation alone. */
 import { isFloat } from "../core/dtype.ts";
 import { numel } from "../core/shape.ts";
-import { functionOf, interpret, type Values } from "../graph/interpret.ts";
 import { makeNode, type Node, toposort } from "../graph/node.ts";
+import { functionOf, interpret, type Values } from "../ops/interpret.ts";
 import { constantLike, leaf } from "../ops/leaf.ts";
 import { isDetached, operandsOf } from "../ops/structure.ts";
 import { jvp } from "./jvp.ts";

@@ -4,9 +4,10 @@
  */
 import { isFloat } from "../core/dtype.ts";
 import { numel } from "../core/shape.ts";
-import { interpret } from "../graph/interpret.ts";
 import { type Node, type RefArray, toposort } from "../graph/node.ts";
+import { interpret } from "../ops/interpret.ts";
 import { constantValue } from "../ops/leaf.ts";
+import { referenceOf } from "../ops/reference.ts";
 import { arbitrary } from "./check.ts";
 import { factorOf, type Structure } from "./pattern.ts";
 
@@ -35,7 +36,7 @@ function known(n: Node, dataOf: (leaf: Node) => ArrayLike<number> | undefined): 
     if (numel(m.shape) > LIMIT) return undefined;
     const data = dataOf(m);
     if (data) given.set(m, Float64Array.from(data));
-    else if (m.src.length === 0 && !m.op.ref) return undefined;
+    else if (m.src.length === 0 && !referenceOf(m.op)) return undefined;
   }
   return interpret([n], given).get(n);
 }
@@ -64,7 +65,8 @@ function moved(
   made: ReadonlyMap<Node, Selection>,
   dataOf: (leaf: Node) => ArrayLike<number> | undefined,
 ): Selection | null {
-  if (!n.op.ref) return null;
+  const reference = referenceOf(n.op);
+  if (!reference) return null;
   const parts: Selection[] = [];
   const places: RefArray[] = [];
   for (const s of n.src) {
@@ -81,8 +83,8 @@ function moved(
   }
   const arguments_ = parts.flatMap((p) => [...p.from]);
   const other = Float64Array.of(0, ...arbitrary(arguments_.length, 1));
-  const at = n.op.ref(places, n);
-  const values = n.op.ref(
+  const at = reference(places, n);
+  const values = reference(
     places.map(({ shape, data }, i) => ({ shape, data: made.has(n.src[i]) ? data.map((k) => other[k]) : data })),
     n,
   );

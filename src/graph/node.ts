@@ -19,6 +19,9 @@ export interface RefArray {
 /** The axis of a source that an axis of the result runs along, forwards or backwards, or what it does instead. */
 export type Along = number | { readonly reversed: number } | "free" | "mixed";
 
+/** Computes a node's value in float64. */
+export type Reference = (src: readonly RefArray[], node: Node) => Float64Array;
+
 /** What an operation is. One entry per operation, in src/ops. */
 export interface OpDef {
   readonly name: string;
@@ -52,8 +55,8 @@ export interface OpDef {
   readonly along?: "flat" | ((node: Node, source: number) => readonly Along[]);
   /** Whether it draws random numbers: not for one example what it is for another. */
   readonly random?: true;
-  /** The value in float64. */
-  ref?(src: readonly RefArray[], node: Node): Float64Array;
+  /** The value in float64. Operations that are not elementwise have theirs in src/ops/reference.ts. */
+  readonly ref?: Reference;
 }
 
 /** A value of the computation. Immutable; `id` grows with creation, so sources have smaller ids. */

@@ -1,6 +1,6 @@
 /** @file Matrix products: bilinear, so each operand's gradient is another matrix product. */
 import { DTypeError, ShapeError } from "../core/errors.ts";
-import { numel, sameShape, show } from "../core/shape.ts";
+import { sameShape, show } from "../core/shape.ts";
 import { makeNode, type Node, type OpDef } from "../graph/node.ts";
 import { add } from "./elementwise.ts";
 import { reshape, transposeLast } from "./structure.ts";
@@ -42,19 +42,6 @@ const MATMUL: OpDef = {
     const count = (left ? a : b).shape[0];
     if (left) return reshape(matmul(reshape(a, [count * m, k]), b, precise), [count, ...n.shape]);
     if (n.shape[1] === 1) return reshape(matmul(reshape(b, [count, k]), transposeLast(a), precise), [count, m, 1]);
-  },
-  ref: ([a, b], n) => {
-    const [m, k] = a.shape.slice(-2);
-    const cols = b.shape[b.shape.length - 1];
-    const batch = numel(a.shape.slice(0, -2));
-    const out = new Float64Array(numel(n.shape));
-    for (let t = 0; t < batch; t++)
-      for (let i = 0; i < m; i++)
-        for (let p = 0; p < k; p++) {
-          const x = a.data[(t * m + i) * k + p];
-          for (let j = 0; j < cols; j++) out[(t * m + i) * cols + j] += x * b.data[(t * k + p) * cols + j];
-        }
-    return out;
   },
 };
 

@@ -4,31 +4,20 @@
  */
 import { DTypeError, ShapeError } from "../core/errors.ts";
 import { isFloat } from "../core/dtype.ts";
-import { numel, type Shape, show } from "../core/shape.ts";
-import { makeNode, type Node, type OpDef, type RefArray } from "../graph/node.ts";
+import { type Shape, show } from "../core/shape.ts";
+import { makeNode, type Node, type OpDef } from "../graph/node.ts";
 import { apply, cast, COMPARE, mul, sub, UNARY, where } from "./elementwise.ts";
 import { constantLike } from "./leaf.ts";
 import { expand, expandBack, forEveryExample, iota, reshape, sum } from "./structure.ts";
 
 const lastAxis = (x: { shape: Shape }): number => x.shape.length - 1;
 
-function eachRow(x: RefArray, f: (row: Float64Array, r: number) => void): void {
-  const cols = x.shape[x.shape.length - 1];
-  for (let r = 0; r * cols < x.data.length; r++) f(x.data.subarray(r * cols, (r + 1) * cols), r);
-}
-
-function logSumExp(row: Float64Array): number {
-  const m = Math.max(...row);
-  if (m === -Infinity && row.length > 0) return Number.NaN;
-  return m + Math.log(row.reduce((s, v) => s + Math.exp(v - m), 0));
-}
-
 function checkRows(op: string, x: Node): void {
   if (!isFloat(x.dtype)) throw new DTypeError(`${op}: dtype ${x.dtype} is not supported, only float32`);
   if (x.shape.length < 1) throw new ShapeError(`${op}: shape ${show(x.shape)} has no axis to work along`);
 }
 
-const rowMap = (name: string, f: (v: number, lse: number) => number, vjp: NonNullable<OpDef["vjp"]>): OpDef => ({
+const rowMap = (name: string, vjp: NonNullable<OpDef["vjp"]>): OpDef => ({
   name,
   kind: "other",
   pattern: "mixes",
@@ -44,35 +33,12 @@ const rowMap = (name: string, f: (v: number, lse: number) => number, vjp: NonNul
     const axes = [lastAxis(n)];
     return sub(t, expandBack(sum(mul(apply(UNARY.exp, n), t), axes), n.shape, axes));
   },
-  ref: ([x], n) => {
-    const out = new Float64Array(numel(n.shape));
-    eachRow(x, (row, r) => {
-      const lse = logSumExp(row);
-      row.forEach((v, c) => {
-        out[r * row.length + c] = f(v, lse);
-      });
-    });
-    return out;
-  },
 });
 
-const SOFTMAX = rowMap(
-  "softmax",
-  (v, lse) => Math.exp(v - lse),
-  (n, g) => [makeNode(SOFTMAX_GRAD, [n, g])],
-);
-const LOG_SOFTMAX = rowMap(
-  "logSoftmax",
-  (v, lse) => v - lse,
-  (n, g) => [makeNode(LOG_SOFTMAX_GRAD, [n, g])],
-);
+const SOFTMAX = rowMap("softmax", (n, g) => [makeNode(SOFTMAX_GRAD, [n, g])]);
+const LOG_SOFTMAX = rowMap("logSoftmax", (n, g) => [makeNode(LOG_SOFTMAX_GRAD, [n, g])]);
 
-const rowGrad = (
-  name: string,
-  decompose: (y: Node, g: Node) => Node,
-  f: (y: number, g: number, dotted: number) => number,
-  weight: (y: number, g: number) => number,
-): OpDef => ({
+const rowGrad = (name: string, decompose: (y: Node, g: Node) => Node): OpDef => ({
   name,
   kind: "other",
   pattern: "mixes",
@@ -83,40 +49,16 @@ const rowGrad = (
     return { shape: y.shape, dtype: y.dtype };
   },
   decompose: (n) => decompose(n.src[0], n.src[1]),
-  ref: ([y, g], n) => {
-    const out = new Float64Array(numel(n.shape));
-    eachRow(y, (row, r) => {
-      const at = r * row.length;
-      let s = 0;
-      row.forEach((v, c) => {
-        s += weight(v, g.data[at + c]);
-      });
-      row.forEach((v, c) => {
-        out[at + c] = f(v, g.data[at + c], s);
-      });
-    });
-    return out;
-  },
 });
 
-const SOFTMAX_GRAD: OpDef = rowGrad(
-  "softmaxGrad",
-  (y, g) => {
-    const axes = [lastAxis(y)];
-    return mul(y, sub(g, expandBack(sum(mul(g, y), axes), y.shape, axes)));
-  },
-  (y, g, s) => y * (g - s),
-  (y, g) => y * g,
-);
-const LOG_SOFTMAX_GRAD: OpDef = rowGrad(
-  "logSoftmaxGrad",
-  (y, g) => {
-    const axes = [lastAxis(y)];
-    return sub(g, mul(apply(UNARY.exp, y), expandBack(sum(g, axes), y.shape, axes)));
-  },
-  (y, g, s) => g - Math.exp(y) * s,
-  (_, g) => g,
-);
+const SOFTMAX_GRAD: OpDef = rowGrad("softmaxGrad", (y, g) => {
+  const axes = [lastAxis(y)];
+  return mul(y, sub(g, expandBack(sum(mul(g, y), axes), y.shape, axes)));
+});
+const LOG_SOFTMAX_GRAD: OpDef = rowGrad("logSoftmaxGrad", (y, g) => {
+  const axes = [lastAxis(y)];
+  return sub(g, mul(apply(UNARY.exp, y), expandBack(sum(g, axes), y.shape, axes)));
+});
 
 // --- cross-entropy of rows against class indices ----------------------------------------------------------------------------
 
@@ -155,13 +97,6 @@ const CROSS_ENTROPY: OpDef = {
     return sum(mul(makeNode(CROSS_ENTROPY_GRAD, [n.src[0], n.src[1], one], n.attrs), t), [1]);
   },
   batch: manyRows,
-  ref: ([x, labels], n) => {
-    const out = new Float64Array(numel(n.shape));
-    eachRow(x, (row, r) => {
-      out[r] = labels.data[r] === n.attrs.ignore ? 0 : logSumExp(row) - row[labels.data[r]];
-    });
-    return out;
-  },
 };
 
 const CROSS_ENTROPY_GRAD: OpDef = {
@@ -180,17 +115,6 @@ const CROSS_ENTROPY_GRAD: OpDef = {
     return mul(sub(p, oneHotLike(x, labels)), expand(reshape(weight, [x.shape[0], 1]), x.shape));
   },
   batch: manyRows,
-  ref: ([x, labels, g], n) => {
-    const out = new Float64Array(numel(n.shape));
-    eachRow(x, (row, r) => {
-      if (labels.data[r] === n.attrs.ignore) return;
-      const lse = logSumExp(row);
-      row.forEach((v, c) => {
-        out[r * row.length + c] = (Math.exp(v - lse) - (c === labels.data[r] ? 1 : 0)) * g.data[r];
-      });
-    });
-    return out;
-  },
 };
 
 /** Softmax along the last axis. */

@@ -2,7 +2,7 @@
 import { DTypeError, ShapeError, ValueError } from "../core/errors.ts";
 import { isFloat } from "../core/dtype.ts";
 import { numel, type Shape, show } from "../core/shape.ts";
-import { makeNode, type Node, type OpDef, type RefArray } from "../graph/node.ts";
+import { makeNode, type Node, type OpDef } from "../graph/node.ts";
 import { expand, offAxis, reshape } from "./structure.ts";
 
 function checkIndex(op: string, index: Node, bound: number): void {
@@ -17,21 +17,6 @@ function checkNumbers(op: string, x: Node): void {
 
 const replaced = (shape: Shape, axis: number, extent: number): number[] =>
   shape.map((d, i) => (i === axis ? extent : d));
-
-/** Calls f(i, place, row) for each element i of the index: it names element `place` of the other tensor; row is its own. */
-function eachPlace(
-  index: RefArray,
-  axis: number,
-  bound: number,
-  f: (i: number, to: number, row: number) => void,
-): void {
-  const inner = numel(index.shape.slice(axis + 1));
-  const rows = index.shape[axis];
-  index.data.forEach((k, i) => {
-    const row = Math.floor(i / inner);
-    f(i, (Math.floor(row / rows) * bound + k) * inner + (i % inner), row % rows);
-  });
-}
 
 const GATHER: OpDef = {
   name: "gather",
@@ -51,13 +36,6 @@ const GATHER: OpDef = {
     return [isFloat(n.dtype) ? scatterAdd(g, n.src[1], axis, n.src[0].shape[axis]) : null, null];
   },
   jvp: (n, [t]) => (t ? gather(t, n.src[1], n.attrs.axis as number) : null),
-  ref: ([x, index], n) => {
-    const out = new Float64Array(numel(n.shape));
-    eachPlace(index, n.attrs.axis as number, x.shape[n.attrs.axis as number], (i, from) => {
-      out[i] = x.data[from];
-    });
-    return out;
-  },
 };
 
 const SCATTER_ADD: OpDef = {
@@ -75,13 +53,6 @@ const SCATTER_ADD: OpDef = {
   },
   vjp: (n, g) => [isFloat(n.dtype) ? gather(g, n.src[1], n.attrs.axis as number) : null, null],
   jvp: (n, [t]) => (t ? makeNode(SCATTER_ADD, [t, n.src[1]], n.attrs) : null),
-  ref: ([x, index], n) => {
-    const out = new Float64Array(numel(n.shape));
-    eachPlace(index, n.attrs.axis as number, n.attrs.extent as number, (i, to) => {
-      out[to] += x.data[i];
-    });
-    return out;
-  },
 };
 
 /** Along the axis: the last position of the index that names a place, -1 if none does. */
@@ -93,13 +64,6 @@ const SCATTER_LAST: OpDef = {
     const { axis, extent } = attrs as { axis: number; extent: number };
     checkIndex("scatterLast", index, extent);
     return { shape: replaced(index.shape, axis, extent), dtype: "int32" };
-  },
-  ref: ([index], n) => {
-    const out = new Float64Array(numel(n.shape)).fill(-1);
-    eachPlace(index, n.attrs.axis as number, n.attrs.extent as number, (_, to, row) => {
-      out[to] = row;
-    });
-    return out;
   },
 };
 

@@ -5,8 +5,8 @@
  */
 import { DTypeError, ShapeError, ValueError } from "../core/errors.ts";
 import { isFloat } from "../core/dtype.ts";
-import { numel, reducedShape, sameShape, type Shape, show, stridesOf } from "../core/shape.ts";
-import { type Along, type Attrs, makeNode, type Node, type OpDef, type RefArray } from "../graph/node.ts";
+import { numel, reducedShape, sameShape, type Shape, show } from "../core/shape.ts";
+import { type Along, type Attrs, makeNode, type Node, type OpDef } from "../graph/node.ts";
 import { apply, cast, COMPARE, div, mul, where } from "./elementwise.ts";
 import { constantLike } from "./leaf.ts";
 
@@ -17,7 +17,6 @@ export function linear(
   pattern: string,
   infer: OpDef["infer"],
   adjoint: (n: Node, g: Node) => Node,
-  ref: NonNullable<OpDef["ref"]>,
   along: OpDef["along"],
   batch?: OpDef["batch"],
 ): OpDef {
@@ -28,7 +27,6 @@ export function linear(
     infer,
     vjp: (n, g) => [adjoint(n, g)],
     jvp: (n, [t]) => (t ? makeNode(op, [t], n.attrs) : null),
-    ref,
     along,
     batch,
   };
@@ -45,24 +43,6 @@ const keptExtents =
 export const offAxis = (n: Node, i: number): Along[] =>
   n.shape.map((_, a) => (a === n.attrs.axis || a >= n.src[i].shape.length ? "mixed" : a));
 
-/** Element i of the result is element index(multi-index) of the source. */
-export function gatherRef(x: RefArray, shape: Shape, index: (at: number[]) => number): Float64Array {
-  const out = new Float64Array(numel(shape));
-  const at = new Array<number>(shape.length).fill(0);
-  for (let i = 0; i < out.length; i++) {
-    const from = index(at);
-    out[i] = from < 0 ? 0 : x.data[from];
-    for (let d = shape.length - 1; d >= 0; d--) {
-      if (++at[d] < shape[d]) break;
-      at[d] = 0;
-    }
-  }
-  return out;
-}
-
-export const dot = (at: readonly number[], strides: readonly number[]): number =>
-  at.reduce((s, a, i) => s + a * strides[i], 0);
-
 // --- expand | sum -----------------------------------------------------------------------------------------------------
 
 const EXPAND = linear(
@@ -76,10 +56,6 @@ const EXPAND = linear(
     return { shape, dtype: x.dtype };
   },
   (n, g) => sumTo(g, n.src[0].shape),
-  ([x], n) => {
-    const strides = stridesOf(x.shape).map((s, i) => (x.shape[i] === 1 ? 0 : s));
-    return gatherRef(x, n.shape, (at) => dot(at, strides));
-  },
   keptExtents("free"),
 );
 
@@ -92,33 +68,11 @@ const SUM = linear(
     return { shape: reducedShape(x.shape, attrs.axes as number[], attrs.keepdim as boolean), dtype: x.dtype };
   },
   (n, g) => expandBack(g, n.src[0].shape, n.attrs.axes as number[]),
-  ([x], n) => reduceRef(x, n.attrs.axes as number[], 0, (a, b) => a + b),
   (n) => {
     const { axes, keepdim } = n.attrs as { axes: number[]; keepdim: boolean };
     return n.src[0].shape.flatMap((_, a) => (!axes.includes(a) ? a : keepdim ? "free" : []));
   },
 );
-
-function reduceRef(
-  x: RefArray,
-  axes: readonly number[],
-  init: number,
-  f: (a: number, b: number) => number,
-): Float64Array {
-  const keep = reducedShape(x.shape, axes, true);
-  const strides = stridesOf(keep).map((s, i) => (axes.includes(i) ? 0 : s));
-  const out = new Float64Array(numel(keep)).fill(init);
-  const at = new Array<number>(x.shape.length).fill(0);
-  for (let i = 0; i < x.data.length; i++) {
-    const o = dot(at, strides);
-    out[o] = f(out[o], x.data[i]);
-    for (let d = x.shape.length - 1; d >= 0; d--) {
-      if (++at[d] < x.shape[d]) break;
-      at[d] = 0;
-    }
-  }
-  return out;
-}
 
 /** x broadcast to a shape by NumPy's rules. */
 export function expand(x: Node, shape: Shape): Node {
@@ -160,7 +114,6 @@ const RESHAPE = linear(
     return { shape, dtype: x.dtype };
   },
   (n, g) => reshape(g, n.src[0].shape),
-  ([x]) => x.data.slice(),
   "flat",
 );
 
@@ -181,11 +134,6 @@ const PERMUTE = linear(
       axes.map((_, i) => axes.indexOf(i)),
     );
   },
-  ([x], n) => {
-    const s = stridesOf(x.shape);
-    const strides = (n.attrs.axes as number[]).map((a) => s[a]);
-    return gatherRef(x, n.shape, (at) => dot(at, strides));
-  },
   (n) => n.attrs.axes as number[],
   (n, [x]) => permute(x, [0, ...(n.attrs.axes as number[]).map((a) => a + 1)]),
 );
@@ -196,16 +144,6 @@ const FLIP = linear(
   "passes",
   ([x]) => ({ shape: x.shape, dtype: x.dtype }),
   (n, g) => makeNode(FLIP, [g], n.attrs),
-  ([x], n) => {
-    const s = stridesOf(x.shape);
-    const axes = n.attrs.axes as number[];
-    return gatherRef(x, n.shape, (at) =>
-      dot(
-        at.map((a, i) => (axes.includes(i) ? x.shape[i] - 1 - a : a)),
-        s,
-      ),
-    );
-  },
   (n) => n.shape.map((_, a) => ((n.attrs.axes as number[]).includes(a) ? { reversed: a } : a)),
 ) as OpDef;
 
@@ -246,16 +184,6 @@ const SLICE = linear(
     return { shape: size, dtype: x.dtype };
   },
   (n, g) => makeNode(PAD, [g], { begin: n.attrs.begin, step: n.attrs.step, shape: n.src[0].shape }),
-  ([x], n) => {
-    const { begin, step } = n.attrs as { begin: number[]; step: number[] };
-    const s = stridesOf(x.shape);
-    return gatherRef(x, n.shape, (at) =>
-      dot(
-        at.map((a, i) => begin[i] + a * step[i]),
-        s,
-      ),
-    );
-  },
   keptExtents("mixed"),
 ) as OpDef;
 
@@ -273,19 +201,6 @@ const PAD = linear(
     return { shape, dtype: x.dtype };
   },
   (n, g) => makeNode(SLICE, [g], { begin: n.attrs.begin, step: n.attrs.step, size: n.src[0].shape }),
-  ([x], n) => {
-    const { begin, step } = n.attrs as { begin: number[]; step: number[] };
-    const s = stridesOf(x.shape);
-    return gatherRef(x, n.shape, (at) => {
-      let from = 0;
-      for (let i = 0; i < at.length; i++) {
-        const k = (at[i] - begin[i]) / step[i];
-        if (k < 0 || !Number.isInteger(k) || k >= x.shape[i]) return -1;
-        from += k * s[i];
-      }
-      return from;
-    });
-  },
   keptExtents("mixed"),
 ) as OpDef;
 
@@ -339,20 +254,6 @@ const CONCAT: OpDef = {
           n.src.map((x, i) => ts[i] ?? constantLike(x, 0)),
           n.attrs,
         ),
-  ref: (src, n) => {
-    const axis = n.attrs.axis as number;
-    const inner = numel(n.shape.slice(axis + 1));
-    const outer = numel(n.shape.slice(0, axis));
-    const out = new Float64Array(numel(n.shape));
-    let at = 0;
-    for (let o = 0; o < outer; o++)
-      for (const x of src) {
-        const run = x.shape[axis] * inner;
-        out.set(x.data.subarray(o * run, (o + 1) * run), at);
-        at += run;
-      }
-    return out;
-  },
 };
 
 export function concat(xs: readonly Node[], axis: number): Node {
@@ -394,10 +295,6 @@ function extremum(name: "max" | "min"): OpDef {
       const hit = sum(where(winners(n), t, constantLike(t, 0)), axes, keep);
       return div(hit, sum(mask, axes, keep));
     },
-    ref: ([x], n) => {
-      const f = name === "max" ? Math.max : Math.min;
-      return reduceRef(x, n.attrs.axes as number[], name === "max" ? -Infinity : Infinity, f);
-    },
   };
 }
 
@@ -437,7 +334,6 @@ const PROD: OpDef = {
     }
     return reshape(y, n.shape);
   },
-  ref: ([x], n) => reduceRef(x, n.attrs.axes as number[], 1, (a, b) => (n.dtype === "int32" ? Math.imul(a, b) : a * b)),
 };
 
 function argExtremum(name: "argmax" | "argmin"): OpDef {
@@ -453,24 +349,6 @@ function argExtremum(name: "argmax" | "argmin"): OpDef {
     },
     vjp: () => [null],
     jvp: () => null,
-    ref: ([x], n) => {
-      const axis = n.attrs.axis as number;
-      const inner = numel(x.shape.slice(axis + 1));
-      const r = x.shape[axis];
-      const out = new Float64Array(numel(n.shape));
-      for (let i = 0; i < out.length; i++) {
-        const base = Math.floor(i / inner) * r * inner + (i % inner);
-        let best = 0;
-        for (let k = 1; k < r; k++) {
-          const a = x.data[base + k * inner];
-          const b = x.data[base + best * inner];
-          if (Number.isNaN(b)) break;
-          if (Number.isNaN(a) || (name === "argmax" ? a > b : a < b)) best = k;
-        }
-        out[i] = best;
-      }
-      return out;
-    },
   };
 }
 
@@ -575,7 +453,6 @@ const IOTA: OpDef = {
   kind: "other",
   pattern: "ends",
   infer: (_, attrs) => ({ shape: attrs.shape as Shape, dtype: "int32" }),
-  ref: (_, n) => Float64Array.from({ length: numel(n.shape) }, (_v, i) => i),
 };
 
 /** 0, 1, 2, ... as int32, in row-major order. */
@@ -594,7 +471,6 @@ const BYTES: OpDef = {
       throw new DTypeError(`bytes: int32 of rank 1 or more is wanted, got ${x.dtype}${show(x.shape)}`);
     return { shape: [...x.shape.slice(0, -1), 4 * x.shape[x.shape.length - 1]], dtype: "uint8" };
   },
-  ref: ([x]) => Float64Array.from(new Uint8Array(Int32Array.from(x.data).buffer)),
 };
 
 /** The bytes of int32 words as uint8, the lowest first: [..., n] gives [..., 4 n]. */

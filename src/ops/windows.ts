@@ -4,9 +4,9 @@
  */
 import { DTypeError, ShapeError, ValueError } from "../core/errors.ts";
 import { isFloat } from "../core/dtype.ts";
-import { numel, show, stridesOf } from "../core/shape.ts";
+import { show } from "../core/shape.ts";
 import { type Attrs, makeNode, type Node, type OpDef } from "../graph/node.ts";
-import { dot, gatherRef, linear, offAxis, slice } from "./structure.ts";
+import { linear, offAxis, slice } from "./structure.ts";
 
 export interface WindowSizes {
   /** Elements of a window. */
@@ -48,10 +48,6 @@ const WINDOWS: OpDef = linear(
     const { axis, step, dilation } = n.attrs as unknown as WindowAttrs;
     return fold(g, axis, { step, dilation }, n.src[0].shape[axis]);
   },
-  ([x], n) => {
-    const strides = windowStrides(stridesOf(x.shape), n.attrs);
-    return gatherRef(x, n.shape, (at) => dot(at, strides));
-  },
   offAxis,
 );
 
@@ -79,20 +75,6 @@ const FOLD: OpDef = linear(
       g.shape.map((d, i) => (i === axis ? used : d)),
     );
     return windows(cut, axis, { size, step, dilation });
-  },
-  ([x], n) => {
-    const { axis, step, dilation } = n.attrs as unknown as WindowAttrs;
-    const size = x.shape[x.shape.length - 1];
-    const out = new Float64Array(numel(n.shape));
-    const inner = numel(n.shape.slice(axis + 1));
-    const count = x.shape[axis];
-    x.data.forEach((v, i) => {
-      const column = Math.floor(i / size);
-      const window = Math.floor(column / inner);
-      const at = (window % count) * step + (i % size) * dilation;
-      out[(Math.floor(window / count) * n.shape[axis] + at) * inner + (column % inner)] += v;
-    });
-    return out;
   },
   offAxis,
 );

@@ -9,7 +9,7 @@ import { compileGraph } from "../../src/compile/compile.ts";
 import { allocate, type TypedArray } from "../../src/core/dtype.ts";
 import { jvp } from "../../src/diff/jvp.ts";
 import { vjp } from "../../src/diff/vjp.ts";
-import { functionOf, interpret, type Values } from "../../src/graph/interpret.ts";
+import { functionOf, interpret, type Values } from "../../src/ops/interpret.ts";
 import { makeNode, type Node, toposort } from "../../src/graph/node.ts";
 import * as fl from "../../src/index.ts";
 import { constantLike, LEAF } from "../../src/ops/leaf.ts";

@@ -6,7 +6,7 @@
 import fc from "fast-check";
 import { numel, reducedShape, sameShape, type Shape, show } from "../../src/core/shape.ts";
 import { jvp } from "../../src/diff/jvp.ts";
-import { functionOf, interpret, type Values } from "../../src/graph/interpret.ts";
+import { functionOf, interpret, type Values } from "../../src/ops/interpret.ts";
 import { makeNode, type Node, type OpDef, toposort } from "../../src/graph/node.ts";
 import { matmul } from "../../src/ops/contract.ts";
 import { BINARY, cast, COMPARE, LOGICAL, SELECT, UNARY, where } from "../../src/ops/elementwise.ts";

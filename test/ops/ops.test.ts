@@ -8,6 +8,7 @@ import { vjp } from "../../src/diff/vjp.ts";
 import { makeNode, type Node } from "../../src/graph/node.ts";
 import { mul } from "../../src/ops/elementwise.ts";
 import { leaf } from "../../src/ops/leaf.ts";
+import { referenceOf } from "../../src/ops/reference.ts";
 import { sum } from "../../src/ops/structure.ts";
 import { Session } from "../../src/run/session.ts";
 import { random } from "../assembly/harness.ts";
@@ -48,6 +49,10 @@ const dot = (a: ArrayLike<number>, b: ArrayLike<number>): number => {
 
 test("the table holds each operation under its own name", () => {
   for (const [name, op] of ALL) expect(op.name).toBe(name);
+});
+
+test("every operation has a reference, but the leaf", () => {
+  expect(ALL.filter(([, op]) => !referenceOf(op)).map(([name]) => name)).toEqual(["leaf"]);
 });
 
 test("the compiler can run every operation", () => {

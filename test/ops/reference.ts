@@ -1,5 +1,5 @@
 /** The oracle the kernels are compared with: float64, by the op table's own reference functions. */
-import { interpret, type Values } from "../../src/graph/interpret.ts";
+import { interpret, type Values } from "../../src/ops/interpret.ts";
 import type { Node } from "../../src/graph/node.ts";
 
 export type { Values };

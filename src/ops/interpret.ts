@@ -1,15 +1,17 @@
 /** @file Graphs computed in float64, operation by operation, by the table's references: slow, and what everything is held to. */
 import { FourlaneError } from "../core/errors.ts";
 import { numel } from "../core/shape.ts";
-import { type Node, toposort } from "./node.ts";
+import { type Node, toposort } from "../graph/node.ts";
+import { referenceOf } from "./reference.ts";
 
 export type Values = Map<Node, Float64Array>;
 
 function valueOf(n: Node, of: (s: Node) => Float64Array): Float64Array {
-  if (!n.op.ref)
+  const reference = referenceOf(n.op);
+  if (!reference)
     throw new FourlaneError("NO_REFERENCE", `${n.op.name}: there is no value, and no reference to compute it`);
   const src = n.src.map((s) => ({ shape: s.shape, data: of(s) }));
-  const data = n.op.ref(src, n);
+  const data = reference(src, n);
   if (data.length !== numel(n.shape))
     throw new FourlaneError("INTERNAL", `${n.op.name}: the reference gives ${data.length} elements`);
   return data;
