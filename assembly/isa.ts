@@ -404,8 +404,8 @@ export enum Fold {
 }
 
 /**
- * Product: as Gemm with dense C, but each element is summed in float64 and rounded once. A third as fast as Gemm at
- * best. A unit is `Block` of the Batch * M rows of C.
+ * Product: as Gemm with dense C, but each element is summed in float64 and rounded once; Integer = 1: of int32, wrapping. A
+ * third as fast as Gemm at best. A unit is `Block` of the Batch * M rows of C.
  */
 export enum Product {
   C = 4,
@@ -422,7 +422,8 @@ export enum Product {
   ABatch = 15,
   BBatch = 16,
   Block = 17,
-  Length = 18,
+  Integer = 18,
+  Length = 19,
 }
 
 /**

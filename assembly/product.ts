@@ -1,4 +1,4 @@
-// Small matrix products in float64, each element rounded once.
+// Matrix products that are exact: small ones in float64, each element rounded once, and those of integers.
 import { Product } from "./isa";
 import { arg, loadUpTo, ptr, storeUpTo } from "./simd";
 
@@ -48,7 +48,19 @@ export function product(ip: usize, begin: i32, end: i32, _scratch: usize): void 
     const b = ptr(ip, Product.B) + ((<usize>(batch * arg(ip, Product.BBatch))) << 2);
     for (let c = 0; c < cols; c += 4) {
       const n = cols - c;
+      const to = ptr(ip, Product.C) + <usize>r * cRow + ((<usize>c) << 2);
       let q = b + <usize>c * bCol;
+      if (arg(ip, Product.Integer)) {
+        for (let h = 0; h < height; h++) {
+          let p = a + <usize>h * aRow;
+          q = b + <usize>c * bCol;
+          let sum = i32x4.splat(0);
+          for (let k = 0; k < depth; k++, q += bStep, p += aStep)
+            sum = i32x4.add(sum, i32x4.mul(i32x4.splat(load<i32>(p)), four(q, n, bCol)));
+          storeUpTo(to + <usize>h * cRow, sum, n);
+        }
+        continue;
+      }
       // Rows that are not there repeat the last one.
       let p0 = a;
       let p1 = height > 1 ? p0 + aRow : p0;
@@ -83,7 +95,6 @@ export function product(ip: usize, begin: i32, end: i32, _scratch: usize): void 
         p2 += aStep;
         p3 += aStep;
       }
-      const to = ptr(ip, Product.C) + <usize>r * cRow + ((<usize>c) << 2);
       storeUpTo(to, rounded(l0, h0), n);
       if (height > 1) storeUpTo(to + cRow, rounded(l1, h1), n);
       if (height > 2) storeUpTo(to + 2 * cRow, rounded(l2, h2), n);

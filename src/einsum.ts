@@ -1,5 +1,5 @@
 /** @file Sums of products by the names of axes: torch.einsum. */
-import { ShapeError, ValueError } from "./core/errors.ts";
+import { DTypeError, ShapeError, ValueError } from "./core/errors.ts";
 import { numel, show } from "./core/shape.ts";
 import { Tensor } from "./tensor.ts";
 
@@ -71,7 +71,7 @@ function contracted(a: Named, b: Named, wanted: ReadonlySet<string>): Named {
   const inner = all.filter((n) => !wanted.has(n) && both(n));
   // What is summed in one operand alone is summed there, before the product.
   const keep = new Set(all.filter((n) => wanted.has(n) || inner.includes(n)));
-  const [p, q] = [a, b].map((t) => summed(t, keep));
+  const [p, q] = [a, b].map((t) => summed(t, keep)).map((s) => ({ ...s, x: s.x.to(a.x.dtype) })); // not wider: a factor
   const batch = all.filter((n) => wanted.has(n) && both(n));
   const left = all.filter((n) => keep.has(n) && !inner.includes(n) && !batch.includes(n) && extent(b, n) === 1);
   const right = all.filter((n) => keep.has(n) && !inner.includes(n) && !batch.includes(n) && extent(b, n) !== 1);
@@ -95,6 +95,7 @@ function drop({ x, names: list }: Named, gone: readonly string[]): Named {
 /**
  * The sum of products that an equation names: "ij,jk->ik" is the product of matrices, "ii->i" a diagonal, "i->" a sum. Without
  * "->" the result has the names that occur once, in alphabetical order. "..." stands for any axes, which are broadcast.
+ * @throws DTypeError unless all operands have one dtype: float32, int32 or uint8.
  */
 export function einsum(equation: string, ...operands: Tensor[]): Tensor {
   if (typeof equation !== "string")
@@ -103,6 +104,9 @@ export function einsum(equation: string, ...operands: Tensor[]): Tensor {
   const terms = inputs.split(",");
   if (more.length > 0 || terms.length !== operands.length || operands.some((t) => !(t instanceof Tensor)))
     throw new ValueError(`einsum: "${equation}" does not name the axes of ${operands.length} tensors`);
+  for (const { dtype } of operands)
+    if (dtype !== operands[0].dtype)
+      throw new DTypeError(`einsum: operands of dtypes ${operands[0].dtype} and ${dtype}: all must have the same`);
   const hidden = terms.map((t, i) => (t.includes("...") ? operands[i].ndim - t.replace("...", "").length : 0));
   const widest = Math.max(0, ...hidden);
   const parts = terms.map((term, i) => {

@@ -237,7 +237,11 @@ export class Tensor {
     return this.to("float32");
   }
 
-  /** The product of matrices over the last two axes, with broadcasting of the others; vectors as in PyTorch. */
+  /**
+   * The product of matrices over the last two axes, with broadcasting of the others; vectors as in PyTorch. Of integers modulo
+   * 2^32 (2^8 for uint8), at a third of the speed.
+   * @throws DTypeError unless both have one dtype: float32, int32 or uint8.
+   */
   matmul(other: Tensor): Tensor {
     const a = this.node;
     checkTensors("matmul", { "the operand": other });
@@ -246,10 +250,10 @@ export class Tensor {
       throw new ShapeError(
         `matmul: shapes ${show(a.shape)} and ${show(b.shape)}: scalars cannot be multiplied as matrices`,
       );
-    if (!isFloat(a.dtype) || !isFloat(b.dtype))
-      throw new DTypeError(`matmul: dtypes ${a.dtype} and ${b.dtype} are not supported, only float32`);
-    const x = a.shape.length === 1 ? structure.reshape(a, [1, a.shape[0]]) : a;
-    const y = b.shape.length === 1 ? structure.reshape(b, [b.shape[0], 1]) : b;
+    if (a.dtype !== b.dtype || a.dtype === "bool")
+      throw new DTypeError(`matmul: dtypes ${a.dtype} and ${b.dtype}: both must be float32, int32 or uint8`);
+    const x = wide(a.shape.length === 1 ? structure.reshape(a, [1, a.shape[0]]) : a);
+    const y = wide(b.shape.length === 1 ? structure.reshape(b, [b.shape[0], 1]) : b);
     const [m, k] = x.shape.slice(-2);
     const [k2, n] = y.shape.slice(-2);
     if (k !== k2) throw new ShapeError(`matmul: shapes ${show(a.shape)} and ${show(b.shape)} cannot be multiplied`);
@@ -264,7 +268,7 @@ export class Tensor {
       z = contract.matmul(structure.expand(x, [...lead, m, k]), structure.expand(y, [...lead, k, n]));
     }
     const shape = [...lead, ...(a.shape.length === 1 ? [] : [m]), ...(b.shape.length === 1 ? [] : [n])];
-    return new Tensor(structure.reshape(z, shape));
+    return new Tensor(cast(structure.reshape(z, shape), a.dtype));
   }
 
   // --- reductions ------------------------------------------------------------------------------------------------------------

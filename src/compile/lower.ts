@@ -547,7 +547,7 @@ class Lowering {
     const batch = numel(n.shape.slice(0, -2));
     const orientation = `${A.row === 1 && A.col !== 1 ? "T" : "N"}${B.row === 1 && B.col !== 1 ? "T" : "N"}`;
     const text = `matmul ${orientation} ${batch > 1 ? `${batch} x ` : ""}${m}x${k}x${cols}`;
-    if (n.attrs.precise === true && batch * m * cols * k <= SMALL_PRODUCT) {
+    if (n.dtype === "int32" || (n.attrs.precise === true && batch * m * cols * k <= SMALL_PRODUCT)) {
       this.product(n, A, B, out, text);
       return;
     }
@@ -610,6 +610,7 @@ class Lowering {
       ABatch: A.batch,
       BBatch: B.batch,
       Block: ROWS,
+      Integer: n.dtype === "int32" ? 1 : 0,
     });
     const rowMajor = A.col === 1 && A.row === k && (batch === 1 || A.batch === m * k);
     const reads: [Ref, number][] = [

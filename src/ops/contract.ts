@@ -5,7 +5,7 @@ import { makeNode, type Node, type OpDef } from "../graph/node.ts";
 import { add } from "./elementwise.ts";
 import { reshape, transposeLast } from "./structure.ts";
 
-/** [..., M, K] times [..., K, N] with equal leading extents. Where `precise`, small products are summed in float64. */
+/** [..., M, K] times [..., K, N] with equal leading extents, float32 or int32. Where `precise`, small products are summed in float64. */
 const MATMUL: OpDef = {
   name: "matmul",
   kind: "other",
@@ -20,9 +20,9 @@ const MATMUL: OpDef = {
       a.shape[r - 1] === b.shape[r - 2] &&
       sameShape(a.shape.slice(0, -2), b.shape.slice(0, -2));
     if (!fits) throw new ShapeError(`matmul: shapes ${show(a.shape)} and ${show(b.shape)} cannot be multiplied`);
-    if (a.dtype !== "float32" || b.dtype !== "float32")
-      throw new DTypeError(`matmul: dtypes ${a.dtype} and ${b.dtype} are not supported, only float32`);
-    return { shape: [...a.shape.slice(0, -1), b.shape[r - 1]], dtype: "float32" };
+    if (a.dtype !== b.dtype || (a.dtype !== "float32" && a.dtype !== "int32"))
+      throw new DTypeError(`matmul: dtypes ${a.dtype} and ${b.dtype} are not supported`);
+    return { shape: [...a.shape.slice(0, -1), b.shape[r - 1]], dtype: a.dtype };
   },
   vjp: (n, g) => {
     const precise = n.attrs.precise === true;

@@ -102,6 +102,44 @@ describe("arithmetic of integers and bool", () => {
       expect(f).toThrow(fl.DTypeError);
   });
 
+  test("matrix products of integers are integers, modulo 2^32 and 2^8", async () => {
+    const big = tensor(
+      [
+        [2 ** 31 - 1, 2],
+        [3, -4],
+      ],
+      { dtype: "int32" },
+    );
+    const square = [
+      [7, -10],
+      [2147483633, 22],
+    ]; // PyTorch's
+    const a = tensor(
+      [
+        [200, 100],
+        [3, 4],
+      ],
+      { dtype: "uint8" },
+    );
+    const v = u8(2, 3);
+    expect([big.matmul(big).dtype, a.matmul(v).dtype]).toEqual(["int32", "uint8"]);
+    expect(await big.matmul(big).array()).toEqual(square);
+    expect(await fl.einsum("ij,jk->ik", big, big).array()).toEqual(square);
+    expect(await a.matmul(v).array()).toEqual([188, 18]);
+    expect(await fl.einsum("ij,j->i", a, v).array()).toEqual([188, 18]);
+    expect(await fl.einsum("ij,k->i", a, v).array()).toEqual([(300 * 5) % 256, 35]);
+    expect(await fl.einsum("ij->j", a).array()).toEqual([203, 104]);
+    expect(
+      await i32(1, 2, 3)
+        .matmul(i32(4, 5, 6))
+        .item(),
+    ).toBe(32);
+    expect(() => big.matmul(a)).toThrow(fl.DTypeError);
+    expect(() => big.matmul(big.float())).toThrow("matmul: dtypes int32 and float32");
+    expect(() => a.to("bool").matmul(a.to("bool"))).toThrow(fl.DTypeError);
+    expect(() => fl.einsum("i,i->", v, i32(1, 2))).toThrow("einsum: operands of dtypes uint8 and int32");
+  });
+
   test("sums and products of whole numbers are int32, their extremes keep the dtype, their mean is refused", async () => {
     const x = u8(250, 3);
     for (const y of [x.sum(), x.prod(), x.cumsum(0)]) expect(y.dtype).toBe("int32");

@@ -160,6 +160,7 @@ function elementwise(op: OpDef): Sample[] {
 }
 
 const x = (shape: Shape, more: Partial<Operand> = {}): Operand => ({ shape, ...more });
+const whole = (shape: Shape, high: number): Operand => ({ shape, dtype: "int32", low: -high, high });
 const index = (values: number[]): Operand => ({ shape: [values.length], dtype: "int32", values });
 
 /** Random indices below a bound. */
@@ -241,6 +242,9 @@ const OTHERS: Record<string, [Operand[], Attrs][]> = {
     [[x([64, 70]), x([70, 10])], { precise: true }],
     [[x([2, 0]), x([0, 3])], {}],
     [[x([3, 300], { low: -1, high: 1 }), x([300, 40], { low: -1, high: 1 })], {}],
+    [[whole([33, 17], 99), whole([17, 29], 99)], {}],
+    [[whole([2, 5, 6], 2 ** 30), whole([2, 6, 7], 2 ** 30)], {}],
+    [[whole([2, 0], 9), whole([0, 3], 9)], {}],
   ],
   gather: [
     [[x([5, 3]), at([4, 3], 5)], { axis: 0 }],
