@@ -78,6 +78,7 @@ function scaledSum(x: Tensor, product: Tensor, { alpha = 1, beta = 1 }: { alpha?
 export function split(x: Tensor, size: number | readonly number[], axis = 0): Tensor[] {
   checkTensors("split", { x });
   const a = normalizeAxis("split", axis, x.ndim);
+  if (x.ndim === 0) throw new ShapeError("split: a scalar has no axis to split");
   const total = x.shape[a];
   if (typeof size === "number" && (!Number.isInteger(size) || size < 1))
     throw new ValueError(`split: the size must be a positive integer, got ${size}`);
@@ -203,7 +204,7 @@ export function std(
   options: { correction?: number; keepdim?: boolean } = {},
 ): Tensor {
   checkTensors("std", { x });
-  return root(x.var(axis, options), (v) => v.sqrt());
+  return root(x.var(normalizeAxes("std", axis, x.ndim), options), (v) => v.sqrt());
 }
 
 /**

@@ -223,8 +223,12 @@ function joined(outputs: readonly Node[], pieces: readonly TypedArray[][]): Type
   });
 }
 
-/** @internal Records a function as a program that is about to be compiled. */
-export function record<Args extends unknown[], Result>(fn: (...args: Args) => Result, args: Args): Entry {
+/** @internal Records a function as a program that is about to be compiled; `op` asked for it. */
+export function record<Args extends unknown[], Result>(
+  fn: (...args: Args) => Result,
+  args: Args,
+  op = "compile",
+): Entry {
   const trace = new Trace();
   const arguments_: Node[] = [];
   // Tensors from outside live in the memory of the runtime in use.
@@ -243,7 +247,7 @@ export function record<Args extends unknown[], Result>(fn: (...args: Args) => Re
     }) as Args;
     const value = fn(...placeholders);
     if (value instanceof Promise)
-      throw new FourlaneError("TRACE", "compile: the function is async; it must return tensors, to be awaited outside");
+      throw new FourlaneError("TRACE", `${op}: the function is async; it must return tensors, to be awaited outside`);
     // Still inside: a parameter's node is its value after the function's assignments.
     return { result: value, outputs: [...flattenTree(value).leaves.map((t) => t.node), ...trace.required] };
   });

@@ -983,19 +983,23 @@ function flatten(values: NestedArray): { flat: number[]; shape: number[]; boolea
   return { flat, shape, boolean: boolean && flat.length > 0 };
 }
 
+function filled(op: string, shape: Shape, value: number, options: { dtype?: DType }): Tensor {
+  return new Tensor(constant(value, checkShape(op, shape), checkDType(op, options.dtype ?? "float32")));
+}
+
 /** A tensor of one value. */
 export function full(shape: Shape, value: number, options: { dtype?: DType } = {}): Tensor {
   if (typeof value !== "number" && typeof value !== "boolean")
     throw new DTypeError(`full: value must be a number or a boolean, got ${String(value)}`);
-  return new Tensor(constant(Number(value), checkShape("full", shape), checkDType("full", options.dtype ?? "float32")));
+  return filled("full", shape, Number(value), options);
 }
 
 export function zeros(shape: Shape, options: { dtype?: DType } = {}): Tensor {
-  return full(shape, 0, options);
+  return filled("zeros", shape, 0, options);
 }
 
 export function ones(shape: Shape, options: { dtype?: DType } = {}): Tensor {
-  return full(shape, 1, options);
+  return filled("ones", shape, 1, options);
 }
 
 /** start, start + step, ... below end; int32 if all three are integers, else float32. */

@@ -41,6 +41,18 @@ test("and it names the operation and the argument", () => {
     [() => fl.where(x.gt(0), x, "y" as never), "where: the operand must be a tensor, got y"],
     [() => x.gather(0, null as never), "gather: the index must be a tensor, got null"],
     [() => fl.nn.functional.elu(undefined as never), "elu: x must be a tensor, got undefined"],
+    [() => fl.zeros(3 as never), "zeros: shape must be an array of integers, got 3"],
+    [() => fl.ones([2], { dtype: "half" as never }), "ones: dtype must be one of"],
+    [() => fl.split(fl.tensor(1), 1), "split: a scalar has no axis to split"],
+    [() => x.unfold(0, 9, 1), "unfold: axis 0 of shape [2, 3] is shorter than a window of 9"],
+    [() => fl.std(x, 5), "std: axis 5 is out of range"],
+    [() => fl.valueAndGrad((t: fl.Tensor) => t)(x), "valueAndGrad: the function must return one element"],
+    [() => fl.linearize((t: fl.Tensor) => t, x)[1](fl.ones([1])), "linearize: tangent 0 is float32[1]"],
+    [() => fl.nn.utils.clipGradNorm([x], "1" as never), "clipGradNorm: maxNorm must be a number of at least 0, got 1"],
+    [
+      () => fl.nn.utils.clipGradValue([x], "1" as never),
+      "clipGradValue: clipValue must be a number of at least 0, got 1",
+    ],
     [() => fl.compile(7 as never), "compile: a function is wanted, got 7"],
   ];
   for (const [call, message] of cases) expect(call).toThrow(message);

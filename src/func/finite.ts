@@ -98,7 +98,7 @@ export function detectAnomaly<Args extends unknown[], Result>(
   const { nanOnly = false } = options;
   return async (...args) => {
     const origins = new Origins();
-    const entry = origins.record(() => record(f, args));
+    const entry = origins.record(() => record(f, args, "detectAnomaly"));
     const values = flattenTree(args, (t) => !(t instanceof Parameter)).leaves.map(valueOf);
     const { inputs, residents, outputs, updates } = entry.graph;
     const roots = [...outputs, ...updates];

@@ -16,8 +16,11 @@ export type Gradient<T> = T extends Tensor ? Tensor : T extends object ? { [K in
 
 /** Derivatives with respect to the argument N, or to each of a list of them. */
 export type Gradients<Args extends unknown[], N> = N extends number
-  ? Gradient<Args[N]>
-  : { -readonly [K in keyof N]: N[K] extends number ? Gradient<Args[N[K]]> : never };
+  ? Gradient<Chosen<Args, N>>
+  : { -readonly [K in keyof N]: N[K] extends number ? Gradient<Chosen<Args, N[K]>> : never };
+
+/** The argument of a number; a negative one, which counts from the end, may be any. */
+type Chosen<Args extends unknown[], N extends number> = `${N}` extends `-${string}` ? Args[number] : Args[N];
 
 type ScalarFunction<Args extends unknown[]> = (...args: Args) => Tensor;
 
@@ -27,7 +30,8 @@ export function selectInputs<Args extends unknown[], N extends number | readonly
   args: Args,
   argnums: N,
 ): { args: Args; nodes: Node[]; shaped: (nodes: readonly (Node | null)[]) => Gradients<Args, N> } {
-  const list = (Array.isArray(argnums) ? argnums : [argnums]) as readonly number[];
+  const given = (Array.isArray(argnums) ? argnums : [argnums]) as readonly number[];
+  const list = given.map((i) => (i < 0 ? i + args.length : i));
   const bad = list.find((i) => !Number.isInteger(i) || i < 0 || i >= args.length);
   if (bad !== undefined || new Set(list).size !== list.length || list.length === 0)
     throw new ValueError(`${op}: argnums ${String(argnums)} do not name arguments, there are ${args.length}`);
@@ -53,21 +57,29 @@ function checkScalar(op: string, y: unknown): asserts y is Tensor {
   if (!isFloat(y.dtype)) throw new DTypeError(`${op}: the function must return float32, got ${y.dtype}`);
 }
 
+function valueAndGradOf<Args extends unknown[], const N extends number | readonly number[]>(
+  op: string,
+  f: ScalarFunction<Args>,
+  argnums: N,
+): (...args: Args) => [Tensor, Gradients<Args, N>] {
+  return (...args) => {
+    const { args: inputs, nodes, shaped } = selectInputs(op, args, argnums);
+    const y = transformed(op, f, ...inputs);
+    checkScalar(op, y);
+    return [y, shaped(gradients(y.node, nodes))];
+  };
+}
+
 /**
- * f's value and its gradient with respect to the argument(s) `argnums` (default the first): a tree like the argument for a
- * number, an array of these for an array. The gradient is graph like any other: transforms nest.
+ * f's value and its gradient with respect to the argument(s) `argnums` (default the first, negative from the end): a tree like
+ * the argument for a number, an array of these for an array. The gradient is graph like any other: transforms nest.
  * @throws ShapeError if f's value has more than one element; DTypeError for an argument or a value that is not float32.
  */
 export function valueAndGrad<Args extends unknown[], const N extends number | readonly number[] = 0>(
   f: ScalarFunction<Args>,
   argnums: N = 0 as N,
 ): (...args: Args) => [Tensor, Gradients<Args, N>] {
-  return (...args) => {
-    const { args: inputs, nodes, shaped } = selectInputs("grad", args, argnums);
-    const y = transformed("grad", f, ...inputs);
-    checkScalar("grad", y);
-    return [y, shaped(gradients(y.node, nodes))];
-  };
+  return valueAndGradOf("valueAndGrad", f, argnums);
 }
 
 /** The gradient of a function of tensors that returns one element; see valueAndGrad. */
@@ -80,7 +92,7 @@ export function grad<Args extends unknown[], const N extends number | readonly n
   f: ScalarFunction<Args>,
   argnums: N = 0 as N,
 ): (...args: Args) => Gradients<Args, N> {
-  const both = valueAndGrad(f, argnums);
+  const both = valueAndGradOf("grad", f, argnums);
   return (...args) => both(...args)[1];
 }
 
@@ -152,9 +164,17 @@ export function linearize<Args extends unknown[], Result>(
   f: (...args: Args) => Result,
   ...primals: Args
 ): [Result, (...tangents: Args) => Result] {
-  const { tree, nodes } = asInputs("linearize", primals);
-  const { result, outputs } = outputsOf("linearize", f, tree);
-  return [result, (...tangents) => filled(result, forward(outputs, nodes, matching("jvp", "tangent", tangents, tree)))];
+  return linearized("linearize", f, primals);
+}
+
+function linearized<Args extends unknown[], Result>(
+  op: string,
+  f: (...args: Args) => Result,
+  primals: Args,
+): [Result, (...tangents: Args) => Result] {
+  const { tree, nodes } = asInputs(op, primals);
+  const { result, outputs } = outputsOf(op, f, tree);
+  return [result, (...tangents) => filled(result, forward(outputs, nodes, matching(op, "tangent", tangents, tree)))];
 }
 
 /**
@@ -168,7 +188,7 @@ export function jvp<Args extends unknown[], Result>(
   tangents: Args,
 ): [Result, Result] {
   checkArguments("jvp", { primals, tangents });
-  const [y, derivative] = linearize(f, ...primals);
+  const [y, derivative] = linearized("jvp", f, primals);
   return [y, derivative(...tangents)];
 }
 

@@ -26,8 +26,10 @@ export function clipGradNorm(
   options: { normType?: number } = {},
 ): Tensor {
   const { normType = 2 } = options;
-  if (!(maxNorm >= 0)) throw new ValueError(`clipGradNorm: maxNorm must be at least 0, got ${maxNorm}`);
-  if (!(normType > 0)) throw new ValueError(`clipGradNorm: normType must be above 0, got ${normType}`);
+  if (typeof maxNorm !== "number" || !(maxNorm >= 0))
+    throw new ValueError(`clipGradNorm: maxNorm must be a number of at least 0, got ${maxNorm}`);
+  if (typeof normType !== "number" || !(normType > 0))
+    throw new ValueError(`clipGradNorm: normType must be a number above 0, got ${normType}`);
   const found = withGradients("clipGradNorm", parameters);
   if (found.length === 0) return zeros([]);
   const total = norm(stack(found.map(({ grad }) => norm(grad, normType))), normType).detach();
@@ -41,6 +43,7 @@ export function clipGradNorm(
  * @throws ValueError if clipValue is negative.
  */
 export function clipGradValue(parameters: Tensor | Iterable<Tensor>, clipValue: number): void {
-  if (!(clipValue >= 0)) throw new ValueError(`clipGradValue: clipValue must be at least 0, got ${clipValue}`);
+  if (typeof clipValue !== "number" || !(clipValue >= 0))
+    throw new ValueError(`clipGradValue: clipValue must be a number of at least 0, got ${clipValue}`);
   for (const { t, grad } of withGradients("clipGradValue", parameters)) t.grad = grad.clamp(-clipValue, clipValue);
 }

@@ -38,10 +38,10 @@ const WINDOWS: OpDef = linear(
   ([x], attrs) => {
     const { axis, ...w } = attrs as unknown as WindowAttrs;
     for (const [name, v] of Object.entries(w))
-      if (!Number.isInteger(v) || v < 1) throw new ValueError(`windows: ${name} must be a positive integer, got ${v}`);
+      if (!Number.isInteger(v) || v < 1) throw new ValueError(`unfold: ${name} must be a positive integer, got ${v}`);
     const count = Math.floor((x.shape[axis] - span(w)) / w.step) + 1;
     if (count < 1)
-      throw new ShapeError(`windows: axis ${axis} of shape ${show(x.shape)} is shorter than a window of ${span(w)}`);
+      throw new ShapeError(`unfold: axis ${axis} of shape ${show(x.shape)} is shorter than a window of ${span(w)}`);
     return { shape: [...x.shape.map((d, i) => (i === axis ? count : d)), w.size], dtype: x.dtype };
   },
   (n, g) => {

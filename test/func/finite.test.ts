@@ -188,6 +188,11 @@ describe("detectAnomaly", () => {
     expect(text).toContain(`finite.test.ts:${at}:`);
   });
 
+  test("refuses an async function by its own name", async () => {
+    const late = async (t: fl.Tensor): Promise<fl.Tensor> => t;
+    await expect(detectAnomaly(late)(tensor([1]))).rejects.toThrow(/^detectAnomaly: the function is async/);
+  });
+
   test("blames no operation whose backward threw some time before", async () => {
     const broken = fl.defineOp({
       name: "broken",

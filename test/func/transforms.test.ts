@@ -127,7 +127,9 @@ test("trees are matched by key, not by the order of their keys", async () => {
 });
 
 test("what does not fit says so", () => {
-  for (const argnums of ["a", null, 0.5, []])
+  const last: fl.Tensor = fl.grad((a: fl.Tensor, b: fl.Tensor) => a.mul(2).add(b.mul(3)).sum(), -1)(x, y);
+  expect(last.shape).toEqual(y.shape);
+  for (const argnums of ["a", null, 0.5, [], -3])
     expect(() => fl.grad(f, argnums as never)(x, y)).toThrow(/argnums .* do not name arguments/);
   expect(() => fl.jvp(f, [x, y], null as never)).toThrow("jvp: tangents must be an array of arguments, got null");
   expect(() => fl.jacrev((t: fl.Tensor) => t.ndim as never)(x)).toThrow(
