@@ -49,9 +49,9 @@ const RULES: ReadonlyMap<OpDef, Rule> = new Map<OpDef, Rule>([
 /** The constant that an operation on constants makes. */
 function folded(n: Node): Node | undefined {
   const { op, src, shape, dtype } = n;
-  if (src.length === 0 || !src.every((s) => s.op === CONSTANT) || !op.ref) return;
+  if (src.length === 0 || !src.every((s) => s.op === CONSTANT)) return;
   if (op.kind === "view" && numel(shape) > 0) return constant(constantValue(src[0]) as number, shape, dtype);
-  if (op.kind !== "elementwise") return;
+  if (op.kind !== "elementwise" || !op.ref) return;
   const one = src.map((s) => ({ shape: [], data: Float64Array.of(constantValue(s) as number) }));
   return constant(op.ref(one, n)[0], shape, dtype);
 }
