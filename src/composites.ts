@@ -197,6 +197,18 @@ function root(x: Tensor, of: (x: Tensor) => Tensor): Tensor {
   return where(zero, 0, of(where(zero, 1, x)));
 }
 
+/** Largest element over the axes (default all), as Tensor.max: its gradient is shared among ties. */
+export function amax(x: Tensor, axis?: number | readonly number[], keepdim = false): Tensor {
+  checkTensors("amax", { x });
+  return x.max(normalizeAxes("amax", axis, x.ndim), keepdim);
+}
+
+/** Smallest element over the axes (default all), as Tensor.min: its gradient is shared among ties. */
+export function amin(x: Tensor, axis?: number | readonly number[], keepdim = false): Tensor {
+  checkTensors("amin", { x });
+  return x.min(normalizeAxes("amin", axis, x.ndim), keepdim);
+}
+
 /** Standard deviation over axes, the root of var(); its gradient where it is 0 is 0. */
 export function std(
   x: Tensor,

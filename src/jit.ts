@@ -2,7 +2,8 @@
 import { compileGraph } from "./compile/compile.ts";
 import type { Program } from "./compile/program.ts";
 import { allocate, type TypedArray } from "./core/dtype.ts";
-import { checkFunction, FourlaneError, ValueError } from "./core/errors.ts";
+import { checkFunction } from "./core/check.ts";
+import { FourlaneError, ValueError } from "./core/errors.ts";
 import { show } from "./core/shape.ts";
 import { rootOf, type TensorDataset } from "./data/dataset.ts";
 import { DataLoader, stopped } from "./data/loader.ts";

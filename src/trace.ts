@@ -5,7 +5,8 @@
 import { compileGraph } from "./compile/compile.ts";
 import type { Program } from "./compile/program.ts";
 import { allocate, type DType, type TypedArray } from "./core/dtype.ts";
-import { checkFunction, DisposedError, DTypeError, FourlaneError, ShapeError, WorkerError } from "./core/errors.ts";
+import { checkFunction } from "./core/check.ts";
+import { DisposedError, DTypeError, FourlaneError, ShapeError, WorkerError } from "./core/errors.ts";
 import { numel, sameShape, type Shape, show } from "./core/shape.ts";
 import { type Attrs, type Graph, mapSources, type Node, toposort } from "./graph/node.ts";
 import { LEAF, leaf } from "./ops/leaf.ts";

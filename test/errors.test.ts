@@ -34,6 +34,10 @@ async function thrown(call: () => unknown): Promise<unknown> {
   }
 }
 
+test("helpers are not public", () => {
+  for (const name of Object.keys(fl)) expect(name).not.toMatch(/^check(?!point)/);
+});
+
 test("and it names the operation and the argument", () => {
   const cases: [() => unknown, string][] = [
     [() => x.add(null as never), "add: the operand must be a tensor, got null"],

@@ -1,5 +1,5 @@
 /** @file checkpoint(f): memory for time. */
-import { checkFunction, checkNotAsync } from "../core/errors.ts";
+import { checkFunction, checkNotAsync } from "../core/check.ts";
 import { inRegion } from "../graph/node.ts";
 import { fence } from "../ops/structure.ts";
 import { Tensor } from "../tensor.ts";

@@ -1,7 +1,8 @@
 /** @file What is not finite, found: by a cheap check of every step, or by looking at every operation once. */
 import { compileGraph } from "../compile/compile.ts";
 import { isFloat, type TypedArray } from "../core/dtype.ts";
-import { checkFunction, NonFiniteError, ValueError } from "../core/errors.ts";
+import { checkFunction } from "../core/check.ts";
+import { NonFiniteError, ValueError } from "../core/errors.ts";
 import { numel, show } from "../core/shape.ts";
 import { makeNode, type Node, toposort } from "../graph/node.ts";
 import { type Entry, launch, record, resultOf, valueOf } from "../jit.ts";

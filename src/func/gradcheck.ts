@@ -1,6 +1,7 @@
 /** @file Derivatives of a user's function checked: forward mode, reverse mode and finite differences, in float64. */
 import { isFloat, type TypedArray } from "../core/dtype.ts";
-import { checkFunction, GradcheckError, ValueError } from "../core/errors.ts";
+import { checkFunction } from "../core/check.ts";
+import { GradcheckError, ValueError } from "../core/errors.ts";
 import { numel, show, stridesOf } from "../core/shape.ts";
 import { arbitrary, type CheckOptions, type Culprit, findCulprit, firstMismatch } from "../diff/check.ts";
 import { type Node, toposort } from "../graph/node.ts";

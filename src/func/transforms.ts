@@ -1,6 +1,7 @@
 /** @file Function transforms, with torch.func's names. */
 import { isFloat } from "../core/dtype.ts";
-import { checkFunction, checkNotAsync, DTypeError, ShapeError, ValueError } from "../core/errors.ts";
+import { checkFunction, checkNotAsync } from "../core/check.ts";
+import { DTypeError, ShapeError, ValueError } from "../core/errors.ts";
 import { numel, sameShape, show } from "../core/shape.ts";
 import { jvp as forward } from "../diff/jvp.ts";
 import { gradients, vjp as reverse } from "../diff/vjp.ts";

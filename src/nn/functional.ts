@@ -169,6 +169,36 @@ export function relu(x: Tensor): Tensor {
   return x.relu();
 }
 
+/** x sigmoid(x). */
+export function silu(x: Tensor): Tensor {
+  checkTensors("silu", { x });
+  return x.silu();
+}
+
+/** 1 / (1 + e^-x). */
+export function sigmoid(x: Tensor): Tensor {
+  checkTensors("sigmoid", { x });
+  return x.sigmoid();
+}
+
+/** The hyperbolic tangent. */
+export function tanh(x: Tensor): Tensor {
+  checkTensors("tanh", { x });
+  return x.tanh();
+}
+
+/** e^x over its sum along an axis. */
+export function softmax(x: Tensor, axis = -1): Tensor {
+  checkTensors("softmax", { x });
+  return x.softmax(axis);
+}
+
+/** Logarithm of softmax, stable. */
+export function logSoftmax(x: Tensor, axis = -1): Tensor {
+  checkTensors("logSoftmax", { x });
+  return x.logSoftmax(axis);
+}
+
 // --- activations, made of the operations of Tensor --------------------------------------------------------------------
 
 /** x where x > 0, else alpha (e^x - 1). */
