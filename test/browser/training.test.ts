@@ -9,6 +9,7 @@ import { type Browser, chromium } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { requireChromium } from "../../scripts/chromium.js";
 import type { Info } from "../../src/index.ts";
+import { expectClose } from "../ops/reference.ts";
 import { digits, serve, type Site } from "./server.ts";
 
 interface Report {
@@ -24,6 +25,13 @@ interface Report {
   readonly longest: number;
   readonly longestGap: number;
   readonly parameters: string;
+}
+
+interface Lecture {
+  readonly values: Record<string, number[]>;
+  readonly structures: string[];
+  readonly checked: boolean;
+  readonly anomaly: string;
 }
 
 const ARGS = [
@@ -138,4 +146,26 @@ test("the parameters are the same bits either way", () => {
   expect(a?.parameters).toMatch(/^[0-9a-f]{8}$/);
   expect(b?.parameters).toBe(a?.parameters);
   expect(b?.losses).toEqual(a?.losses);
+});
+
+test("derivatives of all kinds are in a page what they are in Node, and faults name the page's line", async () => {
+  const site = await serve(true, files);
+  const page = await browser.newPage();
+  try {
+    await page.goto(site.url);
+    const found = (await page.evaluate('import("/lecture.js").then((m) => m.lecture())')) as Lecture;
+    const { lecture } = (await import("./page/lecture.js" as string)) as { lecture(): Promise<Lecture> };
+    const wanted = await lecture();
+    const made =
+      /^detectAnomaly: div -> [^]*in the backward pass of sqrt on \[2\], made\n\s+at .*\/lecture\.js:\d+:\d+/;
+    for (const { anomaly } of [found, wanted]) expect(anomaly).toMatch(made);
+    // The page's engine may fuse multiplications and additions where this Node does not.
+    for (const [name, list] of Object.entries(wanted.values)) expectClose(found.values[name], list, name);
+    expect({ ...found, anomaly: "", values: {} }).toEqual({ ...wanted, anomaly: "", values: {} });
+    expect(found.structures.map((s) => s.split(" ")[4].replace(",", ""))).toEqual(["diagonal", "dense", "permutation"]);
+    expect(found.checked).toBe(true);
+  } finally {
+    await page.close();
+    await site.close();
+  }
 });
