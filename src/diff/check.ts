@@ -41,7 +41,9 @@ export interface Culprit {
 
 /** Numbers in (-1, 1) that look random and are always the same. */
 export function arbitrary(count: number, seed: number): Float64Array {
-  return Float64Array.from({ length: count }, (_, i) => Math.sin(12.9898 * (i + 1) + 78.233 * (seed + 1)));
+  const numbers = new Float64Array(count);
+  for (let i = 0; i < count; i++) numbers[i] = Math.sin(12.9898 * (i + 1) + 78.233 * (seed + 1));
+  return numbers;
 }
 
 /** Along element k alone, or along a vector. */

@@ -19,12 +19,14 @@ export interface Selection {
   readonly ones: boolean;
 }
 
-/** Values of more elements are not looked at: it takes the time of a few passes in JavaScript. */
-const LIMIT = 2 ** 20;
+/** Values of more elements are not looked at: it takes a tenth of a second. */
+const LIMIT = 2 ** 19;
 
 /** The name of a selection among `count` arguments. */
 export function nameOf({ from, ones }: Selection, count: number): Structure {
-  if (from.length !== count || from.includes(-1) || new Set(from).size !== count) return "selection";
+  const seen = new Uint8Array(count);
+  for (const k of from) if (k >= 0) seen[k] = 1;
+  if (from.length !== count || seen.includes(0)) return "selection";
   if (from.every((k, i) => k === i)) return ones ? "identity" : "diagonal";
   return ones ? "permutation" : "generalized permutation";
 }
@@ -41,77 +43,94 @@ function known(n: Node, dataOf: (leaf: Node) => ArrayLike<number> | undefined): 
   return interpret([n], given).get(n);
 }
 
+/** A selection on its way: places count from 1, 0 is none. */
+interface Moving {
+  readonly places: Float64Array;
+  readonly ones: boolean;
+}
+
 /** Of an elementwise operation: at each place at most one source has an argument, or all the same one. */
-function together(n: Node, made: ReadonlyMap<Node, Selection>): Selection | null {
-  const from = new Int32Array(numel(n.shape)).fill(-1);
+function together(n: Node, made: ReadonlyMap<Node, Moving>): Moving | null {
+  const places = new Float64Array(numel(n.shape));
   let ones = true;
   for (const [i, s] of n.src.entries()) {
     const part = made.get(s);
     if (!part) continue;
     ones &&= part.ones && factorOf(n, i, (x) => made.has(x)) === 1;
-    for (let k = 0; k < from.length; k++) {
-      if (part.from[k] < 0) continue;
-      if (from[k] >= 0 && from[k] !== part.from[k]) return null;
-      if (from[k] >= 0) ones = false;
-      from[k] = part.from[k];
+    for (let k = 0; k < places.length; k++) {
+      const place = part.places[k];
+      if (place === 0) continue;
+      if (places[k] !== 0) {
+        if (places[k] !== place) return null;
+        ones = false;
+      }
+      places[k] = place;
     }
   }
-  return { from, ones };
+  return { places, ones };
 }
 
-/** Of any other operation that is linear in what is made of x: found by its reference, and tried on other numbers. */
+/**
+ * Of any other operation that is linear in what is made of x: its reference says where the places go, and is tried on other
+ * numbers, `probe` of each place, for a sum of places may be a place, too.
+ */
 function moved(
   n: Node,
-  made: ReadonlyMap<Node, Selection>,
+  made: ReadonlyMap<Node, Moving>,
+  probe: Float64Array,
   dataOf: (leaf: Node) => ArrayLike<number> | undefined,
-): Selection | null {
+): Moving | null {
   const reference = referenceOf(n.op);
   if (!reference) return null;
-  const parts: Selection[] = [];
-  const places: RefArray[] = [];
+  let ones = true;
+  const src: RefArray[] = [];
+  const tried: RefArray[] = [];
   for (const s of n.src) {
+    const { shape } = s;
     const part = made.get(s);
-    let data: Float64Array | undefined;
     if (part) {
-      const before = parts.reduce((sum, p) => sum + p.from.length, 0);
-      data = Float64Array.from(part.from, (_, k) => before + k + 1);
-      parts.push(part);
-    } else if (!isFloat(s.dtype)) data = known(s, dataOf);
-    else if (constantValue(s) === 0) data = new Float64Array(numel(s.shape));
+      ones &&= part.ones;
+      src.push({ shape, data: part.places });
+      tried.push({ shape, data: part.places.map((k) => probe[k]) });
+      continue;
+    }
+    const data = isFloat(s.dtype) ? constantValue(s) === 0 && new Float64Array(numel(shape)) : known(s, dataOf);
     if (!data) return null;
-    places.push({ shape: s.shape, data });
+    src.push({ shape, data });
+    tried.push({ shape, data });
   }
-  const arguments_ = parts.flatMap((p) => [...p.from]);
-  const other = Float64Array.of(0, ...arbitrary(arguments_.length, 1));
-  const at = reference(places, n);
-  const values = reference(
-    places.map(({ shape, data }, i) => ({ shape, data: made.has(n.src[i]) ? data.map((k) => other[k]) : data })),
-    n,
-  );
-  if (!at.every((k, i) => other[k] === values[i])) return null;
-  return { from: Int32Array.from(at, (k) => (k > 0 ? arguments_[k - 1] : -1)), ones: parts.every((p) => p.ones) };
+  const places = reference(src, n);
+  const wanted = reference(tried, n);
+  for (let i = 0; i < places.length; i++) if (probe[places[i]] !== wanted[i]) return null;
+  return { places, ones };
 }
 
 /**
  * The linear map from x to y (see patternOf) as a selection; null if it is none, or that cannot be told: indices that are
- * not known yet, or more than 2^20 elements. `dataOf` has the values of leaves that are known.
+ * not known yet, or more than 2^19 elements. `dataOf` has the values of leaves that are known.
  */
 export function selectionOf(y: Node, x: Node, dataOf: (leaf: Node) => ArrayLike<number> | undefined): Selection | null {
-  if (numel(x.shape) > LIMIT) return null;
-  const made = new Map<Node, Selection>([
-    [x, { from: Int32Array.from({ length: numel(x.shape) }, (_, i) => i), ones: true }],
-  ]);
+  const count = numel(x.shape);
+  if (count > LIMIT) return null;
+  const probe = arbitrary(count + 1, 1);
+  probe[0] = 0;
+  const all = new Float64Array(count);
+  for (let i = 0; i < count; i++) all[i] = i + 1;
+  const made = new Map<Node, Moving>([[x, { places: all, ones: true }]]);
   for (const n of toposort([y], (s) => s === x)) {
     if (made.has(n) || !n.src.some((s) => made.has(s))) continue;
     if (numel(n.shape) > LIMIT) return null;
     const found =
       n.op.kind === "identity"
-        ? (made.get(n.src[0]) ?? null)
+        ? made.get(n.src[0])
         : n.op.kind === "elementwise"
           ? together(n, made)
-          : moved(n, made, dataOf);
+          : moved(n, made, probe, dataOf);
     if (!found) return null;
     made.set(n, found);
   }
-  return made.get(y) ?? null;
+  const { places, ones } = made.get(y) as Moving;
+  const from = new Int32Array(places.length);
+  for (let i = 0; i < places.length; i++) from[i] = places[i] - 1;
+  return { from, ones };
 }

@@ -283,7 +283,7 @@ function dataOf(n: Node): TypedArray | undefined {
  * The Jacobian of f at x, a tensor each, as a linear operator: it applies to vectors at the cost of f, says which structure
  * it has, and is never made. The structure is found in the graph: elementwise operations are diagonal, movement is a
  * permutation, a layer is a Kronecker product with the identity, row-wise operations are block-diagonal, and products and
- * sums of these are what they are; a roll or an index of known values moves elements, too; "dense" where nothing better is known.
+ * sums of these are what they are; a roll or an index of known values moves elements, too (up to 2^19); "dense" where nothing better is known.
  * @example const j = jacobianOperator((x) => x.relu(), x); // 409600 x 409600 for x of [100, 4096]
  * console.log(String(j)); const gradient = j.vjp(u);
  * @throws DTypeError unless x and f(x) are float32; ValueError unless both are tensors.

@@ -10,24 +10,32 @@ import { windowStrides } from "./windows.ts";
 const dot = (at: readonly number[], strides: readonly number[]): number =>
   at.reduce((s, a, i) => s + a * strides[i], 0);
 
-/** Calls f(i, at) for each element i of a shape, at its multi-index. */
-function eachElement(shape: Shape, f: (i: number, at: readonly number[]) => void): void {
+/** Calls f(i, place) for each element i of a shape, place = offset + the sum of its coordinates times the strides. */
+function eachPlace(
+  shape: Shape,
+  strides: readonly number[],
+  offset: number,
+  f: (i: number, place: number) => void,
+): void {
   const at = new Array<number>(shape.length).fill(0);
-  for (let i = 0; i < numel(shape); i++) {
-    f(i, at);
+  const count = numel(shape);
+  let place = offset;
+  for (let i = 0; i < count; i++) {
+    f(i, place);
     for (let d = shape.length - 1; d >= 0; d--) {
+      place += strides[d];
       if (++at[d] < shape[d]) break;
+      place -= at[d] * strides[d];
       at[d] = 0;
     }
   }
 }
 
-/** Element i of the result is element index(multi-index) of the source; 0 where that is below 0. */
-function moved(x: RefArray, shape: Shape, index: (at: readonly number[]) => number): Float64Array {
+/** The elements of x at the places of a shape. */
+function strided(x: RefArray, shape: Shape, strides: readonly number[], offset = 0): Float64Array {
   const out = new Float64Array(numel(shape));
-  eachElement(shape, (i, at) => {
-    const from = index(at);
-    out[i] = from < 0 ? 0 : x.data[from];
+  eachPlace(shape, strides, offset, (i, from) => {
+    out[i] = x.data[from];
   });
   return out;
 }
@@ -41,8 +49,7 @@ function reduced(
   const keep = reducedShape(x.shape, axes, true);
   const strides = stridesOf(keep).map((s, i) => (axes.includes(i) ? 0 : s));
   const out = new Float64Array(numel(keep)).fill(init);
-  eachElement(x.shape, (i, at) => {
-    const o = dot(at, strides);
+  eachPlace(x.shape, strides, 0, (i, o) => {
     out[o] = f(out[o], x.data[i]);
   });
   return out;
@@ -75,7 +82,7 @@ const argExtremum =
   };
 
 /** Calls f(i, place, row) for each element i of the index: it names element `place` of the other tensor; row is its own. */
-function eachPlace(
+function eachIndexed(
   index: RefArray,
   axis: number,
   bound: number,
@@ -144,49 +151,52 @@ const draw =
   };
 
 const REFERENCES: Readonly<Record<string, Reference>> = {
-  expand: ([x], n) => {
-    const strides = stridesOf(x.shape).map((s, i) => (x.shape[i] === 1 ? 0 : s));
-    return moved(x, n.shape, (at) => dot(at, strides));
-  },
+  expand: ([x], n) =>
+    strided(
+      x,
+      n.shape,
+      stridesOf(x.shape).map((s, i) => (x.shape[i] === 1 ? 0 : s)),
+    ),
   sum: ([x], n) => reduced(x, n.attrs.axes as number[], 0, (a, b) => a + b),
   reshape: ([x]) => x.data.slice(),
   permute: ([x], n) => {
-    const s = stridesOf(x.shape);
-    const strides = (n.attrs.axes as number[]).map((a) => s[a]);
-    return moved(x, n.shape, (at) => dot(at, strides));
+    const strides = stridesOf(x.shape);
+    return strided(
+      x,
+      n.shape,
+      (n.attrs.axes as number[]).map((a) => strides[a]),
+    );
   },
   flip: ([x], n) => {
-    const s = stridesOf(x.shape);
     const axes = n.attrs.axes as number[];
-    return moved(x, n.shape, (at) =>
-      dot(
-        at.map((a, i) => (axes.includes(i) ? x.shape[i] - 1 - a : a)),
-        s,
-      ),
+    const strides = stridesOf(x.shape);
+    const last = x.shape.map((d, i) => (axes.includes(i) ? d - 1 : 0));
+    return strided(
+      x,
+      n.shape,
+      strides.map((s, i) => (axes.includes(i) ? -s : s)),
+      dot(last, strides),
     );
   },
   slice: ([x], n) => {
     const { begin, step } = n.attrs as { begin: number[]; step: number[] };
-    const s = stridesOf(x.shape);
-    return moved(x, n.shape, (at) =>
-      dot(
-        at.map((a, i) => begin[i] + a * step[i]),
-        s,
-      ),
+    const strides = stridesOf(x.shape);
+    return strided(
+      x,
+      n.shape,
+      strides.map((s, i) => s * step[i]),
+      dot(begin, strides),
     );
   },
   pad: ([x], n) => {
     const { begin, step } = n.attrs as { begin: number[]; step: number[] };
-    const s = stridesOf(x.shape);
-    return moved(x, n.shape, (at) => {
-      let from = 0;
-      for (let i = 0; i < at.length; i++) {
-        const k = (at[i] - begin[i]) / step[i];
-        if (k < 0 || !Number.isInteger(k) || k >= x.shape[i]) return -1;
-        from += k * s[i];
-      }
-      return from;
+    const strides = stridesOf(n.shape);
+    const out = new Float64Array(numel(n.shape));
+    const steps = strides.map((s, i) => s * step[i]);
+    eachPlace(x.shape, steps, dot(begin, strides), (i, to) => {
+      out[to] = x.data[i];
     });
+    return out;
   },
   concat: (src, n) => {
     const axis = n.attrs.axis as number;
@@ -209,10 +219,7 @@ const REFERENCES: Readonly<Record<string, Reference>> = {
   argmin: argExtremum((a, b) => a < b),
   iota: (_, n) => Float64Array.from({ length: numel(n.shape) }, (_v, i) => i),
   bytes: ([x]) => Float64Array.from(new Uint8Array(Int32Array.from(x.data).buffer)),
-  windows: ([x], n) => {
-    const strides = windowStrides(stridesOf(x.shape), n.attrs);
-    return moved(x, n.shape, (at) => dot(at, strides));
-  },
+  windows: ([x], n) => strided(x, n.shape, windowStrides(stridesOf(x.shape), n.attrs)),
   fold: ([x], n) => {
     const { axis, step, dilation } = n.attrs as { axis: number; step: number; dilation: number };
     const size = x.shape[x.shape.length - 1];
@@ -269,21 +276,21 @@ const REFERENCES: Readonly<Record<string, Reference>> = {
   },
   gather: ([x, index], n) => {
     const out = new Float64Array(numel(n.shape));
-    eachPlace(index, n.attrs.axis as number, x.shape[n.attrs.axis as number], (i, from) => {
+    eachIndexed(index, n.attrs.axis as number, x.shape[n.attrs.axis as number], (i, from) => {
       out[i] = x.data[from];
     });
     return out;
   },
   scatterAdd: ([x, index], n) => {
     const out = new Float64Array(numel(n.shape));
-    eachPlace(index, n.attrs.axis as number, n.attrs.extent as number, (i, to) => {
+    eachIndexed(index, n.attrs.axis as number, n.attrs.extent as number, (i, to) => {
       out[to] += x.data[i];
     });
     return out;
   },
   scatterLast: ([index], n) => {
     const out = new Float64Array(numel(n.shape)).fill(-1);
-    eachPlace(index, n.attrs.axis as number, n.attrs.extent as number, (_, to, row) => {
+    eachIndexed(index, n.attrs.axis as number, n.attrs.extent as number, (_, to, row) => {
       out[to] = row;
     });
     return out;

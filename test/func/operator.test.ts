@@ -145,6 +145,12 @@ describe("structure", () => {
     expect((await checked((t) => t.indexSelect(0, lazy), gamma)).structure).toBe("dense");
   });
 
+  test("a roll of many elements is a permutation, of too many dense", () => {
+    const rolled = (n: number): fl.JacobianOperator => fl.jacobianOperator((t) => fl.roll(t, 1), fl.ones([n, 1024]));
+    expect(String(rolled(400))).toBe("JacobianOperator 409600 x 409600 permutation, 0 bytes of 671088640000");
+    expect(rolled(513).structure).toBe("dense");
+  });
+
   test("says what it can do without its matrix, and nothing else", () => {
     const refusal = (f: Map, shape: number[]): string => {
       try {
