@@ -8,8 +8,8 @@ import { add } from "../ops/elementwise.ts";
 import { constantLike } from "../ops/leaf.ts";
 import { alias, fence, isDetached } from "../ops/structure.ts";
 
-/** The node that is being differentiated or batched, for messages. */
-export const walk: { at?: Node; as?: "forward" | "batch" } = {};
+/** The node that is being differentiated, or made again: for all examples, or for backward. For messages. */
+export const walk: { at?: Node; as?: "forward" | "again" } = {};
 
 /** Cotangents of a node's sources: its own rule, or that of its decomposition. */
 export function pullback(n: Node, g: Node): (Node | null)[] {
@@ -54,11 +54,14 @@ export function vjp(outputs: readonly Node[], cotangents: readonly Node[], input
     const copies = new Map<Node, Node>();
     anew.set(n.region, copies);
     members ??= byRegion(outputs);
+    walk.as = "again";
     for (const m of members.get(n.region) as Node[]) {
+      walk.at = m;
       for (const s of m.src) if (!copies.has(s)) copies.set(s, s.src.length > 0 ? fence(s, g) : s);
       const src = m.src.map((s) => copies.get(s) as Node);
       copies.set(m, src.length > 0 ? makeNode(m.op, src, m.attrs) : m);
     }
+    walk.as = undefined;
     return copies.get(n) as Node;
   };
 
@@ -76,8 +79,9 @@ export function vjp(outputs: readonly Node[], cotangents: readonly Node[], input
       const n = order[k];
       const g = grads.get(n);
       if (!g || !n.src.some((s) => reaches.has(s))) continue;
+      const valued = recomputed(n, g);
       walk.at = n;
-      pullback(recomputed(n, g), g).forEach((gi, i) => {
+      pullback(valued, g).forEach((gi, i) => {
         if (gi && reaches.has(n.src[i])) accumulate(n.src[i], gi);
       });
     }

@@ -80,7 +80,7 @@ export function vmap(
     for (const n of toposort(outputs, (x) => map.has(x))) {
       if (map.has(n)) continue;
       walk.at = n;
-      walk.as = "batch";
+      walk.as = "again";
       const has = n.src.map((s) => map.has(s));
       if (has.some((h) => h)) {
         const src = n.src.map((s) => map.get(s) ?? s);

@@ -40,11 +40,11 @@ export class Origins {
 
   private now(): Origin {
     const { at, as } = walk;
-    // What is done to all examples was written for one.
-    const one = as === "batch" && at && this.all.get(at.id);
-    if (one) return one;
+    // What is computed for all examples, or once more for backward, was written for one, and once.
+    const first = as === "again" && at && this.all.get(at.id);
+    if (first) return first;
     const mode = as === "forward" ? "forward-mode derivative" : "backward pass";
-    return { stack: new Error().stack ?? "", of: as === "batch" ? undefined : at, mode };
+    return { stack: new Error().stack ?? "", of: as === "again" ? undefined : at, mode };
   }
 
   private frames(n: Node): string[] {

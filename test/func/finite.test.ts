@@ -1,6 +1,7 @@
 /** What is not finite: found, named, and without effect. */
 import { describe, expect, test } from "vitest";
 import * as fl from "../../src/index.ts";
+import { random } from "../assembly/harness.ts";
 import { close } from "./support.ts";
 
 const { assertFinite, detectAnomaly, tensor } = fl;
@@ -169,6 +170,7 @@ describe("detectAnomaly", () => {
       jacfwd: fl.jacfwd(root),
       jvp: (t) => fl.jvp(root, [t], [t])[1],
       hessian: fl.hessian(root),
+      checkpoint: fl.grad((t: fl.Tensor) => fl.checkpoint(root)(t)),
     };
     for (const [name, f] of Object.entries(transforms)) {
       const text = await message(detectAnomaly(f)(x));
@@ -186,6 +188,48 @@ describe("detectAnomaly", () => {
     );
     expect(text).toMatch(/log -> float32\[2\] made 1 infinite/);
     expect(text).toContain(`finite.test.ts:${at}:`);
+  });
+
+  test("fails random functions exactly where a result is not finite, and names the line", async () => {
+    const UNARY = ["sqrt", "log", "reciprocal", "exp", "square", "neg", "relu", "tanh", "abs", "log1p"] as const;
+    const VALUES = [0, 1, -1, 0.5, 3, 60, -90];
+    let failed = 0;
+    for (let seed = 1; seed <= 60; seed++) {
+      const next = random(seed);
+      const pick = <T>(list: readonly T[]): T => list[Math.floor(next() * list.length)];
+      const steps = Array.from({ length: 2 + (seed % 5) }, () => [next(), next(), next(), next()]);
+      let [first, last] = [0, 0];
+      const f = (x: fl.Tensor): fl.Tensor => {
+        const ts = [x];
+        first = line();
+        for (const [how, what, i, j] of steps) {
+          const [a, b] = [i, j].map((k) => ts[Math.floor(k * ts.length)]);
+          if (how < 0.6) ts.push(a[UNARY[Math.floor(what * UNARY.length)]]());
+          else if (how < 0.7) ts.push(a.div(b));
+          else if (how < 0.8) ts.push(a.mul(b));
+          else if (how < 0.87) ts.push(a.softmax());
+          else if (how < 0.94) ts.push(fl.where(a.gt(0), a, b));
+          else ts.push(a.clamp(-2, 2));
+        }
+        const y = ts[ts.length - 1].sum();
+        last = line();
+        return y;
+      };
+      const x = tensor([pick(VALUES), pick(VALUES), pick(VALUES)]);
+      const g = [fl.valueAndGrad(f), fl.compile(fl.grad(f)), (t: fl.Tensor) => fl.vmap(f)(t.unsqueeze(0))][seed % 3];
+      const values = (await Promise.all([g(x)].flat().map((t) => t.data()))).flatMap((a) => [...a]);
+      for (const nanOnly of [true, false]) {
+        const run = detectAnomaly(g as (t: fl.Tensor) => unknown, { nanOnly })(x);
+        if (values.every((v) => (nanOnly ? !Number.isNaN(v) : Number.isFinite(v)))) await run;
+        else {
+          failed++;
+          const at = /finite\.test\.ts:(\d+):/.exec(await message(run))?.[1];
+          expect(Number(at), `seed ${seed}`).toBeGreaterThan(first);
+          expect(Number(at), `seed ${seed}`).toBeLessThan(last);
+        }
+      }
+    }
+    expect(failed).toBeGreaterThan(20);
   });
 
   test("refuses an async function by its own name", async () => {
