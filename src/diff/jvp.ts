@@ -6,9 +6,9 @@ import { constantValue, leaf } from "../ops/leaf.ts";
 import { isDetached, STRUCTURE } from "../ops/structure.ts";
 import { vjp, walk } from "./vjp.ts";
 
-/** Whether n is 0 where those of its sources are that are `made`, whatever the others are. */
+/** Whether n is 0 where those of its sources are that are `made`, whatever the others are; data beside them may be zeros. */
 function staysZero(n: Node, made: ReadonlySet<Node>): boolean {
-  if (n.op === STRUCTURE.concat) return n.src.every((s) => made.has(s) || constantValue(s) === 0);
+  if (n.op === STRUCTURE.concat) return n.src.every((s) => made.has(s) || (constantValue(s) ?? 0) === 0);
   if (n.op.kind !== "elementwise") return true;
   return [0, 1].every((v) => {
     const any = (s: Node): number => constantValue(s) ?? (isFloat(s.dtype) ? v + 1 : v);

@@ -289,6 +289,12 @@ describe("what does not fit says so", () => {
         ),
     });
     await close(fl.jvp(proper, [a], [fl.ones([3])])[1], [2, 2, 0]);
+    const part = defineOp({
+      name: "part",
+      forward: (t: T) => t.narrow(0, 0, 2),
+      backward: (d) => fl.stack([d.select(0, 0), d.select(0, 1), tensor(0)]),
+    });
+    await close(fl.jvp(part, [a], [tensor([1, 2, 3])])[1], [1, 2]);
   });
 });
 
