@@ -239,7 +239,9 @@ export function hardtanh(x: Tensor, low = -1, high = 1): Tensor {
 /** x relu6(x + 3) / 6. */
 export function hardswish(x: Tensor): Tensor {
   checkTensors("hardswish", { x });
-  const inner = x.mul(x.add(3)).div(6);
+  // The branch not taken gets a harmless argument, so that it cannot overflow.
+  const near = where(x.abs().gt(3), 0, x);
+  const inner = near.mul(near.add(3)).div(6);
   return where(x.lt(-3), 0, where(x.gt(3), x, inner));
 }
 
