@@ -469,7 +469,9 @@ export function huberLoss(
   if (!(delta > 0)) throw new ValueError(`huberLoss: delta must be above 0, got ${delta}`);
   const d = difference("huberLoss", input, target);
   const distance = d.abs();
-  const losses = where(distance.lt(delta), d.square().mul(0.5), distance.sub(delta / 2).mul(delta));
+  const far = distance.ge(delta);
+  // The branch not taken gets a harmless argument, so that it cannot overflow.
+  const losses = where(far, distance.sub(delta / 2).mul(delta), where(far, 0, d).square().mul(0.5));
   return reduced("huberLoss", losses, reduction);
 }
 

@@ -54,6 +54,9 @@ describe("gradients at the edges", () => {
 
   test("hardswish and the hinge at their corners are PyTorch's; addmm with beta 0 ignores what it would add to", async () => {
     expect(await at((x) => F.hardswish(x), -3.5, -3, 0, 3, 3.5)).toEqual([0, -0.5, 0.5, 1.5, 1]);
+    const huber = (x: fl.Tensor): fl.Tensor => F.huberLoss(x, fl.zeros(x.shape), { reduction: "sum" });
+    expect(await at(huber, Number.NEGATIVE_INFINITY, -1, 0.5, 3e38)).toEqual([-1, -1, 0.5, 1]);
+    expect(await at(huber, Number.NaN)).toEqual([Number.NaN]);
     expect(await at((x) => F.hardswish(x), Number.NEGATIVE_INFINITY, -1e30, 1e30, Number.POSITIVE_INFINITY)).toEqual([
       0, 0, 1, 1,
     ]);
