@@ -277,7 +277,7 @@ export function microMinimum(dst: usize, a: usize, b: usize, c: usize, n: i32): 
 @unmanaged class Atan2 { @inline of(a: v128, b: v128): v128 { return atan2(a, b); } }
 export function microAtan2(dst: usize, a: usize, b: usize, c: usize, n: i32): void { each2<Atan2>(dst, a, b, n); }
 
-@unmanaged class ReluMask { @inline of(a: v128, b: v128): v128 { return v128.and(a, f32x4.gt(b, f32x4.splat(0))); } }
+@unmanaged class ReluMask { @inline of(a: v128, b: v128): v128 { return v128.andnot(a, f32x4.le(b, f32x4.splat(0))); } }
 export function microReluMask(dst: usize, a: usize, b: usize, c: usize, n: i32): void {
   each2Wide<ReluMask>(dst, a, b, n);
 }

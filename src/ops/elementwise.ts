@@ -207,7 +207,7 @@ const CAST: OpDef = {
 const EXP = unary("exp", Math.exp, (_x, t, y) => mul(t, y));
 const SQRT = unary("sqrt", Math.sqrt, (_x, t, y) => div(t, scale(y, 2)));
 const RELU_MASK = elementwise("reluMask", {
-  f: (t, x) => (x > 0 ? t : 0),
+  f: (t, x) => (x <= 0 ? 0 : t), // what is NaN lets NaN through, as in PyTorch
   d: [(n, t) => makeNode(RELU_MASK, [t, n.src[1]]), null],
   pattern: "masks",
 });
