@@ -145,9 +145,9 @@ export function cast(n: Node, dtype: DType): Node {
   return n.dtype === dtype ? n : makeNode(CAST, [n], { dtype });
 }
 
-/** Half of t where a and b are equal, t where `wins` holds, else 0: how PyTorch splits the gradient of a tie. */
-const routed = (n: Node, t: Node, wins: OpDef): Node =>
-  where(apply(EQ, n.src[0], n.src[1]), scale(t, 0.5), where(apply(wins, n.src[0], n.src[1]), t, constantLike(t, 0)));
+/** Half of t where a and b are equal, 0 where `loses` holds, else t (NaN too): how PyTorch splits the gradient of a tie. */
+const routed = (n: Node, t: Node, loses: OpDef): Node =>
+  where(apply(EQ, n.src[0], n.src[1]), scale(t, 0.5), where(apply(loses, n.src[0], n.src[1]), constantLike(t, 0), t));
 
 const NEG = elementwise("neg", { f: (x) => -x, d: [(_, t) => neg(t)], pattern: "negates", domain: "number" });
 const ADD = elementwise("add", {
@@ -247,13 +247,13 @@ const GE = compare("ge", (a, b) => a >= b);
 const AND = logical("and", (a, b) => a & b, 2);
 const MAXIMUM = elementwise("maximum", {
   f: Math.max,
-  d: [(n, t) => routed(n, t, GT), (n, t) => routed(n, t, LT)],
+  d: [(n, t) => routed(n, t, LT), (n, t) => routed(n, t, GT)],
   pattern: "routes",
   domain: "number",
 });
 const MINIMUM = elementwise("minimum", {
   f: Math.min,
-  d: [(n, t) => routed(n, t, LT), (n, t) => routed(n, t, GT)],
+  d: [(n, t) => routed(n, t, GT), (n, t) => routed(n, t, LT)],
   pattern: "routes",
   domain: "number",
 });

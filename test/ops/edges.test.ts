@@ -14,6 +14,8 @@ const at = async (f: Fn, ...x: number[]): Promise<number[]> =>
 describe("gradients at the edges", () => {
   test("relu and abs are flat at 0, the root is not, the 2-norm is", async () => {
     expect(await at((x) => x.relu(), -1, 0, 1, Number.NaN)).toEqual([0, 0, 1, 1]);
+    for (const f of [(x: fl.Tensor) => x.maximum(1), (x: fl.Tensor) => x.minimum(1)])
+      expect(await at(f, Number.NaN)).toEqual([1]);
     expect(await at((x) => x.abs(), -1, 0, 1)).toEqual([-1, 0, 1]);
     expect(await at((x) => x.sqrt(), 0, 4)).toEqual([Infinity, 0.25]);
     expect(await at((x) => fl.norm(x), 0, 0)).toEqual([0, 0]);
