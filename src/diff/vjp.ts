@@ -3,7 +3,7 @@
  */
 import { isFloat } from "../core/dtype.ts";
 import { FourlaneError } from "../core/errors.ts";
-import { makeNode, type Node, toposort, withSources } from "../graph/node.ts";
+import { isOpen, makeNode, type Node, toposort, withSources } from "../graph/node.ts";
 import { add } from "../ops/elementwise.ts";
 import { constantLike } from "../ops/leaf.ts";
 import { alias, fence, isDetached } from "../ops/structure.ts";
@@ -48,7 +48,8 @@ export function vjp(outputs: readonly Node[], cotangents: readonly Node[], input
   const anew = new Map<object, Map<Node, Node>>();
   let members: Map<object, Node[]> | undefined;
   const recomputed = (n: Node, g: Node): Node => {
-    if (!n.region) return n;
+    // A derivative that is part of a checkpointed call is computed again with it.
+    if (!n.region || isOpen(n.region)) return n;
     const known = anew.get(n.region);
     if (known) return known.get(n) as Node;
     const copies = new Map<Node, Node>();

@@ -112,6 +112,13 @@ function byColumns({ result, outputs, inputs, shaped }: Traced): unknown {
  * @returns A function that gives, for a result of shape [...m] and an argument of shape [...n], a tensor [...m, ...n].
  * @throws DTypeError unless all is float32; ShapeError for 2^30 elements and more.
  */
+export function jacrev<Args extends unknown[], Result>(
+  f: (...args: Args) => Result,
+): (...args: Args) => Jacobian<Result, Args, 0>;
+export function jacrev<Args extends unknown[], Result, const N extends Argnums>(
+  f: (...args: Args) => Result,
+  argnums: N,
+): (...args: Args) => Jacobian<Result, Args, N>;
 export function jacrev<Args extends unknown[], Result, const N extends Argnums = 0>(
   f: (...args: Args) => Result,
   argnums: N = 0 as N,
@@ -123,6 +130,13 @@ export function jacrev<Args extends unknown[], Result, const N extends Argnums =
  * As jacrev, by forward mode: column by column, all columns at once. Its cost is that of one forward pass for each element of
  * the argument: for few inputs and many outputs.
  */
+export function jacfwd<Args extends unknown[], Result>(
+  f: (...args: Args) => Result,
+): (...args: Args) => Jacobian<Result, Args, 0>;
+export function jacfwd<Args extends unknown[], Result, const N extends Argnums>(
+  f: (...args: Args) => Result,
+  argnums: N,
+): (...args: Args) => Jacobian<Result, Args, N>;
 export function jacfwd<Args extends unknown[], Result, const N extends Argnums = 0>(
   f: (...args: Args) => Result,
   argnums: N = 0 as N,
@@ -143,14 +157,24 @@ function choose({ outputs, inputs }: Traced): { byColumns: boolean; why: string 
   };
 }
 
+/** A function that can say how it computes its value. */
+type Explained<Args extends unknown[], Result> = ((...args: Args) => Result) & { explain(...args: Args): string };
+
 /**
  * The Jacobian of f by whichever of jacfwd and jacrev is cheaper for the shapes at hand; `explain(...args)` says which, and why.
  * @example await jacobian(f)(x).array(); console.log(jacobian(f).explain(x));
  */
+export function jacobian<Args extends unknown[], Result>(
+  f: (...args: Args) => Result,
+): Explained<Args, Jacobian<Result, Args, 0>>;
+export function jacobian<Args extends unknown[], Result, const N extends Argnums>(
+  f: (...args: Args) => Result,
+  argnums: N,
+): Explained<Args, Jacobian<Result, Args, N>>;
 export function jacobian<Args extends unknown[], Result, const N extends Argnums = 0>(
   f: (...args: Args) => Result,
   argnums: N = 0 as N,
-): ((...args: Args) => Jacobian<Result, Args, N>) & { explain(...args: Args): string } {
+): Explained<Args, Jacobian<Result, Args, N>> {
   const whole = (...args: Args): Jacobian<Result, Args, N> => {
     const t = traced("jacobian", f, args, argnums);
     return (choose(t).byColumns ? byColumns(t) : byRows(t)) as Jacobian<Result, Args, N>;
@@ -164,6 +188,13 @@ export function jacobian<Args extends unknown[], Result, const N extends Argnums
  * The second derivatives of a function of one element, by forward mode over reverse mode: for an argument of shape [...n] a
  * tensor [...n, ...n]; for several, or trees of them, trees of trees. For their product with a vector, hvp costs far less.
  */
+export function hessian<Args extends unknown[]>(
+  f: (...args: Args) => Tensor,
+): (...args: Args) => Jacobian<Gradients<Args, 0>, Args, 0>;
+export function hessian<Args extends unknown[], const N extends Argnums>(
+  f: (...args: Args) => Tensor,
+  argnums: N,
+): (...args: Args) => Jacobian<Gradients<Args, N>, Args, N>;
 export function hessian<Args extends unknown[], const N extends Argnums = 0>(
   f: (...args: Args) => Tensor,
   argnums: N = 0 as N,

@@ -76,6 +76,13 @@ function valueAndGradOf<Args extends unknown[], const N extends number | readonl
  * the argument for a number, an array of these for an array. The gradient is graph like any other: transforms nest.
  * @throws ShapeError if f's value has more than one element; DTypeError for an argument or a value that is not float32.
  */
+export function valueAndGrad<Args extends unknown[]>(
+  f: ScalarFunction<Args>,
+): (...args: Args) => [Tensor, Gradients<Args, 0>];
+export function valueAndGrad<Args extends unknown[], const N extends number | readonly number[]>(
+  f: ScalarFunction<Args>,
+  argnums: N,
+): (...args: Args) => [Tensor, Gradients<Args, N>];
 export function valueAndGrad<Args extends unknown[], const N extends number | readonly number[] = 0>(
   f: ScalarFunction<Args>,
   argnums: N = 0 as N,

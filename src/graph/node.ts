@@ -97,6 +97,11 @@ export function inRegion<T>(r: object | undefined, f: () => T): T {
   }
 }
 
+/** Whether the nodes made now belong to region r. */
+export function isOpen(r: object): boolean {
+  return r === region;
+}
+
 /** Makes a node; the operation infers and checks. */
 export function makeNode(op: OpDef, src: readonly Node[], attrs: Attrs = NO_ATTRS): Node {
   const { shape, dtype } = op.infer(src, attrs);

@@ -46,6 +46,20 @@ describe("checkpoint", () => {
     expect(products(pieces.text)).toBe(32 + 32 + 63);
   });
 
+  test("of a function that takes derivatives itself: second ones, in both modes, are those without it", async () => {
+    const g = (t: fl.Tensor): fl.Tensor => t.tanh().mul(t).sum();
+    const at = tensor([0.4, -0.7]);
+    const functions: ((t: fl.Tensor) => fl.Tensor)[] = [
+      (t) => fl.hvp(g, [t], [t.cos()])[1][0],
+      fl.grad((t: fl.Tensor) => fl.grad(g)(t).square().sum()),
+      fl.hessian(g),
+    ];
+    for (const f of functions) {
+      await same(checkpoint(f)(at), f(at));
+      await same(fl.grad((t: fl.Tensor) => checkpoint(f)(t).sum())(at), fl.grad((t: fl.Tensor) => f(t).sum())(at));
+    }
+  });
+
   const w = tensor([
     [0.5, -1],
     [2, 0.3],
