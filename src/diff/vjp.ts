@@ -60,7 +60,7 @@ export function vjp(outputs: readonly Node[], cotangents: readonly Node[], input
       walk.at = m;
       for (const s of m.src) if (!copies.has(s)) copies.set(s, s.src.length > 0 ? fence(s, g) : s);
       const src = m.src.map((s) => copies.get(s) as Node);
-      copies.set(m, src.length > 0 ? makeNode(m.op, src, m.attrs) : m);
+      copies.set(m, src.length === 0 ? m : stops.has(m) ? fence(m, g) : makeNode(m.op, src, m.attrs));
     }
     walk.as = undefined;
     return copies.get(n) as Node;

@@ -60,6 +60,19 @@ describe("checkpoint", () => {
     }
   });
 
+  test("second derivatives by what a checkpointed function made on the way", async () => {
+    const [h, y] = checkpoint((t: fl.Tensor) => {
+      const inner = t.sin();
+      return [inner, inner.pow(3)];
+    })(tensor([0.4, -0.7]));
+    h.requiresGrad = true;
+    y.sum().backward();
+    const first = h.grad as fl.Tensor; // 3 h^2
+    h.grad = null;
+    first.square().sum().backward();
+    await same(h.grad as unknown as fl.Tensor, h.pow(3).mul(36));
+  });
+
   const w = tensor([
     [0.5, -1],
     [2, 0.3],
