@@ -49,7 +49,7 @@ export function vjp(outputs: readonly Node[], cotangents: readonly Node[], input
   let members: Map<object, Node[]> | undefined;
   const recomputed = (n: Node, g: Node): Node => {
     // A derivative that is part of a checkpointed call is computed again with it.
-    if (!n.region || isOpen(n.region)) return n;
+    if (!n.region || isOpen(n.region) || stops.has(n)) return n;
     const known = anew.get(n.region);
     if (known) return known.get(n) as Node;
     const copies = new Map<Node, Node>();

@@ -71,6 +71,15 @@ describe("checkpoint", () => {
     h.grad = null;
     first.square().sum().backward();
     await same(h.grad as unknown as fl.Tensor, h.pow(3).mul(36));
+    // What was made before it gets its gradient all the same.
+    const x = tensor([0.4, -0.7], { requiresGrad: true });
+    const z = checkpoint((t: fl.Tensor) => {
+      const inner = t.sin();
+      inner.requiresGrad = true;
+      return inner.pow(3);
+    })(x);
+    z.sum().backward();
+    await same(x.grad as fl.Tensor, x.sin().square().mul(3).mul(x.cos()));
   });
 
   const w = tensor([
