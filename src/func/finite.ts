@@ -57,12 +57,34 @@ function described(operand: Node, values: TypedArray | undefined): string {
   return `${what}, ${range(values)}`;
 }
 
-/** The float32 values that a check of assertFinite looks at. */
-function checkedBy(check: Node): Node[] {
-  return toposort(check.src, (n) => isFloat(n.dtype)).filter((n) => isFloat(n.dtype));
+type Count = ReturnType<typeof count>;
+
+/**
+ * The node that is to blame for what is not finite among the roots, or where a check looks, or what becomes an integer (as in
+ * argmax: a NaN has no place there, an infinity may). Of operations the first one that made it; else what came in.
+ */
+function firstFault(roots: readonly Node[], countOf: (n: Node) => Count, nanOnly: boolean): Node | undefined {
+  const isBad = (n: Node): boolean => countOf(n).nan + (nanOnly ? 0 : countOf(n).infinite) > 0;
+  const floats = (nodes: readonly Node[]): Node[] => nodes.filter((n) => isFloat(n.dtype));
+  const checked = roots.filter((n) => n.attrs.finite).flatMap((n) => floats(toposort(n.src, (x) => isFloat(x.dtype))));
+  const integers = toposort(roots).filter((n) => n.dtype === "int32" || n.dtype === "uint8");
+  const lost = integers.flatMap((n) => floats(n.src)).filter((n) => countOf(n).nan > 0);
+  const ends = [...roots.filter((n) => !n.attrs.finite), ...checked].filter(isBad);
+  const bad = toposort([...ends, ...lost], (n) => !isBad(n)).filter(isBad);
+  const made = bad.filter((n) => {
+    if (n.src.length === 0) return false;
+    // A NaN that was written down is no operation's: what uses it is what is wrong.
+    const given = n.src.map((s) => (constantValue(s) === undefined ? countOf(s) : { ...countOf(s), nan: 0 }));
+    const { nan, infinite } = countOf(n);
+    if (nan > 0 && given.every((g) => g.nan === 0)) return true;
+    return !nanOnly && infinite > 0 && given.every((g) => g.nan + g.infinite === 0);
+  });
+  // Infinities that were written down are there on purpose.
+  const given = bad.filter((n) => n.src.length === 0 && (constantValue(n) === undefined || countOf(n).nan > 0));
+  return [...made.sort((a, b) => a.id - b.id), ...given][0];
 }
 
-function amount(n: Node, { nan, infinite }: ReturnType<typeof count>): string {
+function amount(n: Node, { nan, infinite }: Count): string {
   if (constantValue(n) !== undefined) return "";
   const what = [nan > 0 ? `${nan} NaN` : "", infinite > 0 ? `${infinite} infinite` : ""];
   return ` ${n.src.length > 0 ? "made" : "has"} ${what.filter(Boolean).join(" and ")} of ${numel(n.shape)} elements`;
@@ -85,8 +107,8 @@ function what(n: Node, { graph, inputs }: Entry, args: readonly unknown[]): stri
  * Runs a function and looks at the value of every operation, forward, backward and in the optimiser. The first that makes a
  * NaN (or, with `nanOnly: false`, an infinity) of operands that have none fails the call, with its name, the ranges of its
  * operands, the user's line that made it, and for one of a derivative the operation that was differentiated. Only what reaches
- * a result, a parameter or a check is one: not the infinity of a mask that softmax makes 0, nor one that is clamped. Nothing is
- * changed then. Slow: it keeps all values. Give it the compiled step that goes wrong, or any function of tensors.
+ * a result, a parameter, a check or (a NaN) an integer is one: not the infinity of a mask that softmax makes 0, nor one that is
+ * clamped. Nothing is changed then. Slow: it keeps all values. Give it the compiled step that goes wrong, or any function of tensors.
  * @returns What the function returns, if all is well.
  * @throws NonFiniteError
  * @example await detectAnomaly(step)(x, y);
@@ -111,24 +133,11 @@ export function detectAnomaly<Args extends unknown[], Result>(
     const arrays = await launch({ ...entry, graph, program, updates: [] }, values);
     const valueOfNode = new Map(seen.map((n, i) => [n, arrays[i]]));
     const counts = new Map(seen.map((n, i) => [n, count(arrays[i])]));
-    const countOf = (n: Node): ReturnType<typeof count> => {
+    const countOf = (n: Node): Count => {
       const c = constantValue(n);
       return counts.get(n) ?? count(Float32Array.from(c === undefined ? [] : [c]));
     };
-    const isBad = (n: Node): boolean => countOf(n).nan + (nanOnly ? 0 : countOf(n).infinite) > 0;
-    const results = roots.flatMap((n) => (n.attrs.finite ? checkedBy(n) : [n])).filter(isBad);
-    const bad = toposort(results, (n) => !isBad(n)).filter(isBad);
-    // An operation that makes something bad, in the order they were made; else what came in.
-    const made = bad.filter((n) => {
-      if (n.src.length === 0) return false;
-      // A NaN that was written down is no operation's: what uses it is what is wrong.
-      const given = n.src.map((s) => (constantValue(s) === undefined ? countOf(s) : { ...countOf(s), nan: 0 }));
-      const { nan, infinite } = countOf(n);
-      if (nan > 0 && given.every((g) => g.nan === 0)) return true;
-      return !nanOnly && infinite > 0 && given.every((g) => g.nan + g.infinite === 0);
-    });
-    const given = bad.filter((n) => n.src.length === 0 && (counts.has(n) || countOf(n).nan > 0));
-    const [first] = [...made.sort((a, b) => a.id - b.id), ...given];
+    const first = firstFault(roots, countOf, nanOnly);
     if (!first) return resultOf(entry, launch(entry, values)) as Result;
     throw new NonFiniteError(
       [

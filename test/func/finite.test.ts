@@ -155,6 +155,17 @@ describe("detectAnomaly", () => {
     expect(await message(detectAnomaly(checking)(at))).toMatch(/^detectAnomaly: div -> float32\[2\] made 1 NaN/);
   });
 
+  test("finds a NaN that an integer result hides, and takes an infinity there", async () => {
+    const predict = (t: fl.Tensor): fl.Tensor => t.log().argmax();
+    expect(await message(detectAnomaly(predict)(tensor([1, -1])))).toMatch(/^detectAnomaly: log -> .* made 1 NaN/);
+    const accuracy = (t: fl.Tensor): fl.Tensor => t.log().argmax().eq(0).float().mean();
+    expect(await message(detectAnomaly(accuracy)(tensor([1, -1])))).toMatch(/^detectAnomaly: log -> .* made 1 NaN/);
+    await close(await detectAnomaly(predict)(tensor([1, 0])), [0]);
+    // Asking for NaN is no fault.
+    const without = (t: fl.Tensor): fl.Tensor => fl.where(t.eq(t), t, 0);
+    await close(await detectAnomaly((t: fl.Tensor) => without(t.log()))(tensor([1, -1])), [0, 0]);
+  });
+
   test("finds the line and the operation through every transform", async () => {
     let at = 0;
     const root = (t: fl.Tensor): fl.Tensor => {
