@@ -8,7 +8,7 @@
 // `length` counts all words. The work of an instruction is cut into `units` equal pieces whose size depends on shapes
 // alone. Of W workers the first L = min(W, lanes) take part: worker w does the units [units*w/L, units*(w+1)/L).
 // Every kernel has the signature (ip, begin, end, scratch): the byte address of its instruction, its range of units,
-// and SCRATCH_BYTES of memory that belongs to the calling worker alone.
+// and Scratch.Bytes of memory that belongs to the calling worker alone.
 //
 // Addresses are in bytes, sizes and strides in elements. "Dense" means row-major without gaps.
 
@@ -45,8 +45,6 @@ export enum Opcode {
 export enum Memory {
   /** Constants of the kernels, written once by `writeConstants`. */
   Constants = 65536,
-  /** Fault record: see Fault. */
-  Fault = 69632,
   /** Control words of the pool: see Control in src/run. */
   Control = 69696,
   /** First byte the allocator of src/run may hand out; per-worker scratch comes first. */
@@ -58,8 +56,12 @@ export enum Scratch {
   Bytes = 524288,
 }
 
-/** Byte offsets in the fault record at Memory.Fault. Code 0 = no fault. */
+/**
+ * Byte offsets in a worker's fault record, which begins `Record` bytes from its scratch, behind it. Code 0 = no fault; of
+ * several it has the one of the earliest instruction, and there the one of the first place.
+ */
 export enum Fault {
+  Record = 524320,
   Code = 0,
   Ip = 4,
   /** Which element or row of the index operand. */

@@ -7,7 +7,7 @@ function copyRow(to: usize, from: usize, n: i32): void {
   for (; n > 0; n -= 4, to += 16, from += 16) storeUpTo(to, loadUpTo(from, n, i32x4.splat(0)), n);
 }
 
-export function gather(ip: usize, begin: i32, end: i32, _scratch: usize): void {
+export function gather(ip: usize, begin: i32, end: i32, scratch: usize): void {
   const rows = arg(ip, Gather.Rows);
   const bound = arg(ip, Gather.Bound);
   const inner = arg(ip, Gather.Inner);
@@ -28,7 +28,7 @@ export function gather(ip: usize, begin: i32, end: i32, _scratch: usize): void {
       const index = load<i32>(ptr(ip, Gather.Index) + ((<usize>place) << 2));
       const q = to + ((<usize>at) << 2);
       if (<u32>index >= <u32>bound) {
-        faultIndex(ip, place, index, bound);
+        faultIndex(scratch, ip, place, index, bound);
         memory.fill(q, 0, (<usize>width) << 2);
       } else {
         copyRow(q, from + <usize>index * bytes + ((<usize>at) << 2), width);
@@ -50,7 +50,7 @@ function addRow(kind: i32, to: usize, from: usize, n: i32, row: i32): void {
   }
 }
 
-export function scatterAdd(ip: usize, begin: i32, end: i32, _scratch: usize): void {
+export function scatterAdd(ip: usize, begin: i32, end: i32, scratch: usize): void {
   // Every worker reads all indices and keeps those of its own rows. Whoever has the first row records faults.
   const rows = arg(ip, ScatterAdd.Rows);
   const bound = arg(ip, ScatterAdd.Bound);
@@ -79,7 +79,7 @@ export function scatterAdd(ip: usize, begin: i32, end: i32, _scratch: usize): vo
         if (<u32>(index - low) < <u32>own) {
           addRow(kind, out + <usize>(top + index) * bytes + column, from + column, width, i);
         } else if (low == 0 && <u32>index >= <u32>bound) {
-          faultIndex(ip, place, index, bound);
+          faultIndex(scratch, ip, place, index, bound);
         }
         at += width;
         place += step;

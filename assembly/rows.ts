@@ -177,7 +177,7 @@ export function softmaxGrad(ip: usize, begin: i32, end: i32, _scratch: usize): v
   }
 }
 
-export function crossEntropy(ip: usize, begin: i32, end: i32, _scratch: usize): void {
+export function crossEntropy(ip: usize, begin: i32, end: i32, scratch: usize): void {
   const cols = arg(ip, CrossEntropy.Cols);
   const ignore = arg(ip, CrossEntropy.Ignore);
   const block = arg(ip, CrossEntropy.Block);
@@ -188,7 +188,7 @@ export function crossEntropy(ip: usize, begin: i32, end: i32, _scratch: usize): 
     let loss: f64 = 0;
     if (label != ignore) {
       if (<u32>label >= <u32>cols) {
-        faultIndex(ip, r, label, cols);
+        faultIndex(scratch, ip, r, label, cols);
         loss = NaN;
       } else {
         const x = ptr(ip, CrossEntropy.X) + at * <usize>cols;
@@ -201,7 +201,7 @@ export function crossEntropy(ip: usize, begin: i32, end: i32, _scratch: usize): 
   }
 }
 
-export function crossEntropyGrad(ip: usize, begin: i32, end: i32, _scratch: usize): void {
+export function crossEntropyGrad(ip: usize, begin: i32, end: i32, scratch: usize): void {
   const cols = arg(ip, CrossEntropyGrad.Cols);
   const ignore = arg(ip, CrossEntropyGrad.Ignore);
   const block = arg(ip, CrossEntropyGrad.Block);
@@ -215,7 +215,7 @@ export function crossEntropyGrad(ip: usize, begin: i32, end: i32, _scratch: usiz
       continue;
     }
     if (<u32>label >= <u32>cols) {
-      faultIndex(ip, r, label, cols);
+      faultIndex(scratch, ip, r, label, cols);
       fillRow(to, cols, f32x4.splat(NaN));
       continue;
     }

@@ -1,5 +1,5 @@
 // Helpers shared by all kernels. Nothing here keeps state.
-import { Fault, FaultCode, Memory } from "./isa";
+import { Fault, FaultCode } from "./isa";
 
 /** Operand word of the instruction at ip. */
 // @ts-ignore: decorator
@@ -66,10 +66,15 @@ export function storeUpTo(p: usize, v: v128, n: i32): void {
 }
 
 /** Records an index outside [0, bound) for the host, which fails the step; the kernel goes on without touching memory. */
-export function faultIndex(ip: usize, where: i32, value: i32, bound: i32): void {
-  store<i32>(Memory.Fault + Fault.Ip, <i32>ip);
-  store<i32>(Memory.Fault + Fault.Where, where);
-  store<i32>(Memory.Fault + Fault.Value, value);
-  store<i32>(Memory.Fault + Fault.Bound, bound);
-  store<i32>(Memory.Fault + Fault.Code, FaultCode.IndexOutOfRange);
+export function faultIndex(scratch: usize, ip: usize, where: i32, value: i32, bound: i32): void {
+  const record = scratch + Fault.Record;
+  if (load<i32>(record + Fault.Code) != FaultCode.None) {
+    const before: usize = load<u32>(record + Fault.Ip);
+    if (before < ip || (before == ip && load<i32>(record + Fault.Where) <= where)) return;
+  }
+  store<i32>(record + Fault.Ip, <i32>ip);
+  store<i32>(record + Fault.Where, where);
+  store<i32>(record + Fault.Value, value);
+  store<i32>(record + Fault.Bound, bound);
+  store<i32>(record + Fault.Code, FaultCode.IndexOutOfRange);
 }

@@ -6,6 +6,7 @@ import {
   Control,
   CONTROL_WORD,
   FAULT_WORDS,
+  faultOf,
   heartbeatOf,
   Launch,
   launchWord,
@@ -22,7 +23,6 @@ const MAX_SPINS = 20_000;
 const MIN_SPINS = 64;
 /** Longest sleep before the abort word is looked at again, in milliseconds. */
 const SLICE_MS = 100;
-const FAULT = isa.Memory.Fault >> 2;
 
 class Aborted extends Error {}
 
@@ -106,11 +106,23 @@ function run(entry: number, length: number, times?: Float64Array): void {
 /** The word address of the launch in progress. */
 let launch = 0;
 
-const faulted = (): boolean => words[FAULT + isa.Fault.Code] !== isa.FaultCode.None;
+/** Word address of the fault record that counts, the earliest instruction's first place of all workers; 0 if there is none. */
+function faulted(): number {
+  let found = 0;
+  const [ip, where] = [isa.Fault.Ip >> 2, isa.Fault.Where >> 2];
+  for (let w = 0; w < team; w++) {
+    const record = faultOf(w) >> 2;
+    if (words[record] === isa.FaultCode.None) continue;
+    const later =
+      (words[record + ip] >>> 0) - (words[found + ip] >>> 0) || words[record + where] - words[found + where];
+    if (found === 0 || later < 0) found = record;
+  }
+  return found;
+}
 
 /** Between two steps of a launch, with nobody at work: the next run of this image finds what comes next. */
 function endStep(): void {
-  if (faulted()) return;
+  if (faulted() > 0) return;
   const completed = ++words[launch + Launch.Completed];
   const image = words[launch + Launch.Images + ((completed - 1) & 1)] >>> 2;
   let at = image + words[launch + Launch.Length];
@@ -119,9 +131,10 @@ function endStep(): void {
 
 /** After the last step, with nobody at work. */
 function endLaunch(n: number): void {
-  for (let i = 0; i < FAULT_WORDS; i++) words[launch + Launch.Fault + i] = words[FAULT + i];
-  if (faulted()) {
-    words[FAULT + isa.Fault.Code] = isa.FaultCode.None;
+  const record = faulted();
+  for (let i = 0; i < FAULT_WORDS; i++) words[launch + Launch.Fault + i] = record > 0 ? words[record + i] : 0;
+  if (record > 0) {
+    for (let w = 0; w < team; w++) words[faultOf(w) >> 2] = isa.FaultCode.None;
     words[CONTROL_WORD + Control.Cancel] = 1;
   } else if (!stopped(Control.Cancel) && !stopped(Control.Abort)) {
     words[launch + Launch.Completed] = words[launch + Launch.Count];

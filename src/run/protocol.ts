@@ -38,7 +38,7 @@ export const Launch = {
   Count: 4,
   /** Steps completed so far: at its end fewer than Count if one recorded a fault, or if it was passed over. */
   Completed: 5,
-  /** The fault record of isa.Memory.Fault, as the launch left it. */
+  /** The fault record that counts, as the launch left it: see isa.Fault. */
   Fault: 6,
   /** Where each worker writes its times, see timesOf; 0: nowhere. */
   Times: 11,
@@ -56,11 +56,12 @@ export const timesOf = (instructions: number): number => 1 + 2 * instructions;
 /** Word address of the record of launch n. */
 export const launchWord = (n: number): number => CONTROL_WORD + Control.Launches + (n & 1) * LINE;
 
-/** Per worker: scratch, a line with its heartbeat, a line with its doorbell. */
+/** Per worker: scratch, a line with its heartbeat and its fault record, a line with its doorbell. */
 export const WORKER_BYTES = isa.Scratch.Bytes + 128;
 export const scratchOf = (worker: number): number => isa.Memory.Heap + worker * WORKER_BYTES;
 /** Instructions of the launch that the worker has behind it. */
 export const heartbeatOf = (worker: number): number => scratchOf(worker) + isa.Scratch.Bytes;
+export const faultOf = (worker: number): number => scratchOf(worker) + isa.Fault.Record;
 /**
  * The number of the last launch the worker was to run; it sleeps on this word between steps. Two words follow, that of odd
  * launches last: the last two launches it is to run, for one may begin before it noticed the one before.

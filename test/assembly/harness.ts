@@ -30,29 +30,41 @@ export class Machine {
     this.exports = new WebAssembly.Instance(module, { env: { memory: this.memory } }).exports as never;
     this.exports.writeConstants();
     this.scratch = isa.Memory.Heap;
-    this.top = this.scratch + isa.Scratch.Bytes;
+    this.top = 0;
+    this.reset();
   }
 
-  /** Forgets all blocks. */
+  /** Forgets all blocks. What lies between scratch and fault record is guarded. */
   reset(): void {
     this.guards = [];
-    this.top = this.scratch + isa.Scratch.Bytes;
-    new Int32Array(this.memory.buffer, isa.Memory.Fault, 5).fill(0);
+    this.top = this.scratch + isa.Scratch.Bytes + 64;
+    this.guard((this.scratch + isa.Scratch.Bytes) / 4, (this.scratch + isa.Fault.Record) / 4);
+    this.clearFault();
+  }
+
+  private guard(from: number, to: number): void {
+    new Int32Array(this.memory.buffer).fill(GUARD, from, to);
+    for (let w = from; w < to; w++) this.guards.push(w);
+  }
+
+  private get faultRecord(): Int32Array {
+    return new Int32Array(this.memory.buffer, this.scratch + isa.Fault.Record, 5);
+  }
+
+  clearFault(): void {
+    this.faultRecord.fill(0);
   }
 
   /** Address of `bytes` bytes, `offset` bytes (a multiple of 4) past a 64-byte boundary, guarded on both sides. */
   alloc(bytes: number, offset = 0): number {
-    const words = new Int32Array(this.memory.buffer);
     const before = Math.ceil(this.top / 64) * 64;
     const address = before + GUARD_WORDS * 4 + offset;
-    words.fill(GUARD, before / 4, address / 4);
     const end = address + bytes;
     const endWord = Math.ceil(end / 4);
     const u8 = new Uint8Array(this.memory.buffer);
     for (let b = end; b < endWord * 4; b++) u8[b] = 0xfe;
-    words.fill(GUARD, endWord, endWord + GUARD_WORDS);
-    for (let w = before / 4; w < address / 4; w++) this.guards.push(w);
-    for (let w = endWord; w < endWord + GUARD_WORDS; w++) this.guards.push(w);
+    this.guard(before / 4, address / 4);
+    this.guard(endWord, endWord + GUARD_WORDS);
     this.top = (endWord + GUARD_WORDS) * 4;
     if (this.top > this.memory.buffer.byteLength) throw new RangeError("test memory exhausted");
     return address;
@@ -122,7 +134,7 @@ export class Machine {
   }
 
   fault(): { code: number; ip: number; where: number; value: number; bound: number } {
-    const [code, ip, where, value, bound] = new Int32Array(this.memory.buffer, isa.Memory.Fault, 5);
+    const [code, ip, where, value, bound] = this.faultRecord;
     return { code, ip, where, value, bound };
   }
 

@@ -328,7 +328,7 @@ describe.each(["plain", "relaxed"])("rows, %s", (variant) => {
       const fault = m.fault();
       expect(fault).toMatchObject({ code: isa.FaultCode.IndexOutOfRange, where: 1, value: bad, bound: cols });
       expect(Array.from(loss)).toEqual([clean[0], NaN, clean[2]]);
-      new Int32Array(m.memory.buffer, isa.Memory.Fault, 5).fill(0);
+      m.clearFault();
       const grad = crossEntropyGrad(m, x, [good, bad, good], [1, 2, 3], cols);
       expect(m.fault()).toMatchObject({ code: isa.FaultCode.IndexOutOfRange, where: 1, value: bad, bound: cols });
       expect(m.fault().ip).not.toBe(fault.ip);
@@ -338,6 +338,18 @@ describe.each(["plain", "relaxed"])("rows, %s", (variant) => {
         ...cleanGrad.slice(2 * cols),
       ]);
     }
+  });
+
+  it("records of several bad labels the first, of several instructions the earlier", () => {
+    m.reset();
+    const x = logits(20, 9);
+    crossEntropyGrad(m, x, [0, 0, 0, 7], [1, 2, 3, 4], 5);
+    const { ip } = m.fault();
+    crossEntropyGrad(m, x, [0, -1, 8, 9], [1, 2, 3, 4], 5);
+    expect(m.fault()).toMatchObject({ ip, where: 3, value: 7 });
+    m.clearFault();
+    crossEntropyGrad(m, x, [0, -1, 8, 9], [1, 2, 3, 4], 5);
+    expect(m.fault()).toMatchObject({ where: 1, value: -1 });
   });
 
   it("ignores the ignored label even where it is a column", () => {

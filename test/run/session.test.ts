@@ -234,6 +234,20 @@ describe.each(POOLS)("a label out of range, %s", (_, options) => {
     expect(await t.parameters()).toBe(want[2]);
   });
 
+  test("of many the first is named, and nothing but that, whoever comes upon it", async () => {
+    await fresh(options);
+    const rows = 4096;
+    const logits = fl.zeros([rows, 5]);
+    const loss = fl.compile((labels: fl.Tensor) => fl.crossEntropy(logits, labels));
+    const labels = (first: number): fl.Tensor =>
+      fl.tensor(Int32Array.from({ length: rows }, (_, r) => (r < first ? 0 : 100 + r)));
+    for (let i = 0; i < 20; i++) {
+      const position = (i * 997) % (rows - 64);
+      const { error } = await settle(loss(labels(position)).item());
+      expect(error).toMatchObject({ position, index: 100 + position, bound: 5, code: "INDEX" });
+    }
+  });
+
   test("in the very first step, not compiled: the initial values survive", async () => {
     const make = (): { model: fl.nn.Linear; optimizer: fl.optim.SGD } => {
       fl.manualSeed(5);
