@@ -3,34 +3,72 @@ import { isFloat } from "../core/dtype.ts";
 import { FourlaneError } from "../core/errors.ts";
 import { type Node, toposort } from "../graph/node.ts";
 import { constantValue, leaf } from "../ops/leaf.ts";
-import { isDetached, STRUCTURE } from "../ops/structure.ts";
+import { isDetached, operandsOf, STRUCTURE } from "../ops/structure.ts";
 import { vjp, walk } from "./vjp.ts";
 
-/** Whether n is 0 where those of its sources are that are `made`, whatever the others are; data beside them may be zeros. */
-function staysZero(n: Node, made: ReadonlySet<Node>): boolean {
-  if (n.op === STRUCTURE.concat) return n.src.every((s) => made.has(s) || (constantValue(s) ?? 0) === 0);
-  if (n.op.kind !== "elementwise") return true;
-  return [0, 1].every((v) => {
-    const any = (s: Node): number => constantValue(s) ?? (isFloat(s.dtype) ? v + 1 : v);
-    const at = n.src.map((s) => ({ shape: [], data: Float64Array.of(made.has(s) ? 0 : any(s)) }));
-    return n.op.ref?.(at, n)[0] === 0;
+/** The places among n's sources of what it is a function of. */
+function operandPlaces(n: Node): number[] {
+  const operands = operandsOf(n);
+  return operands.map((_, i) => n.src.indexOf(operands[0]) + i);
+}
+
+/** The outputs and what was made after u that they are functions of, sources first. */
+function madeAfter(outputs: readonly Node[], u: Node): Node[] {
+  const found = new Set<Node>();
+  const open = [...outputs];
+  for (let n = open.pop(); n; n = open.pop()) {
+    if (found.has(n)) continue;
+    found.add(n);
+    if (n.id > u.id) open.push(...operandsOf(n));
+  }
+  return [...found].sort((a, b) => a.id - b.id);
+}
+
+/** Whether an elementwise operation is k times as large where those of its sources are that `vanish`, whatever the others are. */
+function isHomogeneous(n: Node, vanish: ReadonlySet<Node>): boolean {
+  const at = (k: number, other: number): number | undefined => {
+    const value = (s: Node, i: number): number =>
+      constantValue(s) ?? (vanish.has(s) ? k * (i + 0.7) : isFloat(s.dtype) ? other + 1 : other);
+    const src = n.src.map((s, i) => ({ shape: [], data: Float64Array.of(value(s, i)) }));
+    return n.op.ref?.(src, n)[0];
+  };
+  return [0, 1].every((other) => {
+    const one = at(1, other) ?? Number.NaN;
+    return [0, 2.5, -1.5].every((k) => Math.abs((at(k, other) ?? Number.NaN) - k * one) <= 1e-9 * Math.abs(one));
   });
 }
 
+/** Whether n is 0 where those of its sources are that `vanish`, some of which are made of u if it `depends` on that. */
+function vanishes(n: Node, vanish: ReadonlySet<Node>, depends: boolean): boolean {
+  if (constantValue(n) === 0) return true;
+  const places = operandPlaces(n);
+  if (!places.some((i) => vanish.has(n.src[i]))) return false;
+  // Data beside a gradient may well be zeros.
+  if (n.op === STRUCTURE.concat) return n.src.every((s) => vanish.has(s) || (constantValue(s) ?? 0) === 0);
+  if (n.op.kind === "elementwise") return isHomogeneous(n, vanish);
+  // Whatever else has no derivative that depends on u is linear in what is made of it.
+  return depends || n.op.kind === "view" || n.op.kind === "linear" || places.length < n.src.length;
+}
+
 /**
- * Whether a gradient by u is the whole story of what was made of u: it is 0 where u is, and nothing on the way is cut off, or
+ * Whether a gradient by u is the whole story of what was made of u: that is 0 where u is, and nothing on the way is cut off, or
  * flat like a sign.
  */
 function isProportional(outputs: readonly Node[], u: Node): boolean {
   const made = new Set([u]);
-  for (const n of toposort(outputs, (x) => x.id < u.id)) {
-    if (!n.src.some((s) => made.has(s))) continue;
-    if (!isFloat(n.dtype) || !staysZero(n, made)) return false;
+  const vanish = new Set([u]);
+  for (const n of madeAfter(outputs, u)) {
+    if (n === u) continue;
+    const places = operandPlaces(n);
+    const depends = places.some((i) => made.has(n.src[i]));
+    if (vanishes(n, vanish, depends)) vanish.add(n);
+    if (!depends) continue;
+    if (!isFloat(n.dtype) || !vanish.has(n)) return false;
     made.add(n);
     const back = n.op.vjp?.(n, leaf(n.shape, n.dtype));
-    if (back ? n.src.some((s, i) => made.has(s) && !back[i]) : !n.op.decompose) return false;
+    if (back ? places.some((i) => made.has(n.src[i]) && !back[i]) : !n.op.decompose) return false;
   }
-  return true;
+  return outputs.every((g) => vanish.has(g));
 }
 
 /**
@@ -52,8 +90,8 @@ function transposed(n: Node, rule: NonNullable<Node["op"]["vjp"]>, tangents: rea
   if (!isProportional(gs, u) || (tangent && toposort([tangent], (x) => x.id < u.id).includes(u)))
     throw new FourlaneError(
       "NO_GRADIENT",
-      `${n.op.name}: has no forward-mode derivative, and its reverse-mode one is not linear in the gradient, so that none ` +
-        "follows from it: give it a jvp",
+      `${n.op.name}: has no forward-mode derivative, and its reverse-mode one cannot be shown to be linear in the gradient, so ` +
+        "that none follows from it: give it a jvp",
     );
   return tangent;
 }

@@ -7,6 +7,7 @@ import { makeNode, type Node, type OpDef, type Spec } from "../graph/node.ts";
 import { leaf } from "../ops/leaf.ts";
 import { detach, forEveryExample, identity } from "../ops/structure.ts";
 import { Tensor } from "../tensor.ts";
+import { transformed } from "../trace.ts";
 import { flattenTree } from "../tree.ts";
 
 /** What a derivative may use: the inputs the operation was called with, and its value. */
@@ -139,7 +140,8 @@ export function defineOp<Inputs extends unknown[]>(definition: OpDefinition<Inpu
     const op = operation(name, {
       pattern,
       vjp: (n, g) => {
-        const given = backward.call(definition, new Tensor(g), contextOf(n)) as unknown;
+        // What it compiles is part of what is differentiated.
+        const given = transformed(name, () => backward.call(definition, new Tensor(g), contextOf(n))) as unknown;
         const list: unknown[] = Array.isArray(given) ? given : [given];
         if (list.length !== inputs.length)
           throw new ValueError(`${name}: backward gave ${list.length} gradients for ${inputs.length} inputs`);
@@ -158,7 +160,8 @@ export function defineOp<Inputs extends unknown[]>(definition: OpDefinition<Inpu
             ts.map((t) => t && new Tensor(t)),
             () => null,
           );
-          return checked(`${name}: the tangent of jvp`, jvp.call(definition, tangents as never, contextOf(n)), n);
+          const tangent = transformed(name, () => jvp.call(definition, tangents as never, contextOf(n)));
+          return checked(`${name}: the tangent of jvp`, tangent, n);
         }),
     });
     const y = forward.call(definition, ...inputs) as unknown;

@@ -7,7 +7,7 @@ import { arbitrary, type CheckOptions, type Culprit, findCulprit, firstMismatch 
 import { type Node, toposort } from "../graph/node.ts";
 import { LEAF } from "../ops/leaf.ts";
 import { alias, operandsOf } from "../ops/structure.ts";
-import { Tensor, tensor } from "../tensor.ts";
+import { knownValues, Tensor, tensor } from "../tensor.ts";
 import { evaluate, transformed } from "../trace.ts";
 import { mapTree } from "../tree.ts";
 import { Origins } from "./origin.ts";
@@ -60,6 +60,8 @@ function flattened<Args extends unknown[]>(
   };
 }
 
+const dataOf = (leaf: Node): TypedArray | undefined => knownValues(new Tensor(leaf));
+
 /** Elements of a tensor above which random directions are tried instead of each. */
 const LIMIT = 300;
 
@@ -86,7 +88,7 @@ async function check(
   const values = new Map([...nodes, ...constants].map((n, i) => [n, Float64Array.from(arrays[i] as TypedArray)]));
 
   const { fastMode = [...nodes, ...outputs].some((n) => numel(n.shape) > LIMIT), raiseException = true } = given;
-  const options: CheckOptions = { eps, atol, rtol, fastMode, checkForwardAd, checkBackwardAd };
+  const options: CheckOptions = { eps, atol, rtol, fastMode, checkForwardAd, checkBackwardAd, dataOf };
   const found = firstMismatch(outputs, nodes, values, options);
   if (!found) return true;
   if (!raiseException) return false;

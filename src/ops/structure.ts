@@ -426,8 +426,12 @@ export function isDetached(n: Node): boolean {
   return n.op === DETACH;
 }
 
-/** What n is a function of: of an operation with derivatives of its own, the sources behind its value, which is detached. */
+/**
+ * What n is a function of: of an operation with derivatives of its own, the sources behind its value, which is detached; not
+ * what a fence waits for.
+ */
 export function operandsOf(n: Node): readonly Node[] {
+  if (n.op === FENCE) return n.src.slice(0, 1);
   return n.op.kind === "identity" && n.src.length > 1 && isDetached(n.src[0]) ? n.src.slice(1) : n.src;
 }
 

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import * as fl from "../../src/index.ts";
 import { close, same } from "./support.ts";
 
-const { defineOp, tensor } = fl;
+const { checkpoint, defineOp, tensor } = fl;
 type T = fl.Tensor;
 
 /** Built from a product and a sum, but with the derivative of a fused operation. */
@@ -247,6 +247,32 @@ describe("what does not fit says so", () => {
     expect(() => with_(() => [])(a, [a] as never)).toThrow("wrong: tensors must be inputs of their own");
   });
 
+  test("backward may compile, checkpoint, call another operation, and put zeros beside its gradient", async () => {
+    const twice = fl.compile((d: T, x: T) => d.mul(x).mul(2));
+    const negative = defineOp({ name: "negative", forward: (t: T) => t.neg(), backward: (d) => d.neg() });
+    const backwards: ((d: T, x: T) => T)[] = [
+      (d, x) => twice(d, x),
+      (d, x) => checkpoint((t: T, s: T) => t.mul(s).mul(2))(d, x),
+      (d, x) => negative(d.mul(x)).mul(-2),
+      (d, x) => fl.zeros([1, 3]).reshape([3]).add(d).mul(x).mul(2),
+      (d, x) => fl.where(tensor([true, true, true]), d, fl.zeros([1]).expand([3])).mul(x.add(x)),
+      (d, x) =>
+        fl
+          .stack([d.mul(x), fl.zeros([3])])
+          .sum(0)
+          .mul(2),
+    ];
+    const square = (x: T): T => x.square();
+    for (const [i, backward] of backwards.entries()) {
+      const own = defineOp({ name: `square${i}`, forward: square, backward: (d, { inputs: [x] }) => backward(d, x) });
+      await same(fl.jvp(own, [a], [a])[1], fl.jvp(square, [a], [a])[1]);
+      await same(fl.jacrev(own)(a), fl.jacrev(square)(a));
+      const cube = (f: (x: T) => T) => fl.hessian((x: T) => f(x).mul(x).sum())(a);
+      await same(cube(own), cube(square));
+      expect(await fl.gradcheck(own, [a])).toBe(true);
+    }
+  });
+
   test("the tangent of jvp, and a backward that is not linear", async () => {
     const bad = defineOp({
       name: "wrong",
@@ -260,7 +286,7 @@ describe("what does not fit says so", () => {
     const clipped = defineOp({ name: "clipped", forward: (t: T) => t.mul(1), backward: (d) => d.clamp(-1, 1) });
     await close(fl.grad((t: T) => clipped(t).mul(7).sum())(a), [1, 1, 1]);
     expect(() => fl.jvp(clipped, [a], [a])).toThrow(
-      /clipped: has no forward-mode derivative, and its reverse-mode one is not linear/,
+      /clipped: has no forward-mode derivative, and its reverse-mode one cannot be shown to be linear/,
     );
     // Linear but for a constant: the gradient by the cotangent knows nothing of that.
     const b = tensor([3, 2, 1]);
@@ -272,7 +298,7 @@ describe("what does not fit says so", () => {
     };
     for (const [name, backward] of Object.entries(affine)) {
       const op = defineOp({ name, forward: (t: T) => t.mul(1), backward });
-      expect(() => fl.jvp(op, [a], [a]), name).toThrow(/its reverse-mode one is not linear/);
+      expect(() => fl.jvp(op, [a], [a]), name).toThrow(/its reverse-mode one cannot be shown to be linear/);
     }
     const proper = defineOp({
       name: "proper",
@@ -289,6 +315,17 @@ describe("what does not fit says so", () => {
         ),
     });
     await close(fl.jvp(proper, [a], [fl.ones([3])])[1], [2, 2, 0]);
+    // Homogeneous pieces that are not linear, and gradients that do not depend on the one given.
+    const other: Record<string, (d: T) => T> = {
+      remainder: (d) => d.remainder(2),
+      frac: (d) => d.frac(),
+      fixed: () => fl.ones([3]),
+      compiled: (d) => fl.compile((t: T) => t.add(1))(d),
+    };
+    for (const [name, backward] of Object.entries(other))
+      expect(() => fl.jvp(defineOp({ name, forward: (t: T) => t.mul(1), backward }), [a], [a]), name).toThrow(
+        /cannot be shown to be linear/,
+      );
     const part = defineOp({
       name: "part",
       forward: (t: T) => t.narrow(0, 0, 2),
