@@ -1,18 +1,19 @@
 /** @file compile(fn): a function of tensors as one program per signature. */
 import { compileGraph } from "./compile/compile.ts";
 import type { Program } from "./compile/program.ts";
-import { allocate, type TypedArray } from "./core/dtype.ts";
+import { allocate, isFloat, type TypedArray } from "./core/dtype.ts";
 import { checkFunction } from "./core/check.ts";
 import { FourlaneError, ValueError } from "./core/errors.ts";
 import { show } from "./core/shape.ts";
 import { rootOf, type TensorDataset } from "./data/dataset.ts";
 import { DataLoader, stopped } from "./data/loader.ts";
 import { printGraph } from "./graph/print.ts";
-import type { Graph, Node } from "./graph/node.ts";
+import { type Graph, type Node, toposort } from "./graph/node.ts";
 import { leaf } from "./ops/leaf.ts";
+import { isDetached } from "./ops/structure.ts";
 import { Profile } from "./profile.ts";
 import { type LaunchArgs, session } from "./run/session.ts";
-import { Parameter, Tensor } from "./tensor.ts";
+import { ownerOf, Parameter, Tensor } from "./tensor.ts";
 import {
   bindingOf,
   bindings,
@@ -77,6 +78,8 @@ export interface Entry {
   readonly residents: readonly Variable[];
   readonly updates: readonly Variable[];
   readonly result: unknown;
+  /** Of each output, whether it depends on what requires a gradient. */
+  readonly cut: readonly boolean[];
 }
 
 /** Most batches of one launch: what is behind it in the queue waits for a whole one. */
@@ -90,7 +93,8 @@ const isArgument = (t: Tensor): boolean => !(t instanceof Parameter);
  *
  * The function may read parameters and other tensors from outside, call backward() and optimisers, and must return tensors
  * (nested in arrays and objects, or nothing). It must not read values: return them. What it does beside tensors happens only
- * while it is recorded. Gradients do not survive a call: call zeroGrad() inside.
+ * while it is recorded. Gradients do not survive a call: call zeroGrad() inside. Nor do they flow through its results, unless the
+ * call is part of another compiled function or a transform: backward() refuses what was made of these, but for detach().
  *
  * @returns A function with the same arguments. Its tensors are being computed when it returns; await their values.
  */
@@ -205,7 +209,7 @@ export function resultOf(entry: Entry, outputs: Promise<TypedArray[]>, lead: rea
     const n = entry.graph.outputs[k];
     const value = outputs.then((arrays) => arrays[k]);
     value.catch(() => {});
-    return new Tensor(dataLeaf([...lead, ...n.shape], n.dtype, value));
+    return new Tensor(dataLeaf([...lead, ...n.shape], n.dtype, value, entry.cut[k]));
   });
 }
 
@@ -252,6 +256,10 @@ export function record<Args extends unknown[], Result>(
     // Still inside: a parameter's node is its value after the function's assignments.
     return { result: value, outputs: [...flattenTree(value).leaves.map((t) => t.node), ...trace.required] };
   });
+  const needy = new Set<Node>();
+  for (const n of toposort(outputs, isDetached))
+    if (isFloat(n.dtype) && (ownerOf(n)?.requiresGrad || (!isDetached(n) && n.src.some((s) => needy.has(s)))))
+      needy.add(n);
   const updates: Variable[] = [];
   const values: Node[] = [];
   for (const [variable, { leaf: before, value }] of trace.variables) {
@@ -292,7 +300,17 @@ export function record<Args extends unknown[], Result>(
     made ??= compileGraph(graph);
     return made;
   };
-  return { compiled, program: compileLater(compiled), graph, guards: trace.guards, inputs, residents, updates, result };
+  return {
+    compiled,
+    program: compileLater(compiled),
+    graph,
+    guards: trace.guards,
+    inputs,
+    residents,
+    updates,
+    result,
+    cut: outputs.map((n) => needy.has(n)),
+  };
 }
 
 /** @internal Runs the program `count` times; `values` are those of the arguments, of all runs. Fails if what is `before` it did. */

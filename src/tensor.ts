@@ -150,6 +150,13 @@ export class Tensor {
     const leaves: Node[] = [];
     const tensors: Tensor[] = [];
     for (const n of toposort([y], structure.isDetached)) {
+      const binding = bindingOf(n);
+      if (binding?.kind === "data" && binding.cut)
+        throw new FourlaneError(
+          "NO_GRADIENT",
+          `backward: no gradient flows through a compiled function's result of shape ${show(n.shape)}; detach() it, or ` +
+            "compile all of it",
+        );
       const t = ownerOf(n);
       if (!t || !guard(() => t.requiresGrad)) continue;
       leaves.push(n);

@@ -15,7 +15,8 @@ import { type Bound, type Session, session, type State } from "./run/session.ts"
 
 /** What a leaf stands for. */
 export type Binding =
-  | { readonly kind: "data"; readonly array: TypedArray | Promise<TypedArray> }
+  /** `cut`: a program computed it from what requires a gradient, which cannot flow through. */
+  | { readonly kind: "data"; readonly array: TypedArray | Promise<TypedArray>; readonly cut?: boolean }
   | { readonly kind: "state"; readonly variable: Variable; readonly seen: number }
   | { readonly kind: "argument"; readonly index: number; readonly trace: Trace };
 
@@ -53,9 +54,9 @@ function fromKnown(roots: readonly Node[]): { known: readonly Node[]; order: rea
 }
 
 /** A leaf with a value: an array, or one that is being computed. */
-export function dataLeaf(shape: Shape, dtype: DType, array: TypedArray | Promise<TypedArray>): Node {
+export function dataLeaf(shape: Shape, dtype: DType, array: TypedArray | Promise<TypedArray>, cut?: boolean): Node {
   const n = leaf(shape, dtype);
-  bindings.set(n, { kind: "data", array });
+  bindings.set(n, { kind: "data", array, cut });
   return n;
 }
 

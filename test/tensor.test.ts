@@ -303,6 +303,15 @@ describe("gradients", () => {
     expect(await x.grad?.array()).toEqual([1, 2]);
     expect(unused.grad).toBeNull();
     expect(() => tensor([1]).sum().backward()).toThrow("does not depend on any tensor that requires a gradient");
+    // A compiled function called from outside gives values: what would be lost is refused, not dropped.
+    const p = new fl.Parameter(tensor([1, 2]));
+    const lazy = tensor([1, 1]).add(1);
+    await lazy.data();
+    const losing = fl.compile((t: fl.Tensor) => [t.mul(lazy).sum(), t.mul(lazy).mul(p).sum()]);
+    const [free, bound] = losing(tensor([1, 1]));
+    expect(() => bound.add(p.sum()).backward()).toThrow(/no gradient flows through a compiled function's result/);
+    bound.detach().add(free.mul(p).sum()).backward();
+    expect(await (p.grad as fl.Tensor).array()).toEqual([4, 4]);
     expect(() => x.mul(2).backward()).toThrow(fl.ShapeError);
   });
 
