@@ -7,7 +7,6 @@ import {
   cat,
   checkTensors,
   full,
-  knownValues,
   stack,
   Tensor,
   type TensorLike,
@@ -15,6 +14,7 @@ import {
   where,
   zeros,
 } from "./tensor.ts";
+import { dataOf } from "./trace.ts";
 
 function checkRank(op: string, x: Tensor, rank: number, name: string): void {
   checkTensors(op, { [name]: x });
@@ -253,7 +253,7 @@ export function oneHot(x: Tensor, numClasses = -1): Tensor {
     throw new DTypeError(`oneHot: classes must be integers, got ${x.dtype}`);
   let count = numClasses;
   if (count === -1) {
-    const values = knownValues(x);
+    const values = dataOf(x.node);
     if (!values || values.length === 0)
       throw new ValueError(
         `oneHot: numClasses must be given: the values of the tensor of shape ${show(x.shape)} are not known yet`,

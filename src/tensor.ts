@@ -23,7 +23,7 @@ import * as lookup from "./ops/lookup.ts";
 import * as scan from "./ops/scan.ts";
 import * as structure from "./ops/structure.ts";
 import * as window from "./ops/windows.ts";
-import { bindingOf, currentTrace, dataLeaf, evaluate, guard, keepValue, keptValue, Variable } from "./trace.ts";
+import { bindingOf, currentTrace, dataLeaf, dataOf, evaluate, guard, keepValue, keptValue, Variable } from "./trace.ts";
 
 /** Nested arrays of numbers or booleans. */
 export type NestedArray = number | boolean | readonly NestedArray[];
@@ -775,7 +775,7 @@ function indexTensor(op: string, index: Tensor | readonly (number | boolean)[], 
   if (!(index instanceof Tensor || Array.isArray(index)))
     throw new DTypeError(`${op}: an index must be a tensor or an array of integers, got ${String(index)}`);
   let t = index instanceof Tensor ? index : tensor(index as NestedArray);
-  if (t !== index && t.dtype === "float32" && knownValues(t)?.every(Number.isInteger))
+  if (t !== index && t.dtype === "float32" && dataOf(t.node)?.every(Number.isInteger))
     t = tensor(index as NestedArray, { dtype: "int32" });
   if (isFloat(t.dtype) || (t.dtype === "bool" && rank !== undefined))
     throw new DTypeError(`${op}: an index holds integers (dtype int32), got ${t.dtype}`);
@@ -855,19 +855,13 @@ function whereTrue(mask: Tensor, shape: Shape): Tensor[] {
   if (mask.ndim === 0) throw new ShapeError("index: a mask must have an axis, one element alone is none");
   if (!sameShape(mask.shape, shape.slice(0, mask.ndim)))
     throw new ShapeError(`index: the mask ${show(mask.shape)} does not fit the axes ${show(shape)}`);
-  const values = knownValues(mask);
+  const values = dataOf(mask.node);
   if (!values)
     throw new FourlaneError(
       "TRACE",
       "index: the mask's values are not known yet: await maskedSelect or nonzero, or use where",
     );
   return truePlaces(values, mask.shape);
-}
-
-/** @internal The values of a tensor that was made from them, if nothing has to be computed or awaited. */
-export function knownValues(t: Tensor): TypedArray | undefined {
-  const binding = bindingOf(t.node);
-  return binding?.kind === "data" && ArrayBuffer.isView(binding.array) ? binding.array : undefined;
 }
 
 /** @internal Where the elements of a tensor of this shape are not 0: one int32 index for each axis. */
@@ -1088,7 +1082,7 @@ export class Parameter extends Tensor {
   /** Takes a tensor's value; a lazy one is computed with the first use. */
   constructor(value: Tensor, options: { requiresGrad?: boolean } = {}) {
     checkTensors("Parameter", { "the value": value });
-    const variable = new Variable(value.shape, value.dtype, knownValues(value)?.slice() ?? value.node);
+    const variable = new Variable(value.shape, value.dtype, dataOf(value.node)?.slice() ?? value.node);
     super(value.node);
     this.variable = variable;
     variable.onNode = (n) => {

@@ -26,6 +26,12 @@ export function bindingOf(n: Node): Binding | undefined {
   return bindings.get(n);
 }
 
+/** The values of a leaf that was made from them, if nothing has to be computed or awaited. */
+export function dataOf(n: Node): TypedArray | undefined {
+  const binding = bindings.get(n);
+  return binding?.kind === "data" && ArrayBuffer.isView(binding.array) ? binding.array : undefined;
+}
+
 /** Values that were computed and read: nodes keep their place in the graph, later programs start from the value. */
 const values = new WeakMap<Node, Promise<TypedArray>>();
 

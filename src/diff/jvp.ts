@@ -4,7 +4,7 @@ import { FourlaneError } from "../core/errors.ts";
 import { type Node, toposort } from "../graph/node.ts";
 import { constantValue, leaf } from "../ops/leaf.ts";
 import { isDetached, operandsOf, STRUCTURE } from "../ops/structure.ts";
-import { vjp, walk } from "./vjp.ts";
+import { vjp, walkOver } from "./vjp.ts";
 
 /** The places among n's sources of what it is a function of. */
 function operandPlaces(n: Node): number[] {
@@ -103,21 +103,14 @@ export function jvp(
   tangents: readonly (Node | null)[],
 ): (Node | null)[] {
   const map = new Map<Node, Node | null>(inputs.map((x, i) => [x, tangents[i]]));
-  const { at, as } = walk;
-  try {
-    for (const n of toposort(outputs, isDetached)) {
-      if (map.has(n)) continue;
-      walk.at = n;
-      walk.as = "forward";
-      const ts = n.src.map((s) => map.get(s) ?? null);
-      if (!isFloat(n.dtype) || ts.every((t) => t === null)) map.set(n, null);
-      else if (n.op.jvp) map.set(n, n.op.jvp(n, ts));
-      else if (n.op.decompose) map.set(n, jvp([n.op.decompose(n)], n.src, ts)[0]);
-      else if (n.op.vjp) map.set(n, transposed(n, n.op.vjp, ts));
-      else throw new FourlaneError("NO_GRADIENT", `${n.op.name}: has no forward-mode derivative`);
-    }
-  } finally {
-    Object.assign(walk, { at, as });
-  }
+  walkOver(toposort(outputs, isDetached), "forward", (n) => {
+    if (map.has(n)) return;
+    const ts = n.src.map((s) => map.get(s) ?? null);
+    if (!isFloat(n.dtype) || ts.every((t) => t === null)) map.set(n, null);
+    else if (n.op.jvp) map.set(n, n.op.jvp(n, ts));
+    else if (n.op.decompose) map.set(n, jvp([n.op.decompose(n)], n.src, ts)[0]);
+    else if (n.op.vjp) map.set(n, transposed(n, n.op.vjp, ts));
+    else throw new FourlaneError("NO_GRADIENT", `${n.op.name}: has no forward-mode derivative`);
+  });
   return outputs.map((y) => map.get(y) ?? null);
 }

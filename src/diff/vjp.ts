@@ -11,6 +11,19 @@ import { alias, fence, isDetached } from "../ops/structure.ts";
 /** The node that is being differentiated, or made again: for all examples, or for backward. For messages. */
 export const walk: { at?: Node; as?: "forward" | "again" } = {};
 
+/** Calls `each` for one node after the other; meanwhile it is the one that is walked. */
+export function walkOver(nodes: readonly Node[], as: typeof walk.as, each: (n: Node) => void): void {
+  const before = { at: walk.at, as: walk.as };
+  try {
+    for (const n of nodes) {
+      Object.assign(walk, { at: n, as });
+      each(n);
+    }
+  } finally {
+    Object.assign(walk, before);
+  }
+}
+
 /** Cotangents of a node's sources: its own rule, or that of its decomposition. */
 export function pullback(n: Node, g: Node): (Node | null)[] {
   if (n.op.vjp) return n.op.vjp(n, g);

@@ -6,7 +6,7 @@ import { FourlaneError, ShapeError } from "../core/errors.ts";
 import { sameShape, show } from "../core/shape.ts";
 import { type Attrs, inRegion, makeNode, type Node, toposort, withSources } from "../graph/node.ts";
 import { alias, concat, expand, forEveryExample, reshape, slice } from "../ops/structure.ts";
-import { walk } from "./vjp.ts";
+import { walkOver } from "./vjp.ts";
 
 /** Examples of a batch that an operation without a rule is evaluated for one by one. */
 const STACK_LIMIT = 64;
@@ -75,12 +75,11 @@ export function vmap(
       throw new ShapeError(`vmap: ${show(v.shape)} does not hold ${size} examples of ${show(inputs[i].shape)}`);
   });
   const before = inputs[0]?.id ?? 0;
-  const { at, as } = walk;
-  try {
-    for (const n of toposort(outputs, (x) => map.has(x))) {
-      if (map.has(n)) continue;
-      walk.at = n;
-      walk.as = "again";
+  walkOver(
+    toposort(outputs, (x) => map.has(x)),
+    "again",
+    (n) => {
+      if (map.has(n)) return;
       const has = n.src.map((s) => map.has(s));
       if (has.some((h) => h)) {
         const src = n.src.map((s) => map.get(s) ?? s);
@@ -96,10 +95,8 @@ export function vmap(
           );
         map.set(n, makeNode(n.op, n.src, lifted(n.attrs, size)));
       }
-    }
-  } finally {
-    Object.assign(walk, { at, as });
-  }
+    },
+  );
   return outputs.map((y) => map.get(y) ?? null);
 }
 

@@ -108,7 +108,8 @@ function what(n: Node, { graph, inputs }: Entry, args: readonly unknown[]): stri
  * NaN (or, with `nanOnly: false`, an infinity) of operands that have none fails the call, with its name, the ranges of its
  * operands, the user's line that made it, and for one of a derivative the operation that was differentiated. Only what reaches
  * a result, a parameter, a check or (a NaN) an integer is one: not the infinity of a mask that softmax makes 0, nor one that is
- * clamped. Nothing is changed then. Slow: it keeps all values. Give it the compiled step that goes wrong, or any function of tensors.
+ * clamped. Nothing is changed then. Slow: it keeps all values. Give it the compiled step that goes wrong, or any function of
+ * tensors.
  * @returns What the function returns, if all is well.
  * @throws NonFiniteError
  * @example await detectAnomaly(step)(x, y);

@@ -7,8 +7,8 @@ import { arbitrary, type CheckOptions, type Culprit, findCulprit, firstMismatch 
 import { type Node, toposort } from "../graph/node.ts";
 import { LEAF } from "../ops/leaf.ts";
 import { alias, operandsOf } from "../ops/structure.ts";
-import { knownValues, Tensor, tensor } from "../tensor.ts";
-import { evaluate, transformed } from "../trace.ts";
+import { Tensor, tensor } from "../tensor.ts";
+import { dataOf, evaluate, transformed } from "../trace.ts";
 import { mapTree } from "../tree.ts";
 import { Origins } from "./origin.ts";
 import { vjp } from "./transforms.ts";
@@ -59,8 +59,6 @@ function flattened<Args extends unknown[]>(
     return results;
   };
 }
-
-const dataOf = (leaf: Node): TypedArray | undefined => knownValues(new Tensor(leaf));
 
 /** Elements of a tensor above which random directions are tried instead of each. */
 const LIMIT = 300;

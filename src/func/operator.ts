@@ -1,6 +1,6 @@
 /** @file The Jacobian as a linear operator: applied without being made, with the structure that the graph gives it. */
 import { DTypeError, ShapeError, ValueError } from "../core/errors.ts";
-import { isFloat, type TypedArray } from "../core/dtype.ts";
+import { isFloat } from "../core/dtype.ts";
 import { numel, sameShape, show } from "../core/shape.ts";
 import { jvp as forward } from "../diff/jvp.ts";
 import {
@@ -19,8 +19,8 @@ import type { Node } from "../graph/node.ts";
 import { apply, COMPARE, LOGICAL, where } from "../ops/elementwise.ts";
 import { constant, constantLike, leaf } from "../ops/leaf.ts";
 import { expand, flip, iota, permute, reshape, slice } from "../ops/structure.ts";
-import { checkTensors, knownValues, Tensor } from "../tensor.ts";
-import { dataLeaf, transformed } from "../trace.ts";
+import { checkTensors, Tensor } from "../tensor.ts";
+import { dataLeaf, dataOf, transformed } from "../trace.ts";
 import { onVectors } from "./jacobian.ts";
 import { asInputs } from "./transforms.ts";
 
@@ -136,9 +136,9 @@ export class JacobianOperator {
       image && (dense || (m === n && ["kronecker", "block-diagonal"].includes(structure)))
         ? selectionOf(image, tangent, dataOf)
         : null;
-    const name = found && nameOf(found, n);
+    const name = found ? nameOf(found, n) : "selection";
     this.selection = dense || name !== "selection" ? found : null;
-    this.structure = this.selection && name ? name : structure;
+    this.structure = this.selection ? name : structure;
     if (this.selection) this.bytes = this.selection.ones ? 0 : 4 * m;
     else this.bytes = !p || p.ones ? 0 : 4 * product(varying([...p.rows, ...untied(p, "columns")]));
     this.denseBytes = 4 * this.shape[0] * this.shape[1];
@@ -182,7 +182,10 @@ export class JacobianOperator {
   blocks(): Tensor {
     const p = this.pattern;
     if (!p) throw new ValueError(`blocks: the Jacobian ${show(this.shape)} is zero, it has none`);
-    if (this.selection) return new Tensor(reshape(this.factors(this.selection), [this.bytes / 4 || 1, 1, 1]));
+    if (this.selection) {
+      const factors = this.factors(this.selection);
+      return new Tensor(reshape(factors, [numel(factors.shape), 1, 1]));
+    }
     const [ties, rows, columns] = [varying(tied(p)), untied(p, "rows"), untied(p, "columns")];
     const node = laidOut(this.values("blocks", p), [...ties, ...rows, ...columns]);
     return new Tensor(reshape(node, [product(ties), product(rows), product(columns)]));
@@ -274,16 +277,12 @@ function vector(op: string, what: string, v: Tensor, like: Node): Node {
   return v.node;
 }
 
-/** The values of a leaf that was made from them. */
-function dataOf(n: Node): TypedArray | undefined {
-  return knownValues(new Tensor(n));
-}
-
 /**
  * The Jacobian of f at x, a tensor each, as a linear operator: it applies to vectors at the cost of f, says which structure
  * it has, and is never made. The structure is found in the graph: elementwise operations are diagonal, movement is a
  * permutation, a layer is a Kronecker product with the identity, row-wise operations are block-diagonal, and products and
- * sums of these are what they are; a roll or an index of known values moves elements, too (up to 2^19); "dense" where nothing better is known.
+ * sums of these are what they are; a roll or an index of known values moves elements, too (up to 2^19); "dense" where nothing
+ * better is known.
  * @example const j = jacobianOperator((x) => x.relu(), x); // 409600 x 409600 for x of [100, 4096]
  * console.log(String(j)); const gradient = j.vjp(u);
  * @throws DTypeError unless x and f(x) are float32; ValueError unless both are tensors.
