@@ -4,6 +4,7 @@ import { broadcast, checkShape, normalizeAxes, normalizeAxis, numel, show, type 
 import {
   arange,
   operand,
+  asItIs,
   cat,
   checkTensors,
   full,
@@ -138,7 +139,7 @@ export function roll(x: Tensor, shifts: number | readonly number[], axes?: numbe
   const along = typeof axes === "number" ? [axes] : axes;
   if (![by, along].every(Array.isArray) || by.length !== along.length || by.some((s) => !Number.isInteger(s)))
     throw new ValueError(`roll: shifts ${String(shifts)} and axes ${String(axes)} do not fit`);
-  let y = x;
+  let y = asItIs(x);
   along.forEach((axis, i) => {
     const a = normalizeAxis("roll", axis, x.ndim);
     const n = x.shape[a];
@@ -172,7 +173,7 @@ export function logsumexp(x: Tensor, axis: number | readonly number[], keepdim =
   checkTensors("logsumexp", { x });
   if (x.dtype !== "float32") return logsumexp(x.float(), axis, keepdim);
   const axes = normalizeAxes("logsumexp", axis, x.ndim);
-  if (x.ndim === 0) return x;
+  if (x.ndim === 0) return asItIs(x);
   if (axes.some((a) => x.shape[a] === 0)) return x.exp().sum(axes, keepdim).log();
   const top = x.max(axes, true).detach();
   // An infinite maximum would be subtracted from itself.

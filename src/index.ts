@@ -6,7 +6,7 @@ export type { Shape } from "./core/shape.ts";
 export * from "./data/index.ts";
 export { einsum } from "./einsum.ts";
 export * from "./func/index.ts";
-export { compile, type Compiled, type MemoryPlan } from "./jit.ts";
+export { compile, type Compiled, type CompileOptions, type MemoryPlan } from "./jit.ts";
 export * as nn from "./nn/index.ts";
 export { crossEntropy, dropout, linear, mseLoss, relu } from "./nn/functional.ts";
 export * as optim from "./optim/index.ts";

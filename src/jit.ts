@@ -4,7 +4,7 @@ import type { Program } from "./compile/program.ts";
 import { allocate, isFloat, type TypedArray } from "./core/dtype.ts";
 import { checkFunction } from "./core/check.ts";
 import { FourlaneError, ValueError } from "./core/errors.ts";
-import { show } from "./core/shape.ts";
+import { sameShape, type Shape, show } from "./core/shape.ts";
 import { rootOf, type TensorDataset } from "./data/dataset.ts";
 import { DataLoader, stopped } from "./data/loader.ts";
 import { printGraph } from "./graph/print.ts";
@@ -22,11 +22,14 @@ import {
   dataLeaf,
   flush,
   isRecording,
+  residentOf,
+  Setting,
   Trace,
   Variable,
   withTrace,
 } from "./trace.ts";
-import { flattenTree, mapTree } from "./tree.ts";
+import { signatureOf } from "./signature.ts";
+import { isPlain, leavesOf, mapTree } from "./tree.ts";
 
 /** A compiled function: the function itself, and what it became. */
 export interface Compiled<Args extends unknown[], Result> {
@@ -44,9 +47,10 @@ export interface Compiled<Args extends unknown[], Result> {
    * stays there; only the order of its rows is sent. `scale` and `shift` of a column are computed in float32.
    *
    * If a batch fails, so do those behind it; variables are as the batch before it left them.
-   * @returns What the function returns, over all batches: a tensor of shape [s] becomes one of shape [batches, s].
+   * @returns What the function returns, over all batches: a tensor of shape [s] becomes one of shape [batches, s]; if the last
+   * batch is smaller, one with a value for each row, [rows of the batch, s], becomes [rows of all batches, s].
    * @throws ValueError if the dataset is no TensorDataset (or Subset of one), if it makes no batch, or if the last batch,
-   * being smaller, gives tensors of other shapes; AbortedError if the loader's signal is aborted when it is called.
+   * being smaller, gives tensors of still other shapes; AbortedError if the loader's signal is aborted when it is called.
    */
   run(loader: DataLoader): Result;
   /**
@@ -57,6 +61,14 @@ export interface Compiled<Args extends unknown[], Result> {
   profile(...args: Args): Promise<Profile>;
   /** The program's memory plan, in bytes: planned, the least any plan needs, and without sharing places. */
   plan(...args: Args | []): MemoryPlan;
+}
+
+export interface CompileOptions {
+  /**
+   * Most signatures whose programs are kept; beyond that the one that was used longest ago is recorded anew when it comes
+   * again. Default 64.
+   */
+  cacheSize?: number;
 }
 
 /** Bytes of a program's intermediate values; see Compiled.plan. */
@@ -74,7 +86,7 @@ export interface Entry {
   readonly graph: Graph;
   readonly guards: readonly (() => boolean)[];
   /** For each input of the program, which argument tensor it is, or the value of a tensor from outside. */
-  readonly inputs: readonly (number | Promise<TypedArray>)[];
+  readonly inputs: readonly (number | Setting | Promise<TypedArray>)[];
   readonly residents: readonly Variable[];
   readonly updates: readonly Variable[];
   readonly result: unknown;
@@ -96,11 +108,25 @@ const isArgument = (t: Tensor): boolean => !(t instanceof Parameter);
  * while it is recorded. Gradients do not survive a call: call zeroGrad() inside. Nor do they flow through its results, unless the
  * call is part of another compiled function or a transform: backward() refuses what was made of these, but for detach().
  *
+ * Numbers, texts, dates, arrays, plain objects, maps and sets among the arguments count by value (up to 4096 numbers in arrays),
+ * functions, modules and optimisers as themselves, instances of other classes as themselves and by their public fields. What
+ * changes from call to call should be a tensor: each new value is another program.
+ *
  * @returns A function with the same arguments. Its tensors are being computed when it returns; await their values.
+ * @throws ValueError for an unknown option, or a cacheSize that is no positive integer.
  */
-export function compile<Args extends unknown[], Result>(fn: (...args: Args) => Result): Compiled<Args, Result> {
+export function compile<Args extends unknown[], Result>(
+  fn: (...args: Args) => Result,
+  options: CompileOptions = {},
+): Compiled<Args, Result> {
   checkFunction("compile", fn);
-  const recorded = recorder(fn);
+  if (!isPlain(options)) throw new ValueError(`compile: options must be an object, got ${String(options)}`);
+  const { cacheSize = SIGNATURES, ...others } = options as CompileOptions;
+  const [unknown] = Object.keys(others);
+  if (unknown !== undefined) throw new ValueError(`compile: there is no option ${unknown}, only cacheSize`);
+  if (!Number.isInteger(cacheSize) || cacheSize < 1)
+    throw new ValueError(`compile: cacheSize must be a positive integer, got ${String(cacheSize)}`);
+  const recorded = recorder(fn, cacheSize);
   const overRows = new WeakMap<TensorDataset, Recorder<[Tensor]>>();
   let last: Entry | undefined;
 
@@ -127,7 +153,7 @@ export function compile<Args extends unknown[], Result>(fn: (...args: Args) => R
     let record = overRows.get(root.dataset);
     if (!record) {
       const rows = root.dataset;
-      record = recorder((indices: Tensor) => fn(...(rows.resident()(indices) as unknown as Args)));
+      record = recorder((indices: Tensor) => fn(...(rows.resident()(indices) as unknown as Args)), cacheSize);
       overRows.set(root.dataset, record);
     }
     const rows = Int32Array.from(root.rows);
@@ -141,18 +167,20 @@ export function compile<Args extends unknown[], Result>(fn: (...args: Args) => R
       launches.push({ entry, from, count });
     }
     last = launches[0].entry;
-    const { outputs } = last.graph;
-    const shapes = launches.map(({ entry }) => entry.graph.outputs.map((n) => show(n.shape)).join(" "));
-    const other = shapes.find((s) => s !== shapes[0]);
-    if (other !== undefined)
-      throw new ValueError(`run: the last batch gives ${other} instead of ${shapes[0]}; use dropLast`);
+    const made = launches.map(({ entry, from, count }) => ({
+      shapes: entry.graph.outputs.map((n) => n.shape),
+      rows: part(from, 1).length,
+      count,
+    }));
+    const shapes = made[0].shapes.map((_, k) => overBatches(made.map((m) => ({ ...m, shape: m.shapes[k] }))));
     let before: Promise<TypedArray[]> | undefined;
     const parts = launches.map(({ entry, from, count }) => {
       before = launch(entry, [part(from, count)], { count, before });
       return before;
     });
+    const { outputs } = last.graph;
     const all = Promise.all(parts).then((pieces) => joined(outputs, pieces));
-    return resultOf(last, all, [length]) as Result;
+    return resultOf(last, all, shapes) as Result;
   };
 
   const shown = (args: Args | []): Entry => {
@@ -183,25 +211,91 @@ export function compile<Args extends unknown[], Result>(fn: (...args: Args) => R
 
 type Recorder<Args extends unknown[]> = (args: Args) => { entry: Entry; tensors: Tensor[] };
 
+/** Signatures of a function that are kept. */
+const SIGNATURES = 64;
+/** Records of a function after which something is wrong with how it is called. */
+const MANY = 32;
+
 /** Finds the program for the signature of the arguments; records it if there is none. */
-function recorder<Args extends unknown[]>(fn: (...args: Args) => unknown): Recorder<Args> {
-  const cache = new Map<string, Entry[]>();
+function recorder<Args extends unknown[]>(fn: (...args: Args) => unknown, cacheSize: number): Recorder<Args> {
+  /** The entry that was used last is the last one. */
+  const entries = new Map<Entry, string>();
+  const bySignature = new Map<string, Set<Entry>>();
+  const changes = new Changes(fn.name);
   return (args) => {
-    const { leaves, text } = flattenTree(args, isArgument);
-    const list = cache.get(text) ?? [];
-    let entry = list.find((e) => e.guards.every((g) => g()));
+    const { leaves, text } = signatureOf("compile", args, isArgument);
+    const list = bySignature.get(text) ?? new Set();
+    let entry: Entry | undefined;
+    for (const e of list) if (!entry && e.guards.every((g) => g())) entry = e;
     if (!entry) {
-      entry = record(fn, args);
+      changes.note(args);
       // Entries whose guards failed may hold again (train and eval take turns), so they stay.
-      list.push(entry);
-      cache.set(text, list);
+      entry = record(fn, args);
+      bySignature.set(text, list.add(entry));
+    }
+    entries.delete(entry);
+    entries.set(entry, text);
+    if (entries.size > cacheSize) {
+      const [[oldest, signature]] = entries;
+      const others = bySignature.get(signature);
+      others?.delete(oldest);
+      if (others?.size === 0) bySignature.delete(signature);
+      entries.delete(oldest);
     }
     return { entry, tensors: leaves };
   };
 }
 
-/** @internal What the function returned, with values that are being computed; `lead` stands before the shape of each. */
-export function resultOf(entry: Entry, outputs: Promise<TypedArray[]>, lead: readonly number[] = []): unknown {
+/** Why a function is recorded again and again: said once, for it costs milliseconds where a call takes microseconds. */
+class Changes {
+  private readonly name: string;
+  private count = 0;
+  /** What stood at each place of the arguments. */
+  private readonly seen = new Map<string, Set<string>>();
+
+  constructor(name: string) {
+    this.name = name || "the function";
+  }
+
+  note(args: readonly unknown[]): void {
+    if (this.count > MANY) return;
+    this.count++;
+    signatureOf("compile", args, isArgument, (path, text) => {
+      let texts = this.seen.get(path);
+      if (!texts) this.seen.set(path, (texts = new Set()));
+      texts.add(text.length > 80 ? `${text.slice(0, 60)}... ${text.length}` : text);
+    });
+    if (this.count <= MANY) return;
+    let [most, where] = [1, ""];
+    for (const [path, { size }] of this.seen) if (size > most) [most, where] = [size, path];
+    const why =
+      where === ""
+        ? "what it read from outside changed (train, eval, requiresGrad)"
+        : `${where} keeps changing (${[...(this.seen.get(where) as Set<string>)].slice(-3).join(", ")}): ` +
+          ([...(this.seen.get(where) as Set<string>)][0].startsWith("T")
+            ? "each shape is another program; pad to a few sizes"
+            : "make it a tensor, then one program serves all values");
+    console.warn(`fourlane: ${this.name} was compiled more than ${MANY} times; ${why}`);
+    this.seen.clear();
+  }
+}
+
+/**
+ * The shape of a result over launches of `count` batches each: one entry for each batch; or, if only the first extents differ
+ * and are the rows of each batch, one for each row.
+ */
+function overBatches(launches: readonly { shape: Shape; rows: number; count: number }[]): Shape {
+  const [{ shape }] = launches;
+  const total = (of: (l: (typeof launches)[number]) => number): number => launches.reduce((s, l) => s + of(l), 0);
+  if (launches.every((l) => sameShape(l.shape, shape))) return [total((l) => l.count), ...shape];
+  if (launches.every((l) => l.shape[0] === l.rows && sameShape(l.shape.slice(1), shape.slice(1))))
+    return [total((l) => l.count * l.rows), ...shape.slice(1)];
+  const other = launches.find((l) => !sameShape(l.shape, shape));
+  throw new ValueError(`run: the last batch gives ${show(other?.shape ?? [])} instead of ${show(shape)}; use dropLast`);
+}
+
+/** @internal What the function returned, with values that are being computed; of other `shapes` than the program's. */
+export function resultOf(entry: Entry, outputs: Promise<TypedArray[]>, shapes?: readonly Shape[]): unknown {
   outputs.catch(() => {}); // reported where a value is read
   let i = 0;
   return mapTree(entry.result, () => {
@@ -209,7 +303,7 @@ export function resultOf(entry: Entry, outputs: Promise<TypedArray[]>, lead: rea
     const n = entry.graph.outputs[k];
     const value = outputs.then((arrays) => arrays[k]);
     value.catch(() => {});
-    return new Tensor(dataLeaf([...lead, ...n.shape], n.dtype, value, entry.cut[k]));
+    return new Tensor(dataLeaf(shapes?.[k] ?? n.shape, n.dtype, value, entry.cut[k]));
   });
 }
 
@@ -254,7 +348,7 @@ export function record<Args extends unknown[], Result>(
     if (value instanceof Promise)
       throw new FourlaneError("TRACE", `${op}: the function is async; it must return tensors, to be awaited outside`);
     // Still inside: a parameter's node is its value after the function's assignments.
-    return { result: value, outputs: [...flattenTree(value).leaves.map((t) => t.node), ...trace.required] };
+    return { result: value, outputs: [...leavesOf(value).map((t) => t.node), ...trace.required] };
   });
   const needy = new Set<Node>();
   for (const n of toposort(outputs, isDetached))
@@ -267,33 +361,24 @@ export function record<Args extends unknown[], Result>(
     updates.push(variable);
     values.push(value);
   }
-  // Variables, and tensors from outside that are known, stay in memory between calls.
-  const graph = collect(
-    outputs,
-    values,
-    (b) => (b.kind === "state" && b.seen < 0) || (b.kind === "data" && ArrayBuffer.isView(b.array)),
-  );
-  const inputs = graph.inputs.map((n): number | Promise<TypedArray> => {
+  // Variables and tensors from outside stay in memory between calls.
+  const graph = collect(outputs, values, (b) => (b.kind === "state" && b.seen < 0) || b.kind === "data");
+  const inputs = graph.inputs.map((n): Entry["inputs"][number] => {
     const binding = bindingOf(n);
     if (binding?.kind === "argument" && binding.trace === trace) return binding.index;
-    // A lazy tensor from outside means its variables as they are now, whatever becomes of them.
-    const captured =
-      binding?.kind === "data"
-        ? Promise.resolve(binding.array)
-        : binding?.kind === "state"
-          ? binding.variable.read(binding.seen)
-          : undefined;
-    if (!captured)
+    if (binding?.kind === "setting" && trace.settings.get(binding.setting) === n) return binding.setting;
+    if (binding?.kind !== "state")
       throw new FourlaneError("TRACE", "compile: a tensor of another compiled function, or of a vmap, was used");
+    // A lazy tensor from outside means its variables as they are now, whatever becomes of them.
+    const captured = binding.variable.read(binding.seen);
     captured.catch(() => {}); // reported by the calls that need it
     return captured;
   });
   const residents = graph.residents.map((n): Variable => {
     const binding = bindingOf(n);
-    if (binding?.kind === "state") return binding.variable;
-    if (binding?.kind === "data" && ArrayBuffer.isView(binding.array))
-      return new Variable(n.shape, n.dtype, binding.array);
-    throw new FourlaneError("TRACE", "compile: a tensor from outside must have been computed; await its data() first");
+    if (binding?.kind === "data") return residentOf(n, binding.array);
+    if (binding?.kind === "state" && trace.variables.get(binding.variable)?.leaf === n) return binding.variable;
+    throw new FourlaneError("TRACE", "compile: a tensor of another compiled function was used");
   });
   let made: Program | undefined;
   const compiled = (): Program => {
@@ -319,19 +404,18 @@ export function launch(
   values: readonly (TypedArray | Promise<TypedArray>)[],
   { count = 1, before, onTimes }: { count?: number; before?: Promise<unknown>; onTimes?: LaunchArgs["onTimes"] } = {},
 ): Promise<TypedArray[]> {
-  const flushed = flush("retry"); // assignments that wait come first: they are older
-  const after = before ? before.then(() => flushed) : flushed;
-  flushed.catch(() => {});
-  after.catch(() => {});
+  const residents = entry.residents.map((v) => v.bound());
+  flush(); // assignments that wait come first: they are older
   // A variable of a runtime that was disposed: that one rejects.
   const home = [...entry.residents, ...entry.updates].find((v) => v.home !== session())?.home ?? session();
   return home.launch(entry.program, {
-    after,
+    after: before,
     count,
     onTimes,
-    inputs: entry.inputs.map((i) => (typeof i === "number" ? values[i] : i)),
-    residents: entry.residents.map((v) => v.bound()),
+    inputs: entry.inputs.map((i) => (typeof i === "number" ? values[i] : i instanceof Setting ? i.value : i)),
+    residents,
     updates: entry.updates.map((v) => v.target),
+    holders: entry.updates,
   });
 }
 

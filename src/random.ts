@@ -10,12 +10,18 @@ import { iota } from "./ops/structure.ts";
 import { session } from "./run/session.ts";
 import { Tensor } from "./tensor.ts";
 import { Variable } from "./trace.ts";
+import { BY_IDENTITY } from "./signature.ts";
 
 /** Nodes that are "this state, k draws later". */
 const later = new WeakMap<Node, { base: Node; draws: number }>();
 
 /** A source of randomness: threefry keyed by a seed, with a counter of draws. Inside compiled functions it moves on too. */
 export class Generator {
+  /** @internal */
+  get [BY_IDENTITY](): true {
+    return true;
+  }
+
   private readonly state: Variable;
 
   /** @param seed Any integer from 0 to 2^53 - 1. */

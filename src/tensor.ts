@@ -184,14 +184,16 @@ export class Tensor {
 
   /** Computes the tensor and resolves to its elements in row-major order. */
   async data(): Promise<TypedArray> {
-    const binding = bindingOf(this.node);
+    const { node } = this;
+    const binding = bindingOf(node);
     if (binding?.kind === "data") return (await binding.array).slice();
-    if (binding?.kind === "state" && !currentTrace()) return binding.variable.read();
-    const before = currentTrace() ? undefined : keptValue(this.node);
+    const before = currentTrace() ? undefined : keptValue(node);
     if (before) return (await before).slice();
-    const result = evaluate([this.node]).then(([array]) => array);
+    // A parameter as it was when this was made of it.
+    if (binding?.kind === "state" && !currentTrace()) return binding.variable.read(binding.seen);
+    const result = evaluate([node]).then(([array]) => array);
     // The node stays what it was: reading a tensor changes no gradient.
-    if (!currentTrace()) keepValue(this.node, result);
+    if (!currentTrace()) keepValue(node, result);
     return (await result).slice();
   }
 
@@ -388,7 +390,7 @@ export class Tensor {
     if (named > this.ndim)
       throw new ShapeError(`index: ${named} axes are named, the tensor has shape ${show(this.shape)}`);
     if (items.filter((item) => item === "...").length > 1) throw new ValueError('index: only one item may be "..."');
-    let x: Tensor = this;
+    let x = asItIs(this);
     let axis = 0;
     const picked: { axis: number; index: Tensor }[] = [];
     for (const item of items) {
@@ -438,7 +440,7 @@ export class Tensor {
   scatterAdd(axis: number, index: Tensor, source: Tensor): Tensor {
     const { a, x, at } = lookedUp("scatterAdd", this, axis, index);
     const values = scattered("scatterAdd", x, at, source);
-    if (at.numel() === 0) return this;
+    if (at.numel() === 0) return asItIs(this);
     const sums = lookup.scatterAdd(wide(values.node), at.node, a, x.shape[a]);
     return x.add(new Tensor(padTo(sums, x.shape)).to(this.dtype)).reshape(this.shape);
   }
@@ -455,7 +457,7 @@ export class Tensor {
     if (how !== undefined && how !== "multiply")
       throw new ValueError(`scatter: reduce must be "add" or "multiply", got ${String(how)}`);
     const values = scattered("scatter", x, at, given);
-    if (at.numel() === 0) return this;
+    if (at.numel() === 0) return asItIs(this);
     const last = new Tensor(lookup.scatterLast(at.node, a, x.shape[a]));
     const touched = last.ge(0);
     let written: Tensor;
@@ -516,7 +518,7 @@ export class Tensor {
     const order = this.shape.map((_, i) => i);
     const a = normalizeAxis("transpose", axis0, this.ndim);
     const b = normalizeAxis("transpose", axis1, this.ndim);
-    if (this.ndim === 0) return this;
+    if (this.ndim === 0) return asItIs(this);
     order[a] = b;
     order[b] = a;
     return new Tensor(structure.permute(this.node, order));
@@ -525,7 +527,7 @@ export class Tensor {
   /** The transpose of a matrix. */
   t(): Tensor {
     if (this.ndim > 2) throw new ShapeError(`t: the tensor has shape ${show(this.shape)}, more than 2 axes`);
-    return this.ndim < 2 ? this : this.transpose(0, 1);
+    return this.ndim < 2 ? asItIs(this) : this.transpose(0, 1);
   }
 
   /** An axis of extent 1 inserted. */
@@ -656,6 +658,14 @@ if (typeof Symbol.dispose === "symbol")
 
 // --- helpers -------------------------------------------------------------------------------------------------------------------
 
+/**
+ * @internal The result of an operation that leaves a tensor as it is. Not the tensor itself: a parameter would follow its
+ * later changes.
+ */
+export function asItIs(x: Tensor): Tensor {
+  return new Tensor(x.node);
+}
+
 /** bool and uint8 as int32, where a kernel takes elements of 4 bytes. */
 function wide(n: Node): Node {
   return isFloat(n.dtype) ? n : cast(n, "int32");
@@ -710,7 +720,7 @@ function alongLast(x: Node, a: number, f: (x: Node) => Node): Node {
 /** Unary operations on integers, which stay integers; others convert them to float32. */
 const ON_INTEGERS = new Map<OpDef, (x: Tensor) => Tensor>([
   ...[UNARY.neg, UNARY.abs, UNARY.sign].map((op) => [op, (x: Tensor) => new Tensor(apply(op, x.node))] as const),
-  ...[UNARY.floor, UNARY.ceil, UNARY.round, UNARY.trunc].map((op) => [op, (x: Tensor) => x] as const),
+  ...[UNARY.floor, UNARY.ceil, UNARY.round, UNARY.trunc].map((op) => [op, asItIs] as const),
   [UNARY.square, (x) => x.mul(x)],
   [UNARY.relu, (x) => x.maximum(0)],
 ]);

@@ -4,33 +4,18 @@ import { Tensor } from "./tensor.ts";
 
 export type Tree = unknown;
 
-function isPlain(x: unknown): x is Record<string, unknown> {
-  return typeof x === "object" && x !== null && Object.getPrototypeOf(x) === Object.prototype;
+/** Whether a value is an object that was written as one, and no instance of a class. */
+export function isPlain(x: unknown): x is Record<string, unknown> {
+  if (typeof x !== "object" || x === null) return false;
+  const prototype = Object.getPrototypeOf(x);
+  return prototype === Object.prototype || prototype === null;
 }
 
-/** The tensors of a tree in order, and a text of everything else: equal texts mean the same structure. */
-export function flattenTree(
-  tree: Tree,
-  isLeaf: (t: Tensor) => boolean = () => true,
-): { leaves: Tensor[]; text: string } {
+/** The tensors of a tree, in order. */
+export function leavesOf(tree: Tree): Tensor[] {
   const leaves: Tensor[] = [];
-  const walk = (x: unknown): string => {
-    if (x instanceof Tensor && isLeaf(x)) {
-      leaves.push(x);
-      return `T${x.dtype}[${x.shape.join()}]${x.requiresGrad ? "g" : ""}`;
-    }
-    if (Array.isArray(x)) return `[${x.map(walk).join()}]`;
-    if (isPlain(x))
-      return `{${Object.keys(x)
-        .map((k) => `${JSON.stringify(k)}:${walk(x[k])}`)
-        .join()}}`;
-    if (typeof x === "object" && x !== null) return `#${identity(x)}`;
-    if (typeof x === "function") return `#${identity(x)}`;
-    if (typeof x === "string") return JSON.stringify(x);
-    return Object.is(x, -0) ? "-0" : `${typeof x}:${String(x)}`;
-  };
-  const text = walk(tree);
-  return { leaves, text };
+  mapTree(tree, (t) => leaves.push(t));
+  return leaves;
 }
 
 /** The same tree with each tensor replaced; f is told the path to it ("layers.0.weight"). */
@@ -56,21 +41,8 @@ export function tensorsLike(message: string, tree: Tree, like: Tree): Tensor[] {
     else if ((Array.isArray(x) && Array.isArray(y)) || (isPlain(x) && isPlain(y))) {
       const [from, to] = [x, y] as Record<string, unknown>[];
       for (const k of new Set([...Object.keys(to), ...Object.keys(from)])) walk(from[k], to[k], [...path, k]);
-    } else if (flattenTree([x, y]).leaves.length > 0)
-      fail(path, x instanceof Tensor ? "a tensor too many" : "another structure");
+    } else if (leavesOf([x, y]).length > 0) fail(path, x instanceof Tensor ? "a tensor too many" : "another structure");
   };
   walk(tree, like, []);
   return leaves;
-}
-
-const ids = new WeakMap<object, number>();
-let nextId = 1;
-
-function identity(x: object): number {
-  let id = ids.get(x);
-  if (id === undefined) {
-    id = nextId++;
-    ids.set(x, id);
-  }
-  return id;
 }

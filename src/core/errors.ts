@@ -100,15 +100,38 @@ export class StaleError extends FourlaneError {
   }
 }
 
+/** What holds the WebAssembly memory, in bytes. */
+export interface MemoryUse {
+  /** What there may be at the most. */
+  readonly limit: number;
+  /** Parameters, moments of optimisers, random states: two places for each that training changes. */
+  readonly parameters: number;
+  /** Tensors from outside that compiled functions use, data sets of step.run(). */
+  readonly captured: number;
+  /** Code, inputs and outputs of programs, which make room for others when they do not run. */
+  readonly programs: number;
+  /** Intermediate values: one place for all programs, as large as the largest one needs. */
+  readonly intermediates: number;
+  /** What is left, in one piece or several. */
+  readonly free: number;
+}
+
 /** Memory for a program, a parameter or a result could not be had. */
 export class OutOfMemoryError extends FourlaneError {
   override readonly name: string = "OutOfMemoryError";
   readonly requested: number;
   readonly limit: number;
-  constructor(requested: number, limit: number, options?: ErrorOptions) {
-    super("OUT_OF_MEMORY", `out of memory: ${requested} more bytes wanted, the limit is ${limit}`, options);
+  /** Who holds the memory, if it was the limit that ended it. */
+  readonly use: MemoryUse | undefined;
+  constructor(requested: number, limit: number, use?: MemoryUse, options?: ErrorOptions) {
+    const held = use
+      ? `: parameters and moments hold ${use.parameters}, tensors from outside ${use.captured}, programs ${use.programs}, ` +
+        `intermediate values ${use.intermediates}; ${use.free} are free`
+      : "";
+    super("OUT_OF_MEMORY", `out of memory: ${requested} more bytes wanted, the limit is ${limit}${held}`, options);
     this.requested = requested;
     this.limit = limit;
+    this.use = use;
   }
 }
 

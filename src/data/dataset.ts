@@ -7,6 +7,7 @@ import { bytes } from "../ops/structure.ts";
 import { Tensor } from "../tensor.ts";
 import { type Session, session } from "../run/session.ts";
 import { dataLeaf, Variable } from "../trace.ts";
+import { BY_IDENTITY } from "../signature.ts";
 
 /** Anything a DataLoader can draw batches from. */
 export interface Dataset {
@@ -103,10 +104,12 @@ function hostSource(column: Column, which: string): Source {
   // Workers gather rows in words of four bytes.
   const inWords = data.BYTES_PER_ELEMENT === 1 && width % 4 === 0;
   const variable = (): Variable => {
-    if (data.BYTES_PER_ELEMENT === 4) return new Variable(shape, stored, data);
-    if (!inWords) return new Variable(shape, "int32", Int32Array.from(data));
+    if (data.BYTES_PER_ELEMENT === 4) return new Variable(shape, stored, data, { captured: true });
+    if (!inWords) return new Variable(shape, "int32", Int32Array.from(data), { captured: true });
     const { buffer, byteOffset } = data.byteOffset % 4 === 0 ? data : data.slice();
-    return new Variable([shape[0], width / 4], "int32", new Int32Array(buffer, byteOffset, data.length / 4));
+    return new Variable([shape[0], width / 4], "int32", new Int32Array(buffer, byteOffset, data.length / 4), {
+      captured: true,
+    });
   };
   const deliver = (rows: Tensor): Tensor => {
     const values = inWords ? new Tensor(bytes(rows.node)).reshape([rows.shape[0], ...row]) : rows;
@@ -131,7 +134,7 @@ function tensorSource(tensor: Tensor, which: string): Source {
   };
   const variable = (): Variable => {
     const { node } = bytesOf(dtype) === 4 ? tensor : tensor.to("int32");
-    return new Variable(tensor.shape, node.dtype, node);
+    return new Variable(tensor.shape, node.dtype, node, { captured: true });
   };
   return { rows: tensor.shape[0], row, dtype, gather, variable, deliver: (rows) => rows.to(dtype) };
 }
@@ -159,6 +162,11 @@ function checkIndices(op: string, indices: ArrayLike<number>, rows: number): voi
  * @example new TensorDataset({ data: pixels, shape: [n, 784], scale: 1 / 255 }, { data: labels, dtype: "int32" })
  */
 export class TensorDataset implements Dataset {
+  /** @internal */
+  get [BY_IDENTITY](): true {
+    return true;
+  }
+
   readonly length: number;
   private readonly sources: readonly Source[];
 
@@ -220,6 +228,11 @@ export class TensorDataset implements Dataset {
 
 /** The rows of a dataset named by indices, in their order. */
 export class Subset implements Dataset {
+  /** @internal */
+  get [BY_IDENTITY](): true {
+    return true;
+  }
+
   readonly dataset: Dataset;
   readonly indices: ArrayLike<number>;
 

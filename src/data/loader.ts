@@ -3,6 +3,7 @@ import { AbortedError, ValueError } from "../core/errors.ts";
 import { permutation } from "../core/threefry.ts";
 import type { Tensor } from "../tensor.ts";
 import { checkDataset, checkSeed, type Dataset } from "./dataset.ts";
+import { BY_IDENTITY } from "../signature.ts";
 
 export interface DataLoaderOptions {
   /** Rows per batch; default 1. */
@@ -59,6 +60,11 @@ async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undef
  * has its own order. While the caller works on a batch the next one is prepared.
  */
 export class DataLoader implements AsyncIterable<Tensor[]> {
+  /** @internal */
+  get [BY_IDENTITY](): true {
+    return true;
+  }
+
   readonly dataset: Dataset;
   readonly batchSize: number;
   readonly shuffle: boolean;

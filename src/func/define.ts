@@ -8,7 +8,7 @@ import { leaf } from "../ops/leaf.ts";
 import { detach, forEveryExample, identity } from "../ops/structure.ts";
 import { Tensor } from "../tensor.ts";
 import { transformed } from "../trace.ts";
-import { flattenTree } from "../tree.ts";
+import { leavesOf } from "../tree.ts";
 
 /** What a derivative may use: the inputs the operation was called with, and its value. */
 export interface OpContext<Inputs extends unknown[]> {
@@ -122,7 +122,7 @@ export function defineOp<Inputs extends unknown[]>(definition: OpDefinition<Inpu
     /** Where the tensors are among the inputs; elsewhere is the input itself. */
     const places = inputs.map((x) => {
       if (x instanceof Tensor) return sources.push(x.node);
-      if (flattenTree(x).leaves.length > 0)
+      if (leavesOf(x).length > 0)
         throw new ValueError(`${name}: tensors must be inputs of their own, not parts of one`);
       return { value: x };
     });

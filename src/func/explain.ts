@@ -5,7 +5,7 @@ import { type Shape, show } from "../core/shape.ts";
 import { constantLike } from "../ops/leaf.ts";
 import { Tensor } from "../tensor.ts";
 import { evaluate } from "../trace.ts";
-import { flattenTree } from "../tree.ts";
+import { leavesOf } from "../tree.ts";
 import { type Gate, gatesOf, giveNames, Graph, sendBack } from "./graph.ts";
 import { range, rounded } from "./range.ts";
 
@@ -169,7 +169,7 @@ function gatesOfLoss(loss: unknown, names: unknown): readonly Gate[] {
   if (!(loss instanceof Tensor)) throw new ValueError(`explain: a tensor or a Graph is wanted, got ${String(loss)}`);
   if (loss.numel() !== 1)
     throw new ShapeError(`explain: the loss must have one element, got shape ${show(loss.shape)}`);
-  const named = new Set(flattenTree(names).leaves.map((t) => t.node));
+  const named = new Set(leavesOf(names).map((t) => t.node));
   // Without a name they carry no gradient.
   const inert = gatesOf(loss.node).filter((g) => named.has(g.node) && isFloat(g.dtype) && !g.carries);
   const inputs = new Set(inert.map((g) => g.node));

@@ -10,7 +10,7 @@ import { constantValue } from "../ops/leaf.ts";
 import { LOOKUP } from "../ops/lookup.ts";
 import { Parameter, stack, type Tensor, zeros } from "../tensor.ts";
 import { bindingOf, currentTrace, evaluate } from "../trace.ts";
-import { flattenTree, mapTree } from "../tree.ts";
+import { leavesOf, mapTree } from "../tree.ts";
 import { Origins } from "./origin.ts";
 import { count, range, rounded } from "./range.ts";
 
@@ -22,7 +22,7 @@ import { count, range, rounded } from "./range.ts";
  * @example assertFinite({ loss, norm: nn.utils.clipGradNorm(model.parameters(), 1) });
  */
 export function assertFinite(tree: unknown): Promise<void> {
-  if (flattenTree(tree).leaves.length === 0)
+  if (leavesOf(tree).length === 0)
     throw new ValueError(`assertFinite: there is no tensor in what it is given, ${String(tree)}`);
   const names: string[] = [];
   const checks: Tensor[] = [];
@@ -123,7 +123,9 @@ export function detectAnomaly<Args extends unknown[], Result>(
   return async (...args) => {
     const origins = new Origins();
     const entry = origins.record(() => record(f, args, "detectAnomaly"));
-    const values = flattenTree(args, (t) => !(t instanceof Parameter)).leaves.map(valueOf);
+    const values = leavesOf(args)
+      .filter((t) => !(t instanceof Parameter))
+      .map(valueOf);
     const { inputs, residents, outputs, updates } = entry.graph;
     const roots = [...outputs, ...updates];
     const seen = toposort(roots).filter(

@@ -9,7 +9,7 @@ import { constantLike, constantValue } from "../ops/leaf.ts";
 import { isDetached } from "../ops/structure.ts";
 import { checkTensors, ownerOf, Tensor } from "../tensor.ts";
 import { bindingOf, exampleLeaf, flush, transformed } from "../trace.ts";
-import { flattenTree, mapTree, tensorsLike } from "../tree.ts";
+import { leavesOf, mapTree, tensorsLike } from "../tree.ts";
 import { filled, type Gradient } from "./transforms.ts";
 
 /** One operation of a graph, or one of its inputs, parameters or constants; and the edge from it to the gates that use it. */
@@ -136,9 +136,9 @@ export class Graph<Args extends unknown[] = unknown[]> {
   private readonly placeholders: Args;
 
   constructor(f: (...args: Args) => Tensor, ...examples: Args) {
-    flush("retry").catch(() => {}); // parameters are leaves from here on, not what they are initialised by
+    flush(); // parameters are leaves from here on, not what they are initialised by
     const placeholders = mapTree(examples, (t) => new Tensor(exampleLeaf(t.shape, t.dtype))) as Args;
-    const { leaves } = flattenTree(placeholders);
+    const leaves = leavesOf(placeholders);
     if (leaves.length === 0) throw new ValueError("Graph: there is no tensor among the arguments");
     const y: unknown = transformed("Graph", f, ...placeholders);
     if (!(y instanceof Tensor)) throw new ValueError(`Graph: the function must return a tensor, got ${String(y)}`);

@@ -10,7 +10,7 @@ import { constantLike } from "../ops/leaf.ts";
 import { alias } from "../ops/structure.ts";
 import { Tensor } from "../tensor.ts";
 import { transformed } from "../trace.ts";
-import { flattenTree, mapTree, tensorsLike } from "../tree.ts";
+import { leavesOf, mapTree, tensorsLike } from "../tree.ts";
 
 /** A tree of tensors: derivatives have the same keys and shapes. */
 export type Gradient<T> = T extends Tensor ? Tensor : T extends object ? { [K in keyof T]: Gradient<T[K]> } : T;
@@ -129,7 +129,7 @@ export function outputsOf<Args extends unknown[], Result>(
   args: Args,
 ): { result: Result; outputs: Node[] } {
   const result = transformed(op, f, ...args);
-  return { result, outputs: flattenTree(result).leaves.map((t) => t.node) };
+  return { result, outputs: leavesOf(result).map((t) => t.node) };
 }
 
 /** @internal A tree with its tensors as inputs of their own, so that derivatives stop at them, and their nodes. */
@@ -147,7 +147,7 @@ export function asInputs<T>(op: string, tree: T): { tree: T; nodes: Node[] } {
 
 /** @internal The nodes of a tree of tensors that is to match `like`: one tangent or cotangent for each tensor. */
 export function matching(op: string, what: string, tree: unknown, like: unknown): Node[] {
-  const wanted = flattenTree(like).leaves;
+  const wanted = leavesOf(like);
   return tensorsLike(`${op}: the ${what}s are no tree like what they are for`, tree, like).map((t, i) => {
     if (!sameShape(t.shape, wanted[i].shape) || !isFloat(t.dtype))
       throw new ShapeError(

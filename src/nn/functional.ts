@@ -7,7 +7,7 @@ import { crossEntropyRows } from "../ops/fused.ts";
 import { constantLike } from "../ops/leaf.ts";
 import { scaleGradient, sum } from "../ops/structure.ts";
 import { type RandomOptions, uniform } from "../random.ts";
-import { checkTensors, full, Parameter, Tensor, where, zeros } from "../tensor.ts";
+import { asItIs, checkTensors, full, Parameter, Tensor, where, zeros } from "../tensor.ts";
 
 export { oneHot } from "../composites.ts";
 export * from "./spatial.ts";
@@ -146,7 +146,7 @@ export function linear(x: Tensor, weight: Tensor, bias?: Tensor | null): Tensor 
 export function dropout(x: Tensor, p = 0.5, training = true, options: RandomOptions = {}): Tensor {
   checkTensors("dropout", { x });
   if (!(p >= 0 && p <= 1)) throw new ValueError(`dropout: p must be from 0 to 1, got ${p}`);
-  if (!training || p === 0) return x;
+  if (!training || p === 0) return asItIs(x);
   if (p === 1) return x.mul(0);
   const keep = uniform(x.shape, 0, 1, options).ge(p);
   return where(keep, x.mul(1 / (1 - p)), 0);
@@ -333,7 +333,7 @@ export function batchNorm(
     Object.entries({ runningMean, runningVar, weight, bias }).filter(([, t]) => t !== undefined && t !== null),
   ) as Record<string, Tensor>;
   checkTensors("batchNorm", { x, ...perChannelTensors });
-  if (x.numel() === 0) return x;
+  if (x.numel() === 0) return asItIs(x);
   if (x.ndim < 2) throw new ShapeError(`batchNorm: the input must have 2 axes or more, got shape ${show(x.shape)}`);
   const channels = x.shape[1];
   for (const [name, t] of Object.entries(perChannelTensors))

@@ -4,6 +4,7 @@ import { numel, show } from "../core/shape.ts";
 import { type RandomOptions, randn, uniform } from "../random.ts";
 import { arange, Buffer, ones, Parameter, type Tensor, where, zeros } from "../tensor.ts";
 import * as F from "./functional.ts";
+import { together } from "../trace.ts";
 import { Module } from "./module.ts";
 
 function checkCounts(layer: string, counts: Readonly<Record<string, number>>, least = 1): void {
@@ -271,12 +272,16 @@ abstract class BatchNorm extends Module {
       throw new ShapeError(`${this.layer}: the input must have ${this.ranks.join(" or ")} axes, got ${show(x.shape)}`);
     const { training } = this;
     const count = this.num_batches_tracked;
-    if (training && count) count.assign(count.add(1));
-    const momentum = this.momentum ?? count?.float().reciprocal();
-    return F.batchNorm(x, this.running_mean, this.running_var, this.weight, this.bias, {
-      training: training || !this.running_mean,
-      momentum,
-      eps: this.eps,
+    const counted = training ? count?.add(1) : count;
+    const momentum = this.momentum ?? counted?.float().reciprocal();
+    return together(() => {
+      const y = F.batchNorm(x, this.running_mean, this.running_var, this.weight, this.bias, {
+        training: training || !this.running_mean,
+        momentum,
+        eps: this.eps,
+      });
+      if (training && counted) count?.assign(counted);
+      return y;
     });
   }
 }

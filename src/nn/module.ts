@@ -4,9 +4,15 @@ import { DTypeError, FourlaneError, ShapeError, ValueError } from "../core/error
 import { sameShape, show } from "../core/shape.ts";
 import { Buffer, Parameter, Tensor } from "../tensor.ts";
 import { guard } from "../trace.ts";
+import { BY_IDENTITY } from "../signature.ts";
 
 /** Base of layers and networks: assign parameters and modules to properties, define forward. */
 export abstract class Module {
+  /** @internal */
+  get [BY_IDENTITY](): true {
+    return true;
+  }
+
   private isTraining = true;
 
   /** Computes the module's value. */

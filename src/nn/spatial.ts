@@ -8,7 +8,7 @@ import { numel, type Shape, show } from "../core/shape.ts";
 import * as contract from "../ops/contract.ts";
 import * as structure from "../ops/structure.ts";
 import * as window from "../ops/windows.ts";
-import { cat, checkTensors, full, Tensor, tensor } from "../tensor.ts";
+import { asItIs, cat, checkTensors, full, Tensor, tensor } from "../tensor.ts";
 
 /** One number for all spatial axes, or one for each. */
 export type Sizes = number | readonly number[];
@@ -89,7 +89,7 @@ export function pad(x: Tensor, padding: readonly number[], mode: PadMode = "cons
       axis,
       Array.from({ length: n + before + after }, (_, i) => SOURCES[mode](i - before, n)),
     );
-  }, x);
+  }, asItIs(x));
 }
 
 /** x with elements of one value before and after each axis. */
@@ -490,7 +490,7 @@ export function avgPool2d(x: Tensor, kernelSize: Sizes, options: AvgPoolOptions 
 /** Means of `size` parts of an axis, as equal as can be; parts overlap where the extent does not divide. */
 function averages(x: Tensor, axis: number, size: number): Tensor {
   const n = x.shape[axis];
-  if (size === n) return x;
+  if (size === n) return asItIs(x);
   if (n % size === 0)
     return x.reshape([...x.shape.slice(0, axis), size, n / size, ...x.shape.slice(axis + 1)]).mean(axis + 1);
   const parts = Array.from({ length: size }, (_, i) => {

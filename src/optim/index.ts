@@ -7,7 +7,8 @@ import { add, apply, BINARY, mul, neg, scale, shift, sub, UNARY } from "../ops/e
 import { constant, constantLike } from "../ops/leaf.ts";
 import { expand } from "../ops/structure.ts";
 import { Parameter } from "../tensor.ts";
-import { Variable } from "../trace.ts";
+import { Setting, together, Variable } from "../trace.ts";
+import { BY_IDENTITY } from "../signature.ts";
 
 function checkNumber(op: string, name: string, value: number, low: number, high = Number.POSITIVE_INFINITY): void {
   if (!Number.isFinite(value) || value < low || value >= high)
@@ -16,8 +17,13 @@ function checkNumber(op: string, name: string, value: number, low: number, high 
 
 /** What all optimisers share: parameters, a learning rate that may change at any time, zeroGrad. */
 export abstract class Optimizer {
+  /** @internal */
+  get [BY_IDENTITY](): true {
+    return true;
+  }
+
   readonly parameters: readonly Parameter[];
-  private readonly rate: Variable;
+  private readonly rate: Setting;
   private rateValue: number;
   private readonly name: string;
 
@@ -32,7 +38,7 @@ export abstract class Optimizer {
     if (this.parameters.length === 0) throw new ValueError(`${name}: there are no parameters to optimise`);
     checkNumber(name, "lr", lr, 0);
     this.rateValue = lr;
-    this.rate = new Variable([], "float32", Float32Array.of(lr));
+    this.rate = new Setting(lr);
   }
 
   /** The learning rate. It is an input of compiled programs: changing it recompiles nothing. */
@@ -42,7 +48,7 @@ export abstract class Optimizer {
 
   set lr(value: number) {
     checkNumber(this.name, "lr", value, 0);
-    this.rate.set(Float32Array.of(value));
+    this.rate.set(value);
     this.rateValue = value;
   }
 
@@ -58,9 +64,11 @@ export abstract class Optimizer {
 
   /** Changes every parameter that has a gradient. */
   step(): void {
-    this.parameters.forEach((p, i) => {
-      if (p.grad) this.update(p, p.grad.detach().node, i);
-    });
+    together(() =>
+      this.parameters.forEach((p, i) => {
+        if (p.grad) this.update(p, p.grad.detach().node, i);
+      }),
+    );
   }
 
   protected abstract update(p: Parameter, g: Node, index: number): void;

@@ -159,7 +159,7 @@ export class SharedDevice implements Device {
     try {
       memory = new WebAssembly.Memory({ initial, maximum: MAX_PAGES, shared: true });
     } catch (cause) {
-      throw new OutOfMemoryError(initial * PAGE, options.memoryLimit, { cause });
+      throw new OutOfMemoryError(initial * PAGE, options.memoryLimit, undefined, { cause });
     }
     const crew = new Crew(platform, options.workers);
     const device = new SharedDevice(crew, memory, options);
@@ -194,7 +194,7 @@ export class SharedDevice implements Device {
       try {
         this.memory.grow(pages);
       } catch (cause) {
-        throw new OutOfMemoryError(missing, this.memory.buffer.byteLength, { cause });
+        throw new OutOfMemoryError(missing, this.memory.buffer.byteLength, undefined, { cause });
       }
     }
     if (this.words.buffer !== this.memory.buffer) {

@@ -15,8 +15,11 @@ export class Allocator {
   private holes: Hole[] = [];
   private readonly sizes = new Map<number, number>();
   private readonly limit: number;
+  private readonly start: number;
+  private handedOut = 0;
 
   constructor(start: number, limit: number) {
+    this.start = start;
     this.top = Math.ceil(start / ALIGN) * ALIGN;
     this.limit = limit;
   }
@@ -42,6 +45,7 @@ export class Allocator {
       this.top = address + size;
     }
     this.sizes.set(address, size);
+    this.handedOut += size;
     return address;
   }
 
@@ -49,6 +53,7 @@ export class Allocator {
     const bytes = this.sizes.get(address);
     if (bytes === undefined) return;
     this.sizes.delete(address);
+    this.handedOut -= bytes;
     let i = this.holes.findIndex((h) => h.address > address);
     if (i < 0) i = this.holes.length;
     this.holes.splice(i, 0, { address, bytes });
@@ -64,8 +69,11 @@ export class Allocator {
 
   /** Bytes handed out and not freed. */
   get used(): number {
-    let sum = 0;
-    for (const s of this.sizes.values()) sum += s;
-    return sum;
+    return this.handedOut;
+  }
+
+  /** Bytes that could be handed out, if they lay side by side. */
+  get left(): number {
+    return Math.max(0, this.limit - this.start - this.used);
   }
 }

@@ -5,12 +5,14 @@
  * behind it, as if the first had completed; if that turns out wrong, it is taken back and prepared anew.
  */
 import { platform } from "#platform";
-import { allocate, type DType, type TypedArray, viewAs } from "../core/dtype.ts";
+import { allocate, byteLength, type DType, type TypedArray, viewAs } from "../core/dtype.ts";
 import {
   DisposedError,
   FourlaneError,
   IndexError,
+  type MemoryUse,
   NonFiniteError,
+  OutOfMemoryError,
   StaleError,
   ValueError,
   WorkerError,
@@ -19,6 +21,7 @@ import { numel, type Shape } from "../core/shape.ts";
 import { align } from "../compile/plan.ts";
 import { INPUTS, OUTPUTS, type Program } from "../compile/program.ts";
 import { type Device, type FaultRecord, type JobResult, PrivateDevice, SharedDevice, type Span } from "./device.ts";
+import { collectGarbage } from "./garbage.ts";
 import { hasRelaxedSimd, loadKernels } from "./kernels.ts";
 import { timesOf } from "./protocol.ts";
 
@@ -50,9 +53,17 @@ export interface Info {
   readonly math: "fast" | "portable";
   /** Why memory is shared or not, why relaxed SIMD is used or not. */
   readonly reason: string;
+  /** What holds the WebAssembly memory now. */
+  readonly memory: MemoryUse;
 }
 
 const MEMORY_LIMIT = 2 ** 32;
+/** Most bytes of programs that are kept in memory while they do not run, and most of the limit. */
+const PROGRAM_BYTES = 2 ** 27;
+const PROGRAM_SHARE = 1 / 8;
+/** After so many bytes of new variables, and as much of those there are, a look at which of them nobody needs is due. */
+const FRESH_BYTES = 2 ** 26;
+const FRESH_SHARE = 1 / 2;
 
 function checkOptions(options: InitOptions): void {
   const { workers, math, shared, hangTimeout, memoryLimit, ...others } = options ?? {};
@@ -70,6 +81,12 @@ function checkOptions(options: InitOptions): void {
     throw new ValueError(`init: memoryLimit must be from 2^20 to 2^32 bytes, got ${memoryLimit}`);
 }
 
+/** The failure of a launch, to be told once to one of those who use what it was to change. */
+interface Notice {
+  readonly why: unknown;
+  told: boolean;
+}
+
 /** A value that outlives steps: a parameter, a moment of an optimiser, a learning rate, a captured tensor. */
 export class State {
   readonly shape: Shape;
@@ -79,8 +96,12 @@ export class State {
   enqueued = 0;
   /** Changes carried out. */
   done = 0;
+  /** A tensor from outside; otherwise a parameter, a moment or a random state. */
+  readonly captured: boolean;
   /** The value on this side, if it is known here. */
   host: TypedArray | null;
+  /** The value while it is being computed elsewhere. */
+  arriving: Promise<void> | undefined;
   /** The two places in memory; the second exists once a program updates the state. */
   slots: [number, number] | null = null;
   current: 0 | 1 = 0;
@@ -94,18 +115,44 @@ export class State {
   empty: boolean;
   /** Why the last change that failed did so. */
   failure: unknown;
+  /** A change that failed when nobody was there to be told: which one. */
+  private untold: { readonly change: number; readonly notice: Notice } | undefined;
   disposed = false;
 
-  constructor(shape: Shape, dtype: DType, host: TypedArray, empty: boolean) {
+  /** `value`: null if a program is to compute the first one. */
+  constructor(shape: Shape, dtype: DType, value: TypedArray | Promise<TypedArray> | null, captured: boolean) {
     this.shape = shape;
     this.dtype = dtype;
-    this.bytes = host.byteLength;
-    this.host = host;
-    this.empty = empty;
+    this.captured = captured;
+    this.bytes = byteLength(shape, dtype);
+    this.host = ArrayBuffer.isView(value) ? value : null;
+    this.empty = value === null;
+    if (!(value instanceof Promise)) return;
+    this.arriving = value.then((array) => {
+      this.host = array;
+      this.arriving = undefined;
+    });
+    this.arriving.catch(() => {}); // reported by the launches that need it
+  }
+
+  /** Throws the failure of a change that the value after `seen` changes depends on, unless somebody was told of it. */
+  tell(seen: number | undefined): void {
+    const { untold } = this;
+    if (!untold || (seen !== undefined && seen < untold.change)) return;
+    this.untold = undefined;
+    if (untold.notice.told) return;
+    untold.notice.told = true;
+    throw untold.notice.why;
+  }
+
+  /** Somebody was told of this failure. */
+  forgive(why: unknown): void {
+    if (this.untold && this.untold.notice.why === why) this.untold.notice.told = true;
   }
 
   /** Counts a change that set the value from outside. */
   replaced(): void {
+    this.untold = undefined;
     this.done++;
     this.previousAt = Number.POSITIVE_INFINITY;
     this.changedAt = this.done;
@@ -114,7 +161,8 @@ export class State {
 
   /** Counts a change as carried out by `steps` steps, each of which writes the other slot. Returns what takes it back. */
   advance(steps: number): () => void {
-    const { host, uploaded, current, done, changedAt, previousAt, empty } = this;
+    const { host, uploaded, current, done, changedAt, previousAt, empty, untold } = this;
+    this.untold = undefined;
     this.done++;
     this.previousAt = steps === 1 ? this.changedAt : Number.POSITIVE_INFINITY;
     this.changedAt = this.done;
@@ -122,13 +170,14 @@ export class State {
     this.current = ((current + steps) & 1) as 0 | 1;
     this.host = null;
     this.uploaded = true;
-    return () => Object.assign(this, { host, uploaded, current, done, changedAt, previousAt, empty });
+    return () => Object.assign(this, { host, uploaded, current, done, changedAt, previousAt, empty, untold });
   }
 
-  /** Counts a change that did not take place. */
-  failed(why: unknown): void {
+  /** Counts a change that did not take place; with a notice whoever uses the state next is told. */
+  failed(why: unknown, notice?: Notice): void {
     this.done++;
     this.failure = why;
+    if (notice) this.untold = { change: this.done, notice };
   }
 
   /** Forgets its places in memory. */
@@ -144,6 +193,8 @@ export class State {
 export interface Bound {
   readonly state: State;
   readonly seen?: number;
+  /** Whose state it is: kept until the launch has ended. */
+  readonly holder?: object;
 }
 
 export interface LaunchArgs {
@@ -157,6 +208,10 @@ export interface LaunchArgs {
   readonly inputs: readonly (TypedArray | Promise<TypedArray>)[];
   readonly residents: readonly Bound[];
   readonly updates: readonly State[];
+  /** Whose the updates are: kept until the launch has ended. */
+  readonly holders?: readonly object[];
+  /** Whether the next to use what should have been updated is told of this failure, for nobody else is. */
+  readonly untold?: (error: unknown) => boolean;
 }
 
 /** The program's code in memory. */
@@ -171,13 +226,15 @@ interface Image {
   held: readonly TypedArray[];
 }
 
-/** A program in memory, twice: one image may be in use while the other is adjusted. */
+/** A program in memory; twice if it is called while it runs: one image may be in use while the other is adjusted. */
 interface Loaded {
-  readonly images: readonly [Image, Image];
+  readonly images: Image[];
   /** Words to adjust, by region. */
   readonly words: readonly (readonly number[])[];
-  /** Which image was used last. */
-  last: 0 | 1;
+  /** What an image begins with. */
+  readonly text: Int32Array;
+  /** Of an image. */
+  readonly bytes: number;
 }
 
 /** A launch whose values are known. */
@@ -199,6 +256,8 @@ interface Started {
   readonly release: () => void;
   readonly device: Device;
   readonly loaded: Loaded;
+  /** What it reads and writes, and whose that is. */
+  readonly args: LaunchArgs;
 }
 
 export class Session {
@@ -214,17 +273,18 @@ export class Session {
   /** Called when a launch has settled. */
   private readonly watchers: (() => void)[] = [];
   private readonly states = new Set<State>();
-  private programs = new WeakMap<Program, Loaded>();
+  /** States to be freed when no launch uses them any more. */
+  private readonly doomed = new Set<State>();
+  private readonly programs = new WeakMap<Program, Loaded>();
+  /** Programs in memory, the one that was used last at the end. What is not here was evicted. */
+  private readonly loaded = new Set<Loaded>();
   private arena = { address: 0, bytes: 0 };
+  /** Bytes of variables that came to memory since the last look at which of them nobody needs. */
+  private freshBytes = 0;
   private isDisposed = false;
   private kernels: Promise<WebAssembly.Module> | undefined;
   private readonly sharing: { shared: boolean; reason: string };
-  private readonly collected = new FinalizationRegistry<{ device: WeakRef<Device>; addresses: number[] }>(
-    ({ device, addresses }) => {
-      if (!this.device || device.deref() !== this.device) return;
-      for (const address of addresses) this.device.allocator.free(address);
-    },
-  );
+  private readonly collected = new FinalizationRegistry<Loaded>((loaded) => this.evict(loaded));
 
   constructor(options: InitOptions = {}) {
     checkOptions(options);
@@ -258,7 +318,7 @@ export class Session {
       kernels: this.kernels,
       cores: platform.cores(),
       hangTimeout: this.options.hangTimeout ?? 30_000,
-      memoryLimit: this.options.memoryLimit ?? MEMORY_LIMIT,
+      memoryLimit: this.memoryLimit,
     };
     const device = await (this.sharing.shared
       ? SharedDevice.start(platform, options)
@@ -269,6 +329,10 @@ export class Session {
     }
     this.device = device;
     return device;
+  }
+
+  private get memoryLimit(): number {
+    return this.options.memoryLimit ?? MEMORY_LIMIT;
   }
 
   private get workers(): number {
@@ -298,7 +362,22 @@ export class Session {
       relaxedSimd: relaxed,
       math: this.options.math ?? "fast",
       reason: `${this.sharing.reason}; ${why}`,
+      memory: this.memory(),
     };
+  }
+
+  /** Who holds how much of the memory. */
+  private memory(): MemoryUse {
+    const limit = this.memoryLimit;
+    let [parameters, captured, programs] = [0, 0, 0];
+    for (const { slots, bytes, captured: outside } of this.states) {
+      const held = slots ? bytes * slots.filter((slot) => slot > 0).length : 0;
+      if (outside) captured += held;
+      else parameters += held;
+    }
+    for (const { images, bytes } of this.loaded) programs += images.length * bytes;
+    const free = this.device?.allocator.left ?? limit;
+    return { limit, parameters, captured, programs, intermediates: this.arena.bytes, free };
   }
 
   /** Ends the workers; whatever is pending rejects with a DisposedError. */
@@ -315,34 +394,52 @@ export class Session {
     this.device = undefined;
     for (const state of this.states) state.leave();
     this.states.clear();
+    this.doomed.clear();
+    this.loaded.clear();
+    this.arena = { address: 0, bytes: 0 };
     if (device) await device.dispose();
     await this.starting?.catch(() => {});
   }
 
   // --- states ------------------------------------------------------------------------------------------------------------------
 
-  /** A new state with the given value, which becomes the session's; `empty`: a program is to compute the first one. */
-  state(shape: Shape, dtype: DType, value: TypedArray, empty = false): State {
-    const state = new State(shape, dtype, value, empty);
+  /** A new state with the given value, which becomes the session's; null: a program is to compute the first one. */
+  state(shape: Shape, dtype: DType, value: TypedArray | Promise<TypedArray> | null, captured: boolean): State {
+    const state = new State(shape, dtype, value, captured);
     this.states.add(state);
     return state;
   }
 
-  /** Frees a state's memory, after what is queued before. */
+  /** Frees a state's memory, as soon as no launch uses it. */
   release(state: State): void {
-    if (state.disposed) return;
+    if (state.disposed || this.isDisposed) return;
     state.disposed = true;
-    void this.enqueue(() => {
+    this.doomed.add(state);
+    this.sweep();
+  }
+
+  /** Frees the doomed states that no launch uses. */
+  private sweep(): void {
+    if (this.doomed.size === 0) return;
+    const used = new Set<State>();
+    for (const { args } of this.inFlight) {
+      for (const { state } of args.residents) used.add(state);
+      for (const state of args.updates) used.add(state);
+    }
+    for (const state of this.doomed) {
+      if (used.has(state)) continue;
+      this.doomed.delete(state);
       this.states.delete(state);
       if (state.slots && this.device) for (const slot of state.slots) if (slot) this.device.allocator.free(slot);
-      state.slots = null;
+      state.leave();
       state.host = null;
-    }).catch(() => {});
+    }
   }
 
   /** The state's value after everything asked for so far. */
   read(state: State, seen?: number): Promise<TypedArray> {
     return this.enqueue(async () => {
+      state.tell(seen);
       const known = (): TypedArray | undefined =>
         this.slotOf({ state, seen }) === state.current && state.host ? state.host.slice() : undefined;
       const host = known();
@@ -411,7 +508,7 @@ export class Session {
 
   /** Runs a program after everything before it. Resolves to its outputs; of several runs, one after the other. */
   async launch(program: Program | Promise<Program>, args: LaunchArgs): Promise<TypedArray[]> {
-    const { after, inputs, updates, count = 1 } = args;
+    const { after, inputs, residents, updates, untold, count = 1 } = args;
     for (const u of updates) u.enqueued++;
     for (const x of inputs) if (x instanceof Promise) x.catch(() => {}); // if it comes to that, the launch fails with it
     let begun: readonly [Prepared, Started];
@@ -421,11 +518,13 @@ export class Session {
         if (after) await after;
         const values: TypedArray[] = [];
         for (const x of inputs) values.push(x instanceof Promise ? await x : x);
+        for (const { state } of residents) if (state.arriving) await state.arriving;
         const made: Prepared = { program: ready, args, values, count };
         return [made, await this.start(made)];
       });
     } catch (error) {
-      for (const u of updates) u.failed(error);
+      const notice = untold?.(error) ? { why: error, told: false } : undefined;
+      for (const u of updates) u.failed(error, notice);
       throw error;
     }
     return this.finish(...begun); // counted as a change by now; taken back if it fails
@@ -433,20 +532,74 @@ export class Session {
 
   /** Has the device begin a launch, and counts its changes as made. */
   private async start(job: Prepared): Promise<Started> {
-    for (;;) {
+    for (let failures = 0; ; ) {
       if (this.device?.failed) await this.room(0); // what it harmed is settled first
       const device = await this.ready();
       if (this.isDisposed) throw new DisposedError("the runtime was disposed");
-      const { arena } = this;
-      const loaded = this.programs.get(job.program);
-      const image = loaded?.images[1 - loaded.last];
-      const busy = this.inFlight.some(({ used }) => image && used.includes(image));
       // A larger arena takes the place of the one in use; a launch of several runs needs both images.
-      const alone = busy || arena.bytes < job.program.arenaBytes || job.count > 1;
+      const needed = job.count > 1 ? 2 : 1;
+      const alone = this.arena.bytes < job.program.arenaBytes || this.idleImages(job.program) < needed;
       const most = alone ? 0 : device.depth - 1;
-      if (this.inFlight.length <= most && !this.recovering) return this.begin(device, job);
-      await this.room(most);
+      if (this.inFlight.length > most || this.recovering) {
+        await this.room(most);
+        continue;
+      }
+      try {
+        return this.begin(device, job);
+      } catch (error) {
+        if (!(error instanceof OutOfMemoryError)) throw error;
+        if (!(await this.relieve(failures++))) throw new OutOfMemoryError(error.requested, error.limit, this.memory());
+      }
     }
+  }
+
+  /** How many images of a program may be adjusted now, or made. */
+  private idleImages(program: Program): number {
+    const loaded = this.programs.get(program);
+    if (!loaded || !this.loaded.has(loaded)) return 2;
+    return 2 - loaded.images.filter((image) => this.inFlight.some(({ used }) => used.includes(image))).length;
+  }
+
+  /** Makes room after the n-th failure for want of memory; false if there is nothing left to try. */
+  private async relieve(n: number): Promise<boolean> {
+    if (n === 0) {
+      this.evictIdle();
+      return true;
+    }
+    if (n === 1) {
+      await this.room(0);
+      this.evictIdle();
+      if (this.arena.bytes > 0) this.device?.allocator.free(this.arena.address);
+      this.arena = { address: 0, bytes: 0 };
+      return true;
+    }
+    // What nobody refers to any more is freed when finalizers have run.
+    const before = this.device?.allocator.left ?? 0;
+    return (await collectGarbage()) && (this.device?.allocator.left ?? 0) > before;
+  }
+
+  /** Takes programs that do not run out of memory, the one that was used longest ago first, until `bytes` are left of all. */
+  private evictIdle(bytes = 0): void {
+    let total = 0;
+    for (const loaded of this.loaded) total += loaded.images.length * loaded.bytes;
+    for (const loaded of this.loaded) {
+      if (total <= bytes) return;
+      if (this.inFlight.some((started) => started.loaded === loaded)) continue;
+      total -= loaded.images.length * loaded.bytes;
+      this.evict(loaded);
+    }
+  }
+
+  private evict(loaded: Loaded): void {
+    if (!this.loaded.delete(loaded)) return;
+    for (const { address } of loaded.images) this.device?.allocator.free(address);
+  }
+
+  /** A place for a state's value. */
+  private slot(device: Device, state: State): number {
+    const address = device.allocator.alloc(state.bytes);
+    this.freshBytes += state.bytes;
+    return address;
   }
 
   /** The synchronous part of start(): either all of it happens, or nothing. */
@@ -455,6 +608,7 @@ export class Session {
     const { residents, updates } = args;
     const { allocator } = device;
     const writes: { address: number; data: ArrayBufferView }[] = [];
+    for (const { state, seen } of residents) state.tell(seen);
     if (this.arena.bytes < program.arenaBytes) {
       if (this.arena.bytes > 0) allocator.free(this.arena.address);
       this.arena = { address: 0, bytes: 0 };
@@ -474,7 +628,7 @@ export class Session {
     for (const bound of residents) {
       const { state } = bound;
       const slot = this.slotOf(bound);
-      state.slots ??= [allocator.alloc(state.bytes), 0];
+      state.slots ??= [this.slot(device, state), 0];
       if (slot === state.current) upload(state);
       const place: [number, number] = [state.slots[slot], state.slots[slot]];
       places.push(place);
@@ -482,9 +636,9 @@ export class Session {
     }
     for (const state of updates) {
       if (state.disposed) throw new DisposedError("a variable was updated after it was disposed");
-      state.slots ??= [allocator.alloc(state.bytes), 0];
+      state.slots ??= [this.slot(device, state), 0];
       const { current, slots } = state;
-      slots[1 - current] ||= allocator.alloc(state.bytes);
+      slots[1 - current] ||= this.slot(device, state);
       upload(state); // as the value before, it may still be read
       places.push([slots[1 - current], slots[current]]);
       // What one run writes, the next one reads.
@@ -496,13 +650,21 @@ export class Session {
     const release = (): void => {
       for (const address of temporary) allocator.free(address);
     };
-    let loaded: Loaded | undefined;
+    const known = this.programs.get(program);
+    const loaded = known && this.loaded.has(known) ? known : prepare(program);
+    const made: Image[] = [];
     const patches: number[] = [];
     try {
-      const known = this.programs.get(program);
-      loaded = known ?? this.load(program, device, writes);
-      const first: 0 | 1 = count > 1 ? 0 : ((1 - loaded.last) as 0 | 1);
-      const own = loaded.images[first];
+      const used: Image[] = [];
+      for (let i = 0; used.length < (count > 1 ? 2 : 1); i++) {
+        if (i === loaded.images.length + made.length) {
+          made.push(imageAt(allocator.alloc(loaded.bytes), program, loaded));
+          writes.push({ address: made[made.length - 1].address, data: loaded.text });
+        }
+        const image = loaded.images[i] ?? made[i - loaded.images.length];
+        if (!this.inFlight.some((started) => started.used.includes(image))) used.push(image);
+      }
+      const [own] = used;
       let { inputs, outputs } = own;
       if (count > 1)
         [inputs, outputs] = [program.inputBytes, program.outputBytes].map((bytes) => {
@@ -510,11 +672,10 @@ export class Session {
           if (address > 0) temporary.push(address);
           return address;
         });
-      const used = count > 1 ? loaded.images : [own];
       const bases = used.map((image, run) => {
         const io = [inputs + run * program.inputBytes, outputs + run * program.outputBytes];
         const now = [this.arena.address, ...io, ...places.map((p) => p[run])];
-        adjust(program, loaded as Loaded, image, now, patches);
+        adjust(program, loaded, image, now, patches);
         // Several runs move on through their inputs and outputs.
         return count === 1 ? now : now.map((base, r) => (r === INPUTS || r === OUTPUTS ? -1 : base));
       });
@@ -560,23 +721,29 @@ export class Session {
         image.bases = bases[run];
       });
       if (count === 1) own.held = values;
-      loaded.last = first;
-      if (!known) {
+      loaded.images.push(...made);
+      if (loaded !== known) {
         this.programs.set(program, loaded);
-        const addresses = loaded.images.map((i) => i.address);
-        this.collected.register(program, { device: new WeakRef(device), addresses });
+        this.collected.register(program, loaded);
       }
+      this.loaded.delete(loaded);
+      this.loaded.add(loaded); // the most recent is last
       for (const state of uploads) state.uploaded = true;
       const undos = updates.map((u) => u.advance(count));
       const undo = (): void => {
         for (const u of undos) u();
       };
-      const started: Started = { result, undo, release, used, device, loaded };
+      const started: Started = { result, undo, release, used, device, loaded, args };
       this.inFlight.push(started);
+      if (made.length > 0) this.evictIdle(Math.min(PROGRAM_BYTES, this.memoryLimit * PROGRAM_SHARE));
+      if (this.freshBytes > Math.max(FRESH_BYTES, allocator.used * FRESH_SHARE)) {
+        this.freshBytes = 0;
+        void collectGarbage();
+      }
       return started;
     } catch (error) {
       release();
-      if (loaded && !this.programs.has(program)) for (const i of loaded.images) allocator.free(i.address);
+      for (const image of made) allocator.free(image.address);
       throw error;
     }
   }
@@ -612,13 +779,15 @@ export class Session {
       if (fault) throw this.indexError(program, loaded, fault);
       again = this.begin(await this.ready(), job);
     } catch (why) {
+      const notice = args.untold?.(why) ? { why, told: false } : undefined;
       for (const u of updates) {
         if (completed > 0) u.failure = why;
-        else u.failed(why);
+        else u.failed(why, notice);
       }
       throw why;
     } finally {
       if (passedOver) this.recovering = false;
+      this.sweep();
       for (const wake of this.watchers.splice(0)) wake();
     }
     return this.finish(job, again);
@@ -654,37 +823,6 @@ export class Session {
     });
   }
 
-  /** Puts a program into memory, to be adjusted. */
-  private load(program: Program, device: Device, writes: { address: number; data: ArrayBufferView }[]): Loaded {
-    const words: number[][] = [];
-    const advances: number[] = [];
-    const stride = [0, 2 * program.inputBytes, 2 * program.outputBytes];
-    const { relocations, code } = program;
-    for (let i = 0; i < relocations.length; i += 2) {
-      const [word, region] = [relocations[i], relocations[i + 1]];
-      words[region] ??= [];
-      words[region].push(word);
-      if (region === INPUTS || region === OUTPUTS) advances.push(word, stride[region]);
-    }
-    const text = new Int32Array(code.length + 1 + advances.length);
-    text.set(code);
-    text.set([advances.length / 2, ...advances], code.length);
-    const inputs = align(text.byteLength);
-    const outputs = inputs + program.inputBytes;
-    const image = (): Image => {
-      const address = device.allocator.alloc(outputs + program.outputBytes);
-      writes.push({ address, data: text });
-      return { address, inputs: address + inputs, outputs: address + outputs, bases: [], held: [] };
-    };
-    const first = image();
-    try {
-      return { images: [first, image()], words, last: 1 };
-    } catch (error) {
-      device.allocator.free(first.address);
-      throw error;
-    }
-  }
-
   /** After a fault: takes what the last completed step left out of the memory, and gives the device up. */
   private abandon(device: Device): void {
     if (this.device !== device) return;
@@ -695,7 +833,7 @@ export class Session {
       }
       state.leave();
     }
-    this.programs = new WeakMap();
+    this.loaded.clear();
     this.arena = { address: 0, bytes: 0 };
     this.device = undefined;
     void device.dispose();
@@ -717,6 +855,30 @@ export class Session {
       fault.where,
     );
   }
+}
+
+/** What images of a program are made from. */
+function prepare(program: Program): Loaded {
+  const words: number[][] = [];
+  const advances: number[] = [];
+  const stride = [0, 2 * program.inputBytes, 2 * program.outputBytes];
+  const { relocations, code } = program;
+  for (let i = 0; i < relocations.length; i += 2) {
+    const [word, region] = [relocations[i], relocations[i + 1]];
+    words[region] ??= [];
+    words[region].push(word);
+    if (region === INPUTS || region === OUTPUTS) advances.push(word, stride[region]);
+  }
+  const text = new Int32Array(code.length + 1 + advances.length);
+  text.set(code);
+  text.set([advances.length / 2, ...advances], code.length);
+  return { images: [], words, text, bytes: align(text.byteLength) + program.inputBytes + program.outputBytes };
+}
+
+/** An image that lies at an address. */
+function imageAt(address: number, program: Program, { text }: Loaded): Image {
+  const inputs = address + align(text.byteLength);
+  return { address, inputs, outputs: inputs + program.inputBytes, bases: [], held: [] };
 }
 
 /** Notes the words to write for an image whose regions are to lie at `bases`. */

@@ -226,11 +226,24 @@ test("what cannot be run says so", async () => {
   const controller = new AbortController();
   controller.abort();
   expect(() => step.run(new fl.DataLoader(rows(), { signal: controller.signal }))).toThrow(fl.AbortedError);
-  const double = fl.compile((x: fl.Tensor) => x.mul(2));
   const data = new fl.TensorDataset({ data: features, shape: [ROWS, 3] });
-  expect(() => double.run(new fl.DataLoader(data, { batchSize: 8 }))).toThrow(
-    /\[2, 3\] instead of \[8, 3\]; use dropLast/,
+  const turned = fl.compile((x: fl.Tensor) => x.t());
+  expect(() => turned.run(new fl.DataLoader(data, { batchSize: 8 }))).toThrow(
+    /\[3, 2\] instead of \[3, 8\]; use dropLast/,
   );
-  const all = await double.run(new fl.DataLoader(data, { batchSize: 8, dropLast: true })).data();
-  expect([...all]).toEqual([...features.subarray(0, 48 * 3)].map((v) => Math.fround(2 * v)));
+});
+
+test("a value for each row comes as one tensor of all rows where the last batch is smaller", async () => {
+  await fresh({ workers: 2 });
+  const data = new fl.TensorDataset({ data: features, shape: [ROWS, 3] });
+  const both = fl.compile((x: fl.Tensor) => [x.mul(2), x.sum(1), x.sum()] as const);
+  const doubled = [...features].map((v) => Math.fround(2 * v));
+  const loader = (options: fl.DataLoaderOptions): fl.DataLoader => new fl.DataLoader(data, options);
+  const [all, sums, totals] = both.run(loader({ batchSize: 8 }));
+  expect([all.shape, sums.shape, totals.shape]).toEqual([[ROWS, 3], [ROWS], [7]]);
+  expect([...(await all.data())]).toEqual(doubled);
+  expect((await sums.data())[ROWS - 1]).toBeCloseTo(features.slice(-3).reduce((a, b) => a + b));
+  const [whole] = both.run(loader({ batchSize: 8, dropLast: true }));
+  expect(whole.shape).toEqual([6, 8, 3]);
+  expect([...(await whole.data())]).toEqual(doubled.slice(0, 48 * 3));
 });
