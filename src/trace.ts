@@ -8,7 +8,7 @@ import { type DType, type TypedArray } from "./core/dtype.ts";
 import { checkFunction } from "./core/check.ts";
 import { DisposedError, DTypeError, FourlaneError, ShapeError, WorkerError } from "./core/errors.ts";
 import { numel, sameShape, type Shape, show } from "./core/shape.ts";
-import { type Attrs, type Graph, mapSources, type Node, type OpDef, toposort } from "./graph/node.ts";
+import { type Attrs, type Graph, mapSources, type Node, toposort } from "./graph/node.ts";
 import { LEAF, leaf } from "./ops/leaf.ts";
 import { detach } from "./ops/structure.ts";
 import { type LaunchArgs, type Session, session, type State } from "./run/session.ts";
@@ -487,8 +487,12 @@ function attrsKey(attrs: Attrs): string {
   return text;
 }
 
-/** The operation itself, not its name: who defines one may name it as they like. */
-const opKey = (op: OpDef): string => `${op.name}#${identityOf(op)}`;
+/** What a node computes of its sources: the operation itself, for who defines one may name it as they like. */
+function headOf({ op, attrs, dtype, shape }: Node): string {
+  if (op === LEAF) return `leaf ${dtype}[${shape.join()}]`;
+  // Programs know nothing of what only derivatives tell apart.
+  return op.kind === "identity" ? "identity" : `${op.name}#${identityOf(op)} ${attrsKey(attrs)}`;
+}
 
 /** A text that two graphs share exactly if one program serves both. */
 function structure(graph: Graph): string {
@@ -497,8 +501,7 @@ function structure(graph: Graph): string {
   const roots = [...graph.inputs, ...graph.residents, ...graph.outputs, ...graph.updates];
   for (const n of toposort(roots)) {
     ids.set(n, ids.size);
-    const head = n.op === LEAF ? `leaf ${n.dtype}[${n.shape.join()}]` : `${opKey(n.op)} ${attrsKey(n.attrs)}`;
-    parts.push(`${head}(${n.src.map((s) => ids.get(s)).join()})`);
+    parts.push(`${headOf(n)}(${n.src.map((s) => ids.get(s)).join()})`);
   }
   const list = (ns: readonly Node[]): string => ns.map((n) => ids.get(n)).join();
   parts.push(`${list(graph.inputs)}|${list(graph.residents)}|${list(graph.outputs)}|${list(graph.updates)}`);

@@ -8,7 +8,10 @@ interface Hole {
   bytes: number;
 }
 
-/** First fit over a sorted list of holes; freed neighbours merge. */
+/**
+ * Best fit over a list of holes sorted by address; freed neighbours merge. Small blocks go into small holes, so that large
+ * ones stay whole.
+ */
 export class Allocator {
   /** End of what was ever handed out: the memory must be at least this large. */
   top: number;
@@ -27,7 +30,9 @@ export class Allocator {
   /** Address of `bytes` bytes, aligned to a cache line. */
   alloc(bytes: number): number {
     const size = Math.max(ALIGN, Math.ceil(bytes / ALIGN) * ALIGN);
-    const i = this.holes.findIndex((h) => h.bytes >= size);
+    let i = -1;
+    for (let k = 0; k < this.holes.length; k++)
+      if (this.holes[k].bytes >= size && (i < 0 || this.holes[k].bytes < this.holes[i].bytes)) i = k;
     let address: number;
     if (i >= 0) {
       const hole = this.holes[i];

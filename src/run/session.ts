@@ -64,6 +64,8 @@ const PROGRAM_SHARE = 1 / 8;
 /** After so many bytes of new variables, and as much of those there are, a look at which of them nobody needs is due. */
 const FRESH_BYTES = 2 ** 26;
 const FRESH_SHARE = 1 / 2;
+/** Collections of garbage before memory counts as used up. */
+const COLLECTIONS = 3;
 
 function checkOptions(options: InitOptions): void {
   const { workers, math, shared, hangTimeout, memoryLimit, ...others } = options ?? {};
@@ -548,7 +550,8 @@ export class Session {
         return this.begin(device, job);
       } catch (error) {
         if (!(error instanceof OutOfMemoryError)) throw error;
-        if (!(await this.relieve(failures++))) throw new OutOfMemoryError(error.requested, error.limit, this.memory());
+        if (!(await this.relieve(failures++, error.requested)))
+          throw new OutOfMemoryError(error.requested, error.limit, this.memory());
       }
     }
   }
@@ -560,8 +563,8 @@ export class Session {
     return 2 - loaded.images.filter((image) => this.inFlight.some(({ used }) => used.includes(image))).length;
   }
 
-  /** Makes room after the n-th failure for want of memory; false if there is nothing left to try. */
-  private async relieve(n: number): Promise<boolean> {
+  /** Makes room after the n-th failure for want of `wanted` bytes; false if there is nothing left to try. */
+  private async relieve(n: number, wanted: number): Promise<boolean> {
     if (n === 0) {
       this.evictIdle();
       return true;
@@ -573,9 +576,25 @@ export class Session {
       this.arena = { address: 0, bytes: 0 };
       return true;
     }
-    // What nobody refers to any more is freed when finalizers have run.
-    const before = this.device?.allocator.left ?? 0;
-    return (await collectGarbage()) && (this.device?.allocator.left ?? 0) > before;
+    // What nobody refers to any more is freed when finalizers have run. One collection may have begun before it was dropped.
+    if (n < 2 + COLLECTIONS && (await collectGarbage())) return true;
+    // Enough in all, but in pieces: everything comes here, and goes back side by side when it is used.
+    if (this.device === undefined || wanted > this.device.allocator.left || n > 2 + COLLECTIONS) return false;
+    await this.room(0);
+    await this.bringHome(this.device);
+    return true;
+  }
+
+  /** Takes the values of all states out of memory, to this side. */
+  private async bringHome(device: Device): Promise<void> {
+    const states = [...this.states].filter((s) => s.slots && !s.disposed);
+    const away = states.filter((s) => s.uploaded && !s.host);
+    await this.fetch(device, away);
+    for (const state of states) {
+      if (!state.slots || (state.uploaded && !state.host)) continue;
+      for (const slot of state.slots) if (slot) device.allocator.free(slot);
+      state.leave();
+    }
   }
 
   /** Takes programs that do not run out of memory, the one that was used longest ago first, until `bytes` are left of all. */

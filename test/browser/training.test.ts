@@ -169,3 +169,16 @@ test("derivatives of all kinds are in a page what they are in Node, and faults n
     await site.close();
   }
 });
+
+test.each([true, false])("forty models of 6 MB come and go in 64 MB; isolated: %s", async (isolated) => {
+  const site = await serve(isolated, files);
+  const page = await browser.newPage();
+  try {
+    await page.goto(site.url);
+    const most = (await page.evaluate('import("/pressure.js").then((m) => m.pressure(40))')) as number;
+    expect(most).toBeLessThan(64 * 2 ** 20);
+  } finally {
+    await page.close();
+    await site.close();
+  }
+});

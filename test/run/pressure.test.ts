@@ -80,6 +80,28 @@ describe.each(POOLS)("in 64 MB, %s", (_, options) => {
     expect(limit).toBe(64 * MB);
   });
 
+  test("what is free in pieces is put together, and every value is still there", async () => {
+    await fresh(options);
+    const pieces = Array.from({ length: 28 }, (_, i) => new fl.Parameter(fl.tensor(new Float32Array(MB / 4).fill(i))));
+    const optimizer = new fl.optim.SGD(pieces, { lr: 1 });
+    const step = fl.compile((list: number[]) => {
+      optimizer.zeroGrad();
+      for (const i of list) pieces[i].sum().backward();
+      optimizer.step();
+    });
+    const all = [...pieces.keys()];
+    step(all);
+    await pieces[0].data();
+    for (const i of all) if (i % 2) pieces[i].dispose();
+    // 28 MB are free, 2 of them side by side at the most.
+    const large = new fl.Parameter(fl.tensor(new Float32Array(5 * MB).fill(1)));
+    expect(await large.sum().item()).toBe(5 * MB);
+    const rest = all.filter((i) => i % 2 === 0);
+    step(rest);
+    for (const i of rest) expect((await pieces[i].data())[i]).toBe(i - 2);
+    expect(await large.sum().item()).toBe(5 * MB);
+  });
+
   test("what is really held is named in the error, and the next one goes through", async () => {
     await fresh(options);
     const held: fl.Parameter[] = [];
