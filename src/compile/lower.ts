@@ -262,13 +262,17 @@ class Lowering {
 
   private map(group: Group): void {
     if (this.adam(group)) return;
-    const outs = group.filter((n) => this.needed.has(n));
-    this.emitMap(
-      group[group.length - 1],
-      group[0].shape,
-      group,
-      outs.map((node) => ({ node, to: this.result(node) })),
-    );
+    const outs = group
+      .filter((n) => this.needed.has(n))
+      .map((node) => ({ node, to: this.places.get(node) ?? this.result(node) }));
+    if (this.emitMap(group[group.length - 1], group[0].shape, group, outs)) return;
+    // Too many operands for one instruction: the first half has one of its own, and the second one reads its results. A
+    // single node always fits: three operands and what it is converted with take a dozen slots.
+    const first = group.slice(0, group.length >> 1);
+    const second = group.slice(first.length);
+    for (const n of second) for (const s of n.src) if (first.includes(s)) this.needed.add(s);
+    this.map(first);
+    this.map(second);
   }
 
   /** An optimiser's update in one pass, with whatever else is in the group before it. */
@@ -332,14 +336,14 @@ class Lowering {
 
   /**
    * One Map instruction over `shape`: computes `nodes`, then writes each of `outs` to its place. With `into`, an output goes
-   * to a strided part of its place instead.
+   * to a strided part of its place instead. False, and nothing emitted, if there is not room for all in one.
    */
   private emitMap(
     label: Node,
     shape: readonly number[],
     nodes: readonly Node[],
     outs: readonly { node: Node; to: Ref; into?: Strided }[],
-  ): void {
+  ): boolean {
     const n = numel(shape);
     const slots: [number, Word][] = [];
     const viewWords: { slot: number; words: Word[] }[] = [];
@@ -454,8 +458,7 @@ class Lowering {
       else if (bytes === 1) each.push([isa.Micro.StoreByte, slot(isa.Slot.Bytes, o.to), from, 0, 0]);
       else if (!inside.has(o.node)) each.push([isa.Micro.Copy, slot(isa.Slot.Dense, o.to), from, 0, 0]);
     }
-    if (registers > isa.MapTile.Registers || slots.length > isa.MapTile.Slots)
-      throw new FourlaneError("INTERNAL", `map: ${registers} registers, ${slots.length} slots are too many`);
+    if (registers > isa.MapTile.Registers || slots.length > isa.MapTile.Slots) return false;
 
     const grain = this.grain(
       shape,
@@ -479,6 +482,7 @@ class Lowering {
       n * (0.12 * each.length + 0.1),
       text,
     );
+    return true;
   }
 
   /** The words of a Map: its fixed part, slot table, micro-program, views. */
