@@ -281,11 +281,17 @@ class Lowering {
       const a = matchAdam(n);
       if (!a || !group.includes(a.newM)) continue;
       const results = [a.newW, a.newM, a.newV];
+      const operands = [a.w, a.m, a.v, a.g, a.stepSize, a.root];
       const rest = group.filter((x) => !a.nodes.has(x));
       const inside = (x: Node): boolean => a.nodes.has(x);
-      if (rest.some((x) => x.src.some(inside)) || [...a.nodes].some((x) => this.needed.has(x) && !results.includes(x)))
+      // What it reads is there before: it is none of its own results either.
+      if (
+        operands.some(inside) ||
+        rest.some((x) => x.src.some(inside)) ||
+        [...a.nodes].some((x) => this.needed.has(x) && !results.includes(x))
+      )
         continue;
-      for (const x of [a.w, a.m, a.v, a.g, a.stepSize, a.root]) this.needed.add(x);
+      for (const x of operands) this.needed.add(x);
       if (rest.length > 0) this.map(rest);
       this.emitAdam(a);
       return true;
