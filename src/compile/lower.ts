@@ -385,7 +385,6 @@ class Lowering {
       reads.set(ref.buffer, [ref, same ? how : "all"]);
     };
 
-    const inside = new Set(nodes);
     const slotOf = new Map<Node, number>();
     const lastUse = new Map<Node, number>();
     nodes.forEach((x, i) => x.src.forEach((s) => lastUse.set(s, i)));
@@ -402,9 +401,8 @@ class Lowering {
     const operand = (x: Node): number => {
       const known = slotOf.get(x);
       if (known !== undefined) return known;
-      const c = constantValue(x);
       const v = this.view(x);
-      const value = c ?? constantValue(v.base);
+      const value = constantValue(v.base);
       let s: number;
       if (value !== undefined) s = immediate(isFloat(x.dtype) ? floatBits(value) : value);
       else {
@@ -434,18 +432,15 @@ class Lowering {
       let src = x.src.map(operand);
       const steps = microsOf(x);
       const out = outOf.get(x);
-      const release = (): void => {
-        for (const s of new Set(x.src))
-          if (lastUse.get(s) === i) {
-            const sl = slotOf.get(s) as number;
-            const r = registerOf.get(sl);
-            if (r !== undefined) {
-              free.push(r);
-              registerOf.delete(sl);
-            }
+      for (const s of new Set(x.src))
+        if (lastUse.get(s) === i) {
+          const sl = slotOf.get(s) as number;
+          const r = registerOf.get(sl);
+          if (r !== undefined) {
+            free.push(r);
+            registerOf.delete(sl);
           }
-      };
-      release();
+        }
       const dst = out ? slot(isa.Slot.Dense, out.to) : register();
       for (const { name, immediates = [] } of steps) {
         const micro = isa.Micro[name as keyof typeof isa.Micro];
@@ -462,7 +457,7 @@ class Lowering {
       const from = operand(o.node);
       if (o.into) each.push([isa.Micro.StoreView, viewSlot(o.to, bytes, o.into), from, 0, 0]);
       else if (bytes === 1) each.push([isa.Micro.StoreByte, slot(isa.Slot.Bytes, o.to), from, 0, 0]);
-      else if (!inside.has(o.node)) each.push([isa.Micro.Copy, slot(isa.Slot.Dense, o.to), from, 0, 0]);
+      else if (!nodes.includes(o.node)) each.push([isa.Micro.Copy, slot(isa.Slot.Dense, o.to), from, 0, 0]);
     }
     if (registers > isa.MapTile.Registers || slots.length > isa.MapTile.Slots) return false;
 
