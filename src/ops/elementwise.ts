@@ -337,7 +337,7 @@ export const UNARY = {
   /** max(x, 0); the gradient at 0 is 0. Its Jacobian is a diagonal mask and never materialised. */
   relu: unary(
     "relu",
-    (x) => (x > 0 ? x : x === x ? 0 : x),
+    (x) => (x < 0 ? 0 : x), // NaN and -0 stay what they are
     (_x, t, y) => makeNode(RELU_MASK, [t, y]),
     { pattern: "masks" },
   ),

@@ -68,12 +68,15 @@ async function sameOfConstants(name: string, dtype: DType, f: (a: Node, b: Node)
   expect(different).toEqual([]);
 }
 
-// Functions of one float are not in the list: kernels may round some of them twice.
+/** Functions of one float that have one right result; kernels may round others twice. */
+const { neg, abs, sqrt, reciprocal, square, sign, floor, ceil, round, trunc, frac, relu } = UNARY;
+const EXACT = { neg, abs, sqrt, reciprocal, square, sign, floor, ceil, round, trunc, frac, relu };
+
 test.each(DTYPES)("operations on %s", async (dtype) => {
   let count = 0;
-  for (const table of [...(dtype === "float32" ? [] : [UNARY]), BINARY, COMPARE, LOGICAL])
+  for (const table of [dtype === "float32" ? EXACT : UNARY, BINARY, COMPARE, LOGICAL])
     for (const op of Object.values(table)) {
-      const arity = table === UNARY || op === LOGICAL.not ? 1 : 2;
+      const arity = op.name in UNARY || op === LOGICAL.not ? 1 : 2;
       const f = (...xs: Node[]): Node => makeNode(op, xs.slice(0, arity));
       try {
         f(leaf([1], dtype), leaf([1], dtype));
