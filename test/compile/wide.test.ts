@@ -20,8 +20,9 @@ import { random } from "../assembly/harness.ts";
 const session = new Session({ workers: 2 });
 afterAll(() => session.dispose());
 
-/** Integers up to here, and products and sums of two of them, are exact in float32. */
+/** Multiples of 1/64 up to here are kept: float32 has sums and products of two exactly, if they are no larger than that. */
 const EXACT = 2 ** 11;
+const isKept = (v: number): boolean => Math.abs(v) <= EXACT && Number.isInteger(v * 64);
 
 /** A graph in the making: leaves with values, and whatever is asked for at random. */
 class Graph {
@@ -90,7 +91,7 @@ class Graph {
   }
 }
 
-/** Of each dtype, operations on operands of it that integers go through exactly. */
+/** Of each dtype, operations on operands of it that round nothing. */
 const NUMBER = [BINARY.add, BINARY.sub, BINARY.mul, BINARY.maximum, BINARY.minimum];
 const BITS = [LOGICAL.and, LOGICAL.or, LOGICAL.xor];
 const ANY = Object.values(COMPARE);
@@ -154,9 +155,8 @@ function build({ shape, size, fresh, choices, kind, outputs, seed }: Recipe): { 
       () => apply(graph.of(unary), old),
     ])();
     const value = interpret([n], graph.values).get(n) as Float64Array;
-    // What would be rounded is held down before others see it.
-    const low = isFloat(n.dtype) || n.dtype === "int32" ? bounded(n) : n;
-    const kept = value.every((v) => Math.abs(v) <= EXACT) ? n : low;
+    // What would be rounded next is held down before others see it.
+    const kept = value.every(isKept) ? n : bounded(isFloat(n.dtype) ? apply(UNARY.floor, n) : n);
     for (const [k, v] of interpret([kept], graph.values)) graph.values.set(k, v);
     made.push(kept);
   }
