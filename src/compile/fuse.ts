@@ -9,7 +9,10 @@
 import { sameShape } from "../core/shape.ts";
 import { type Node } from "../graph/node.ts";
 
-/** Most nodes of one group: bounds the slots and registers of the instruction. */
+/**
+ * Most nodes of one group: with few operands they fit into one instruction. Lowering, which knows what operands are, halves
+ * those that do not.
+ */
 const GROUP_LIMIT = 20;
 
 export type Group = Node[];

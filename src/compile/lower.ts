@@ -262,13 +262,17 @@ class Lowering {
 
   private map(group: Group): void {
     if (this.adam(group)) return;
-    const outs = group.filter((n) => this.needed.has(n));
-    this.emitMap(
-      group[group.length - 1],
-      group[0].shape,
-      group,
-      outs.map((node) => ({ node, to: this.result(node) })),
-    );
+    const outs = group
+      .filter((n) => this.needed.has(n))
+      .map((node) => ({ node, to: this.places.get(node) ?? this.result(node) }));
+    if (this.emitMap(group[group.length - 1], group[0].shape, group, outs)) return;
+    // Too many operands for one instruction: the first half has one of its own, and the second one reads its results. A
+    // single node always fits: three operands and what it is converted with take a dozen slots.
+    const first = group.slice(0, group.length >> 1);
+    const second = group.slice(first.length);
+    for (const n of second) for (const s of n.src) if (first.includes(s)) this.needed.add(s);
+    this.map(first);
+    this.map(second);
   }
 
   /** An optimiser's update in one pass, with whatever else is in the group before it. */
@@ -277,11 +281,17 @@ class Lowering {
       const a = matchAdam(n);
       if (!a || !group.includes(a.newM)) continue;
       const results = [a.newW, a.newM, a.newV];
+      const operands = [a.w, a.m, a.v, a.g, a.stepSize, a.root];
       const rest = group.filter((x) => !a.nodes.has(x));
       const inside = (x: Node): boolean => a.nodes.has(x);
-      if (rest.some((x) => x.src.some(inside)) || [...a.nodes].some((x) => this.needed.has(x) && !results.includes(x)))
+      // What it reads is there before: it is none of its own results either.
+      if (
+        operands.some(inside) ||
+        rest.some((x) => x.src.some(inside)) ||
+        [...a.nodes].some((x) => this.needed.has(x) && !results.includes(x))
+      )
         continue;
-      for (const x of [a.w, a.m, a.v, a.g, a.stepSize, a.root]) this.needed.add(x);
+      for (const x of operands) this.needed.add(x);
       if (rest.length > 0) this.map(rest);
       this.emitAdam(a);
       return true;
@@ -332,14 +342,14 @@ class Lowering {
 
   /**
    * One Map instruction over `shape`: computes `nodes`, then writes each of `outs` to its place. With `into`, an output goes
-   * to a strided part of its place instead.
+   * to a strided part of its place instead. False, and nothing emitted, if there is not room for all in one.
    */
   private emitMap(
     label: Node,
     shape: readonly number[],
     nodes: readonly Node[],
     outs: readonly { node: Node; to: Ref; into?: Strided }[],
-  ): void {
+  ): boolean {
     const n = numel(shape);
     const slots: [number, Word][] = [];
     const viewWords: { slot: number; words: Word[] }[] = [];
@@ -375,7 +385,6 @@ class Lowering {
       reads.set(ref.buffer, [ref, same ? how : "all"]);
     };
 
-    const inside = new Set(nodes);
     const slotOf = new Map<Node, number>();
     const lastUse = new Map<Node, number>();
     nodes.forEach((x, i) => x.src.forEach((s) => lastUse.set(s, i)));
@@ -392,9 +401,8 @@ class Lowering {
     const operand = (x: Node): number => {
       const known = slotOf.get(x);
       if (known !== undefined) return known;
-      const c = constantValue(x);
       const v = this.view(x);
-      const value = c ?? constantValue(v.base);
+      const value = constantValue(v.base);
       let s: number;
       if (value !== undefined) s = immediate(isFloat(x.dtype) ? floatBits(value) : value);
       else {
@@ -424,18 +432,15 @@ class Lowering {
       let src = x.src.map(operand);
       const steps = microsOf(x);
       const out = outOf.get(x);
-      const release = (): void => {
-        for (const s of new Set(x.src))
-          if (lastUse.get(s) === i) {
-            const sl = slotOf.get(s) as number;
-            const r = registerOf.get(sl);
-            if (r !== undefined) {
-              free.push(r);
-              registerOf.delete(sl);
-            }
+      for (const s of new Set(x.src))
+        if (lastUse.get(s) === i) {
+          const sl = slotOf.get(s) as number;
+          const r = registerOf.get(sl);
+          if (r !== undefined) {
+            free.push(r);
+            registerOf.delete(sl);
           }
-      };
-      release();
+        }
       const dst = out ? slot(isa.Slot.Dense, out.to) : register();
       for (const { name, immediates = [] } of steps) {
         const micro = isa.Micro[name as keyof typeof isa.Micro];
@@ -452,10 +457,9 @@ class Lowering {
       const from = operand(o.node);
       if (o.into) each.push([isa.Micro.StoreView, viewSlot(o.to, bytes, o.into), from, 0, 0]);
       else if (bytes === 1) each.push([isa.Micro.StoreByte, slot(isa.Slot.Bytes, o.to), from, 0, 0]);
-      else if (!inside.has(o.node)) each.push([isa.Micro.Copy, slot(isa.Slot.Dense, o.to), from, 0, 0]);
+      else if (!nodes.includes(o.node)) each.push([isa.Micro.Copy, slot(isa.Slot.Dense, o.to), from, 0, 0]);
     }
-    if (registers > isa.MapTile.Registers || slots.length > isa.MapTile.Slots)
-      throw new FourlaneError("INTERNAL", `map: ${registers} registers, ${slots.length} slots are too many`);
+    if (registers > isa.MapTile.Registers || slots.length > isa.MapTile.Slots) return false;
 
     const grain = this.grain(
       shape,
@@ -479,6 +483,7 @@ class Lowering {
       n * (0.12 * each.length + 0.1),
       text,
     );
+    return true;
   }
 
   /** The words of a Map: its fixed part, slot table, micro-program, views. */

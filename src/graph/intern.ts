@@ -34,10 +34,11 @@ function sameList(a: readonly unknown[], b: readonly unknown[]): boolean {
   return true;
 }
 
-/** Whether attributes of one operation are the same. */
+/** Whether attributes of one operation are the same, where one that is undefined is none. */
 function sameAttrs(a: Attrs, b: Attrs): boolean {
   if (a === b) return true;
-  for (const k in a) {
+  // Those that only one of them has, too.
+  for (const k in { ...a, ...b }) {
     const x = a[k];
     const y = b[k];
     if (!(Array.isArray(x) && Array.isArray(y) ? sameList(x, y) : Object.is(x, y))) return false;

@@ -25,6 +25,8 @@ interface Entry {
   domain?: Domain;
   /** dtype of the result; default that of the operands. */
   result?: (src: readonly Node[], attrs: Attrs) => DType;
+  /** The reference on integers, where float64 would round: at least the low 32 bits are right. */
+  int?: (...x: number[]) => number;
   /** Checks the operands itself (where, cast). */
   infer?: OpDef["infer"];
 }
@@ -71,11 +73,12 @@ function elementwise(name: string, entry: Entry): OpDef {
       return sum;
     },
     ref: (src, n) => {
+      const g = (!isFloat(n.dtype) && entry.int) || f;
       const out = new Float64Array(src[0].data.length);
       const args = new Array<number>(src.length);
       for (let i = 0; i < out.length; i++) {
         for (let k = 0; k < src.length; k++) args[k] = src[k].data[i];
-        out[i] = wrap(f(...args), n.dtype);
+        out[i] = wrap(g(...args), n.dtype);
       }
       return out;
     },
@@ -164,6 +167,7 @@ const SUB = elementwise("sub", {
 });
 const MUL = elementwise("mul", {
   f: (a, b) => a * b,
+  int: Math.imul,
   d: [(n, t) => mul(t, n.src[1]), (n, t) => mul(t, n.src[0])],
   pattern: "switches",
   domain: "number",
@@ -199,9 +203,7 @@ const CAST: OpDef = {
   ref: ([x], n) =>
     x.data.map((v) => {
       if (n.dtype === "bool") return v !== 0 ? 1 : 0;
-      if (n.dtype === "uint8") return v & 255;
-      if (n.dtype !== "int32") return v;
-      return Number.isNaN(v) ? 0 : Math.trunc(Math.min(2147483647, Math.max(-2147483648, v))) + 0;
+      return isFloat(n.dtype) ? v : wrap(Math.min(2147483647, Math.max(-2147483648, v)), n.dtype);
     }),
 };
 const EXP = unary("exp", Math.exp, (_x, t, y) => mul(t, y));
@@ -237,9 +239,14 @@ const powExponent = (n: Node, t: Node): Node => {
   const edge = apply(AND, apply(EQ, x, zero), apply(GE, y, zero));
   return where(edge, constantLike(t, 0), mul(t, mul(n, apply(LOG, x))));
 };
+/** x^y by squares. */
+function powInt(x: number, y: number): number {
+  return y < 2 ? x ** y : Math.imul(powInt(Math.imul(x, x), y >> 1), y & 1 ? x : 1);
+}
 const POW: OpDef = elementwise("pow", {
   // C's pow: 1 to the anything is 1, where JavaScript says NaN.
   f: (x, y) => (x === 1 || (x === -1 && Math.abs(y) === Infinity) ? 1 : x ** y),
+  int: powInt,
   d: [powBase, powExponent],
   domain: "number",
 });
@@ -330,7 +337,7 @@ export const UNARY = {
   /** max(x, 0); the gradient at 0 is 0. Its Jacobian is a diagonal mask and never materialised. */
   relu: unary(
     "relu",
-    (x) => (x > 0 ? x : x === x ? 0 : x),
+    (x) => (x < 0 ? 0 : x), // NaN and -0 stay what they are
     (_x, t, y) => makeNode(RELU_MASK, [t, y]),
     { pattern: "masks" },
   ),
@@ -385,7 +392,10 @@ export const BINARY = {
   }),
   /** a - b floor(a / b): the remainder with the sign of b. Its slope for b is the whole number taken off: (a - this) / b. */
   remainder: elementwise("remainder", {
-    f: (a, b) => (b === 0 ? Number.NaN : a - b * Math.floor(a / b)),
+    f: (a, b) => {
+      const r = a % b;
+      return r !== 0 && r < 0 !== b < 0 ? r + b : r + 0;
+    },
     d: [(_, t) => t, (n, t) => neg(mul(t, apply(UNARY.round, div(sub(n.src[0], n), n.src[1]))))],
     domain: "number",
   }),

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { simplify } from "../../src/compile/simplify.ts";
-import type { Graph, Node } from "../../src/graph/node.ts";
+import { type Graph, makeNode, type Node } from "../../src/graph/node.ts";
 import { printGraph } from "../../src/graph/print.ts";
 import { matmul } from "../../src/ops/contract.ts";
 import { add, apply, mul, neg, scale, UNARY } from "../../src/ops/elementwise.ts";
@@ -35,6 +35,27 @@ return %4, %5
 %3 float32[2, 3] = add %2 %2
 return %3, %2
 `);
+  });
+
+  test("operations with different attributes stay apart, whichever of them comes first and has more", () => {
+    const z = transposeLast(y);
+    const [plain, precise] = [matmul(x, z), matmul(x, z, true)];
+    for (const outputs of [
+      [plain, precise],
+      [precise, plain],
+    ])
+      expect(simplify(graphOf(...outputs)).outputs.map((n) => n.attrs.precise)).toEqual(
+        outputs.map((n) => n.attrs.precise),
+      );
+  });
+
+  test("an attribute that is undefined is none", () => {
+    const [x1, x2] = [{}, { precise: undefined }].map((attrs) => makeNode(UNARY.exp, [x], attrs));
+    for (const outputs of [
+      [x1, x2],
+      [x2, x1],
+    ])
+      expect(new Set(simplify(graphOf(...outputs)).outputs).size).toBe(1);
   });
 
   test("different leaves stay apart, as do operations on them", () => {
