@@ -12,7 +12,8 @@ export { crossEntropy, dropout, linear, mseLoss, relu } from "./nn/functional.ts
 export * as optim from "./optim/index.ts";
 export { Profile, type ProfiledInstruction } from "./profile.ts";
 export { defaultGenerator, Generator, manualSeed, rand, randn, uniform } from "./random.ts";
-export { dispose, type Info, info, init, type InitOptions } from "./run/session.ts";
+export { dispose, info, init } from "./run/active.ts";
+export type { Info, InitOptions } from "./run/options.ts";
 export {
   arange,
   cat,

@@ -12,7 +12,8 @@ import { type Graph, type Node, toposort } from "./graph/node.ts";
 import { leaf } from "./ops/leaf.ts";
 import { isDetached } from "./ops/structure.ts";
 import { Profile } from "./profile.ts";
-import { type LaunchArgs, session } from "./run/session.ts";
+import { session } from "./run/active.ts";
+import type { LaunchArgs } from "./run/launch.ts";
 import { ownerOf, Parameter, Tensor } from "./tensor.ts";
 import {
   bindingOf,

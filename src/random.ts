@@ -7,7 +7,7 @@ import { add, apply, cast, COMPARE, scale } from "./ops/elementwise.ts";
 import { constantLike } from "./ops/leaf.ts";
 import * as ops from "./ops/random.ts";
 import { iota } from "./ops/structure.ts";
-import { session } from "./run/session.ts";
+import { session } from "./run/active.ts";
 import { Tensor } from "./tensor.ts";
 import { Variable } from "./trace.ts";
 import { BY_IDENTITY } from "./signature.ts";

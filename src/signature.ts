@@ -49,11 +49,13 @@ export function signatureOf(
   /** How many objects around are no part of the tree of arguments: tensors in them come from outside. */
   let closed = 0;
   let numbers = 0;
+  let at = 0;
+  const where = (path: string): string => (visit ? path : `argument ${at} or a part of it`);
   const count = (n: number, path: string): void => {
     numbers += n;
     if (numbers > MOST_NUMBERS)
       throw new ValueError(
-        `${op}: ${path} brings the numbers in arrays to ${numbers}, more than ${MOST_NUMBERS}; they would be part of the ` +
+        `${op}: ${where(path)} brings the numbers in arrays to ${numbers}, more than ${MOST_NUMBERS}; they would be part of the ` +
           "program: give them as a tensor",
       );
   };
@@ -74,7 +76,7 @@ export function signatureOf(
   };
   const instance = (x: object, path: string): string => {
     if (x instanceof Promise)
-      throw new ValueError(`${op}: ${path} is a promise: await it, and give what it resolves to`);
+      throw new ValueError(`${op}: ${where(path)} is a promise: await it, and give what it resolves to`);
     if (ArrayBuffer.isView(x) || x instanceof ArrayBuffer) {
       const bytes = x instanceof ArrayBuffer ? new Uint8Array(x) : x;
       const values =
@@ -118,7 +120,8 @@ export function signatureOf(
     inside.delete(x);
     return text;
   };
-  const text = args.map((x, i) => walk(x, visit ? `argument ${i}` : `argument ${i} or a part of it`)).join("|");
+  let text = "";
+  for (; at < args.length; at++) text += `${walk(args[at], visit ? `argument ${at}` : "")}|`;
   return { leaves, text };
 }
 

@@ -11,7 +11,10 @@ import { numel, sameShape, type Shape, show } from "./core/shape.ts";
 import { type Attrs, type Graph, mapSources, type Node, toposort } from "./graph/node.ts";
 import { LEAF, leaf } from "./ops/leaf.ts";
 import { detach } from "./ops/structure.ts";
-import { type LaunchArgs, type Session, session, type State } from "./run/session.ts";
+import { session } from "./run/active.ts";
+import type { LaunchArgs } from "./run/launch.ts";
+import type { Session } from "./run/session.ts";
+import type { State } from "./run/state.ts";
 
 /** What a leaf stands for. */
 export type Binding =

@@ -5,7 +5,8 @@ import { checkShape, numel, type Shape, show } from "../core/shape.ts";
 import { permutation } from "../core/threefry.ts";
 import { bytes } from "../ops/structure.ts";
 import { Tensor } from "../tensor.ts";
-import { type Session, session } from "../run/session.ts";
+import { session } from "../run/active.ts";
+import type { Session } from "../run/session.ts";
 import { dataLeaf, Variable } from "../trace.ts";
 import { BY_IDENTITY } from "../signature.ts";
 

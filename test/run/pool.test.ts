@@ -1,7 +1,7 @@
 /** Faults by real means: workers that are terminated, trap or hang. */
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import * as fl from "../../src/index.ts";
-import { session } from "../../src/run/session.ts";
+import { session } from "../../src/run/active.ts";
 import {
   BURDEN,
   chainInput,

@@ -3,7 +3,7 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { afterEach, describe, expect, test } from "vitest";
 import * as fl from "../../src/index.ts";
-import { session } from "../../src/run/session.ts";
+import { session } from "../../src/run/active.ts";
 import {
   bits,
   BURDEN,

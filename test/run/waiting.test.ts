@@ -332,7 +332,7 @@ test("a learning rate that is set does not wait for the step in flight, and belo
     return a.matmul(a).matmul(a).sum();
   });
   await step().item();
-  const { session } = await import("../../src/run/session.ts");
+  const { session } = await import("../../src/run/active.ts");
   const device = await session().ready();
   const launch = device.launch.bind(device);
   let [flying, most] = [0, 0];

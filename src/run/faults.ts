@@ -1,0 +1,23 @@
+/** @file What kernels recorded, as errors. */
+import type { Program } from "../compile/program.ts";
+import { type FourlaneError, IndexError, NonFiniteError } from "../core/errors.ts";
+import type { FaultRecord } from "./device.ts";
+import type { Loaded } from "./images.ts";
+
+/** The error for a fault that a program's kernels recorded. */
+export function faultError(program: Program, loaded: Loaded, fault: FaultRecord): FourlaneError {
+  const words = loaded.images.map((image) => (fault.ip - image.address) / 4);
+  const label = program.labels.find((l) => words.includes(l.word));
+  if (label?.finite)
+    return new NonFiniteError(`assertFinite: ${label.finite[fault.value - 1]} has a NaN or an infinity`);
+  const op = label?.op ?? "a kernel";
+  const what = op.startsWith("crossEntropy") ? "label" : "index";
+  const name = op.startsWith("crossEntropy") ? "crossEntropy" : op;
+  return new IndexError(
+    `${name}: ${what} ${fault.value} at position ${fault.where} is out of range for ${fault.bound} ` +
+      `${what === "label" ? "classes" : "rows"} (operands ${label?.shapes ?? ""})`,
+    fault.value,
+    fault.bound,
+    fault.where,
+  );
+}

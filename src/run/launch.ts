@@ -1,0 +1,211 @@
+/** @file A launch put together: where everything lies, what is written before it and read after it. */
+import { INPUTS, OUTPUTS, type Program } from "../compile/program.ts";
+import { allocate, type TypedArray, viewAs } from "../core/dtype.ts";
+import { DisposedError } from "../core/errors.ts";
+import { numel } from "../core/shape.ts";
+import type { Device, Job, Span } from "./device.ts";
+import type { Holdings } from "./holdings.ts";
+import { adjust, type Image, type Taken } from "./images.ts";
+import { timesOf } from "./protocol.ts";
+import type { Bound, State } from "./state.ts";
+
+export interface LaunchArgs {
+  /** If it failed, the launch fails likewise. */
+  readonly after?: Promise<unknown>;
+  /** How many times the program runs, one run after the other, each from where the one before left the variables; default 1. */
+  readonly count?: number;
+  /** Called with the times of each worker that took part, as timesOf in protocol.ts says. */
+  readonly onTimes?: (times: Float64Array[]) => void;
+  /** One array per input: one value for all runs, or the values of all runs, one after the other. */
+  readonly inputs: readonly (TypedArray | Promise<TypedArray>)[];
+  readonly residents: readonly Bound[];
+  readonly updates: readonly State[];
+  /** Whose the updates are: kept until the launch has ended. */
+  readonly holders?: readonly object[];
+  /** Whether the next to use what should have been updated is told of this failure, for nobody else is. */
+  readonly untold?: (error: unknown) => boolean;
+}
+
+/** A launch whose values are known. */
+export interface Prepared {
+  readonly program: Program;
+  readonly args: LaunchArgs;
+  readonly values: readonly TypedArray[];
+  readonly count: number;
+}
+
+/** A launch that can be given to the device. */
+export interface Assembled {
+  readonly job: Job;
+  readonly taken: Taken;
+  /** To be called once the device has it: counts its changes as made. Returns what takes that back. */
+  begun(): () => void;
+  /** Frees what it alone uses. */
+  release(): void;
+  /** The device did not take it: frees whatever was taken for it. */
+  abort(): void;
+}
+
+/** Bytes the host writes before a run. */
+type Write = Job["writes"][number];
+
+/** Where states lie in the first run, and in the second; what must be written for that. */
+function bind(
+  device: Device,
+  holdings: Holdings,
+  { residents, updates }: LaunchArgs,
+  several: boolean,
+): { places: [number, number][]; writes: Write[]; uploads: State[] } {
+  const places: [number, number][] = [];
+  const writes: Write[] = [];
+  // In memory once the writes are done; until then anything may fail, for want of memory or because a tensor is stale.
+  const uploads: State[] = [];
+  /** Of several runs: the places of residents that stand for their state's value now. */
+  const live = new Map<State, [number, number]>();
+  const upload = (state: State): void => {
+    if (state.uploaded || state.empty || uploads.includes(state)) return;
+    writes.push({ address: state.slots?.[state.current] as number, data: state.host as TypedArray });
+    uploads.push(state);
+  };
+  for (const { state, seen } of residents) {
+    const slot = state.slotOf(seen);
+    const slots = holdings.slots(device, state, 1);
+    if (slot === state.current) upload(state);
+    const place: [number, number] = [slots[slot], slots[slot]];
+    places.push(place);
+    if (several && seen === undefined) live.set(state, place);
+  }
+  for (const state of updates) {
+    if (state.disposed) throw new DisposedError("a variable was updated after it was disposed");
+    const slots = holdings.slots(device, state, 2);
+    const { current } = state;
+    upload(state); // as the value before, it may still be read
+    places.push([slots[1 - current], slots[current]]);
+    // What one run writes, the next one reads.
+    const read = live.get(state);
+    if (read) read[1] = slots[1 - current];
+  }
+  return { places, writes, uploads };
+}
+
+/** Puts a launch together. What it needs is in memory then, or nothing of it. Throws a StaleError or an OutOfMemoryError. */
+export function assemble(
+  device: Device,
+  holdings: Holdings,
+  { program, args, values, count }: Prepared,
+  busy: (image: Image) => boolean,
+): Assembled {
+  const { residents, updates } = args;
+  const { allocator } = device;
+  for (const { state, seen } of residents) state.tell(seen);
+  holdings.reserve(device, program.arenaBytes);
+  const { places, writes, uploads } = bind(device, holdings, args, count > 1);
+  const temporary: number[] = [];
+  const take = (bytes: number): number => {
+    const address = allocator.alloc(bytes);
+    temporary.push(address);
+    return address;
+  };
+  const release = (): void => {
+    for (const address of temporary) allocator.free(address);
+  };
+  const taken = holdings.images.take(program, count > 1 ? 2 : 1, busy, allocator, writes);
+  const abort = (): void => {
+    release();
+    holdings.images.giveBack(taken.made);
+  };
+  try {
+    const { loaded, used } = taken;
+    const [own] = used;
+    let { inputs, outputs } = own;
+    if (count > 1)
+      [inputs, outputs] = [program.inputBytes, program.outputBytes].map((bytes) =>
+        bytes > 0 ? take(bytes * count) : 0,
+      );
+    const patches: number[] = [];
+    const bases = used.map((image, run) => {
+      const io = [inputs + run * program.inputBytes, outputs + run * program.outputBytes];
+      const now = [holdings.arena.address, ...io, ...places.map((p) => p[run])];
+      adjust(program, loaded, image, now, patches);
+      // Several runs move on through their inputs and outputs.
+      return count === 1 ? now : now.map((base, r) => (r === INPUTS || r === OUTPUTS ? -1 : base));
+    });
+    values.forEach((data, i) => {
+      if (count === 1 && own.held[i] === data) return;
+      const { offset, bytes } = program.inputs[i];
+      const same = data.byteLength === bytes;
+      for (let run = 0; run < count; run++) {
+        const length = data.length / count;
+        const value = same ? data : data.subarray(run * length, (run + 1) * length);
+        writes.push({ address: inputs + offset + run * program.inputBytes, data: value });
+      }
+    });
+    const reads = program.outputs.map((o) => ({
+      address: outputs + o.offset,
+      bytes: count === 1 ? o.bytes : (count - 1) * program.outputBytes + o.bytes,
+    }));
+    const team = Math.min(device.workers, program.lanes);
+    let times: Span | undefined;
+    if (args.onTimes) {
+      const bytes = 8 * timesOf(program.labels.length);
+      times = { address: take(team * bytes), bytes };
+      for (let w = 0; w < team; w++) reads.push({ address: times.address + w * bytes, bytes });
+    }
+    // A private memory dies with its worker: what it updates comes back with every launch.
+    if (!device.shared)
+      updates.forEach((u, i) => {
+        reads.push({ address: places[residents.length + i][(count - 1) & 1], bytes: u.bytes });
+      });
+    const job: Job = {
+      writes,
+      patches,
+      images: [used[0].address, used[used.length - 1].address],
+      length: program.code.length,
+      count,
+      lanes: program.lanes,
+      times,
+      reads,
+    };
+    const begun = (): (() => void) => {
+      used.forEach((image, run) => {
+        image.bases = bases[run];
+      });
+      if (count === 1) own.held = values;
+      holdings.images.keep(program, taken);
+      for (const state of uploads) state.uploaded = true;
+      const undos = updates.map((u) => u.advance(count));
+      return () => {
+        for (const undo of undos) undo();
+      };
+    };
+    return { job, taken, begun, release, abort };
+  } catch (error) {
+    abort();
+    throw error;
+  }
+}
+
+/** The results of a completed launch. */
+export function outputsOf(
+  { program, args, count }: Prepared,
+  device: Device,
+  reads: readonly ArrayBuffer[],
+): TypedArray[] {
+  if (!device.shared)
+    args.updates.forEach((u, i) => {
+      u.host = viewAs(u.dtype, reads[reads.length - args.updates.length + i], 0, numel(u.shape));
+    });
+  if (args.onTimes) {
+    const first = program.outputs.length;
+    const team = Math.min(device.workers, program.lanes);
+    args.onTimes(reads.slice(first, first + team).map((r) => new Float64Array(r)));
+  }
+  return program.outputs.map((o, i) => {
+    const length = numel(o.shape);
+    if (count === 1) return viewAs(o.dtype, reads[i], 0, length);
+    const all = allocate(o.dtype, count * length);
+    for (let run = 0; run < count; run++)
+      all.set(viewAs(o.dtype, reads[i], run * program.outputBytes, length), run * length);
+    return all;
+  });
+}

@@ -1,0 +1,136 @@
+/** @file Values that outlive steps. */
+import { byteLength, type DType, type TypedArray } from "../core/dtype.ts";
+import { DisposedError, FourlaneError, StaleError } from "../core/errors.ts";
+import { type Shape, show } from "../core/shape.ts";
+
+/** The failure of a launch, to be told once to one of those who use what it was to change. */
+export interface Notice {
+  readonly why: unknown;
+  told: boolean;
+}
+
+/** A value that outlives steps: a parameter, a moment of an optimiser, a learning rate, a captured tensor. */
+export class State {
+  readonly shape: Shape;
+  readonly dtype: DType;
+  readonly bytes: number;
+  /** Changes asked for so far; what refers to an older value knows by this count. */
+  enqueued = 0;
+  /** Changes carried out. */
+  done = 0;
+  /** A tensor from outside; otherwise a parameter, a moment or a random state. */
+  readonly captured: boolean;
+  /** The value on this side, if it is known here. */
+  host: TypedArray | null;
+  /** The value while it is being computed elsewhere. */
+  arriving: Promise<void> | undefined;
+  /** The two places in memory; the second exists once a program updates the state. */
+  slots: [number, number] | null = null;
+  current: 0 | 1 = 0;
+  /** Whether memory holds what `host` holds. */
+  uploaded = false;
+  /** Which change made the current value; a change that failed made none. */
+  changedAt = 0;
+  /** Which change made the value in the other slot; Infinity if there is none. */
+  previousAt = Number.POSITIVE_INFINITY;
+  /** Whether a program has yet to compute the first value. */
+  empty: boolean;
+  /** Why the last change that failed did so. */
+  failure: unknown;
+  /** A change that failed when nobody was there to be told: which one. */
+  private untold: { readonly change: number; readonly notice: Notice } | undefined;
+  disposed = false;
+
+  /** `value`: null if a program is to compute the first one. */
+  constructor(shape: Shape, dtype: DType, value: TypedArray | Promise<TypedArray> | null, captured: boolean) {
+    this.shape = shape;
+    this.dtype = dtype;
+    this.captured = captured;
+    this.bytes = byteLength(shape, dtype);
+    this.host = ArrayBuffer.isView(value) ? value : null;
+    this.empty = value === null;
+    if (!(value instanceof Promise)) return;
+    this.arriving = value.then((array) => {
+      this.host = array;
+      this.arriving = undefined;
+    });
+    this.arriving.catch(() => {}); // reported by the launches that need it
+  }
+
+  /** Throws the failure of a change that the value after `seen` changes depends on, unless somebody was told of it. */
+  tell(seen: number | undefined): void {
+    const { untold } = this;
+    if (!untold || (seen !== undefined && seen < untold.change)) return;
+    this.untold = undefined;
+    if (untold.notice.told) return;
+    untold.notice.told = true;
+    throw untold.notice.why;
+  }
+
+  /** Somebody was told of this failure. */
+  forgive(why: unknown): void {
+    if (this.untold && this.untold.notice.why === why) this.untold.notice.told = true;
+  }
+
+  /** Counts a change that set the value from outside. */
+  replaced(): void {
+    this.untold = undefined;
+    this.done++;
+    this.previousAt = Number.POSITIVE_INFINITY;
+    this.changedAt = this.done;
+    this.empty = false;
+  }
+
+  /** Counts a change as carried out by `steps` steps, each of which writes the other slot. Returns what takes it back. */
+  advance(steps: number): () => void {
+    const { host, uploaded, current, done, changedAt, previousAt, empty, untold } = this;
+    this.untold = undefined;
+    this.done++;
+    this.previousAt = steps === 1 ? this.changedAt : Number.POSITIVE_INFINITY;
+    this.changedAt = this.done;
+    this.empty = false;
+    this.current = ((current + steps) & 1) as 0 | 1;
+    this.host = null;
+    this.uploaded = true;
+    return () => Object.assign(this, { host, uploaded, current, done, changedAt, previousAt, empty, untold });
+  }
+
+  /** Counts a change that did not take place; with a notice whoever uses the state next is told. */
+  failed(why: unknown, notice?: Notice): void {
+    this.done++;
+    this.failure = why;
+    if (notice) this.untold = { change: this.done, notice };
+  }
+
+  /**
+   * Which of its places has the value after `seen` changes; the value now without.
+   * @throws StaleError if later changes overwrote it.
+   */
+  slotOf(seen: number | undefined): 0 | 1 {
+    if (this.disposed) throw new DisposedError("a tensor was used after it was disposed");
+    if (this.empty) throw this.failure ?? new FourlaneError("INTERNAL", "a variable has no value yet");
+    const wanted = seen ?? this.done;
+    if (wanted >= this.changedAt) return this.current;
+    if (wanted >= this.previousAt && this.slots) return (1 - this.current) as 0 | 1;
+    throw new StaleError(
+      `a tensor depends on a value of a variable of shape ${show(this.shape)} that later changes overwrote; ` +
+        "read it before the variable changes again",
+    );
+  }
+
+  /** Forgets its places in memory. */
+  leave(): void {
+    this.slots = null;
+    this.current = 0;
+    this.uploaded = false;
+    this.previousAt = Number.POSITIVE_INFINITY;
+  }
+}
+
+/** A state as a leaf of a program: its current value, or that after `seen` changes. */
+export interface Bound {
+  readonly state: State;
+  readonly seen?: number;
+  /** Whose state it is: kept until the launch has ended. */
+  readonly holder?: object;
+}
