@@ -221,6 +221,7 @@ const MANY = 32;
 function recorder<Args extends unknown[]>(fn: (...args: Args) => unknown, cacheSize: number): Recorder<Args> {
   /** The entry that was used last is the last one. */
   const entries = new Map<Entry, string>();
+  let newest: Entry | undefined;
   const bySignature = new Map<string, Set<Entry>>();
   const changes = new Changes(fn.name);
   return (args) => {
@@ -234,8 +235,11 @@ function recorder<Args extends unknown[]>(fn: (...args: Args) => unknown, cacheS
       entry = record(fn, args);
       bySignature.set(text, list.add(entry));
     }
-    entries.delete(entry);
-    entries.set(entry, text);
+    if (entry !== newest) {
+      entries.delete(entry);
+      entries.set(entry, text);
+      newest = entry;
+    }
     if (entries.size > cacheSize) {
       const [[oldest, signature]] = entries;
       const others = bySignature.get(signature);

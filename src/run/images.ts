@@ -41,6 +41,7 @@ export class Images {
   private readonly programs = new WeakMap<Program, Loaded>();
   /** The program that was used last is the last one. What is not here was evicted. */
   private readonly loaded = new Set<Loaded>();
+  private newest: Loaded | undefined;
   private readonly collected = new FinalizationRegistry<Loaded>((loaded) => this.evict(loaded));
   private allocator: Allocator | undefined;
 
@@ -95,6 +96,8 @@ export class Images {
   /** What was taken is in memory from now on, and was used last. */
   keep(program: Program, { loaded, made }: Taken): void {
     loaded.images.push(...made);
+    if (this.newest === loaded) return;
+    this.newest = loaded;
     if (!this.loaded.delete(loaded)) {
       this.programs.set(program, loaded);
       this.collected.register(program, loaded);
@@ -114,12 +117,15 @@ export class Images {
   }
 
   private evict(loaded: Loaded): void {
-    if (this.loaded.delete(loaded)) this.giveBack(loaded.images);
+    if (!this.loaded.delete(loaded)) return;
+    if (this.newest === loaded) this.newest = undefined;
+    this.giveBack(loaded.images);
   }
 
   /** The memory is gone, with all that was in it. */
   forget(): void {
     this.loaded.clear();
+    this.newest = undefined;
     this.allocator = undefined;
   }
 }
