@@ -133,7 +133,9 @@ async function bundleLibrary() {
     `export * from "./src/index.ts";`,
     `export { compileGraph } from "./src/compile/compile.ts";`,
     `export { toposort } from "./src/graph/node.ts";`,
-    `export { collect, dataLeaf, Trace, withTrace } from "./src/trace.ts";`,
+    `export { collect } from "./src/trace/evaluate.ts";`,
+    `export { dataLeaf } from "./src/trace/bindings.ts";`,
+    `export { Trace, withTrace } from "./src/trace/trace.ts";`,
   ].join("\n");
   await build({
     stdin: { contents, resolveDir: path("..") },

@@ -15,7 +15,7 @@ import {
   where,
   zeros,
 } from "./tensor.ts";
-import { dataOf } from "./trace.ts";
+import { dataOf } from "./trace/bindings.ts";
 
 function checkRank(op: string, x: Tensor, rank: number, name: string): void {
   checkTensors(op, { [name]: x });

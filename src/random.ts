@@ -7,10 +7,9 @@ import { add, apply, cast, COMPARE, scale } from "./ops/elementwise.ts";
 import { constantLike } from "./ops/leaf.ts";
 import * as ops from "./ops/random.ts";
 import { iota } from "./ops/structure.ts";
-import { session } from "./run/active.ts";
 import { Tensor } from "./tensor.ts";
-import { Variable } from "./trace.ts";
-import { BY_IDENTITY } from "./signature.ts";
+import { perSession, Variable } from "./trace/variable.ts";
+import { BY_IDENTITY } from "./trace/signature.ts";
 
 /** Nodes that are "this state, k draws later". */
 const later = new WeakMap<Node, { base: Node; draws: number }>();
@@ -67,17 +66,8 @@ export class Generator {
   }
 }
 
-let shared: Generator | undefined;
-let sharedSession: unknown;
-
-/** The generator used where none is given. Its seed is 0 until manualSeed(). */
-export function defaultGenerator(): Generator {
-  if (!shared || sharedSession !== session()) {
-    shared = new Generator(0);
-    sharedSession = session();
-  }
-  return shared;
-}
+/** The generator used where none is given, one for each runtime. Its seed is 0 until manualSeed(). */
+export const defaultGenerator: () => Generator = /* @__PURE__ */ perSession(() => new Generator(0));
 
 /** Seeds the default generator: initialisation, dropout and random tensors draw from it. */
 export function manualSeed(seed: number): Generator {

@@ -23,7 +23,10 @@ import * as lookup from "./ops/lookup.ts";
 import * as scan from "./ops/scan.ts";
 import * as structure from "./ops/structure.ts";
 import * as window from "./ops/windows.ts";
-import { bindingOf, currentTrace, dataLeaf, dataOf, evaluate, guard, keepValue, keptValue, Variable } from "./trace.ts";
+import { bindingOf, dataLeaf, dataOf, keepValue, keptValue } from "./trace/bindings.ts";
+import { evaluate } from "./trace/evaluate.ts";
+import { currentTrace, guard } from "./trace/trace.ts";
+import { Variable, variableOf } from "./trace/variable.ts";
 
 /** Nested arrays of numbers or booleans. */
 export type NestedArray = number | boolean | readonly NestedArray[];
@@ -43,15 +46,13 @@ type Binary = { [K in keyof typeof BINARY | keyof typeof COMPARE]: (other: Tenso
 
 /** Which tensor's gradient a node's gradient is. */
 const owners = new WeakMap<Node, WeakRef<Tensor>>();
+/** The parameters that variables are the values of. */
+const parameters = new WeakMap<Variable, WeakRef<Tensor>>();
 
-/** @internal The tensor that a node is the value of, if backward() fills its gradient. */
+/** @internal The tensor that a node is the value of, if backward() may fill its gradient. */
 export function ownerOf(n: Node): Tensor | undefined {
-  return owners.get(n)?.deref();
-}
-
-/** @internal Makes backward() add gradients with respect to n to the tensor. */
-export function own(n: Node, t: Tensor): void {
-  owners.set(n, new WeakRef(t));
+  const variable = variableOf(n);
+  return (owners.get(n) ?? (variable && parameters.get(variable)))?.deref();
 }
 
 /**
@@ -105,7 +106,7 @@ export class Tensor {
     if (value && !isFloat(this.dtype))
       throw new DTypeError(`requiresGrad: only float32 tensors have gradients, this one is ${this.dtype}`);
     this.needsGrad = value;
-    if (value) own(this.node, this);
+    if (value) owners.set(this.node, new WeakRef(this));
   }
 
   /** The gradient backward() left, or null. Assign null (or call zeroGrad of an optimiser) to start anew. */
@@ -1095,9 +1096,7 @@ export class Parameter extends Tensor {
     const variable = new Variable(value.shape, value.dtype, dataOf(value.node)?.slice() ?? value.node);
     super(value.node);
     this.variable = variable;
-    variable.onNode = (n) => {
-      if (this.requiresGrad) own(n, this);
-    };
+    parameters.set(variable, new WeakRef(this));
     if (options.requiresGrad ?? isFloat(value.dtype)) this.requiresGrad = true;
   }
 

@@ -5,10 +5,9 @@ import { checkShape, numel, type Shape, show } from "../core/shape.ts";
 import { permutation } from "../core/threefry.ts";
 import { bytes } from "../ops/structure.ts";
 import { Tensor } from "../tensor.ts";
-import { session } from "../run/active.ts";
-import type { Session } from "../run/session.ts";
-import { dataLeaf, Variable } from "../trace.ts";
-import { BY_IDENTITY } from "../signature.ts";
+import { dataLeaf } from "../trace/bindings.ts";
+import { perSession, Variable } from "../trace/variable.ts";
+import { BY_IDENTITY } from "../trace/signature.ts";
 
 /** Anything a DataLoader can draw batches from. */
 export interface Dataset {
@@ -204,17 +203,11 @@ export class TensorDataset implements Dataset {
    * that batch() would deliver, but for `scale` and `shift`, which are float32 there.
    */
   resident(): (indices: Tensor) => Tensor[] {
-    const home = session();
-    let columns = this.residents.get(home);
-    if (!columns) {
-      columns = this.sources.map((s) => s.variable());
-      this.residents.set(home, columns);
-    }
-    return (indices) =>
-      this.sources.map((s, i) => s.deliver(new Tensor((columns as Variable[])[i].node).indexSelect(0, indices)));
+    const columns = this.residents();
+    return (indices) => this.sources.map((s, i) => s.deliver(new Tensor(columns[i].node).indexSelect(0, indices)));
   }
 
-  private readonly residents = new WeakMap<Session, Variable[]>();
+  private readonly residents = perSession(() => this.sources.map((s) => s.variable()));
 
   /** Rows begin to end - 1, without copying them. Throws a ValueError unless 0 <= begin <= end <= length. */
   subset(begin: number, end: number = this.length): Subset {

@@ -2,8 +2,9 @@
 import { AbortedError, ValueError } from "../core/errors.ts";
 import { permutation } from "../core/threefry.ts";
 import type { Tensor } from "../tensor.ts";
-import { checkDataset, checkSeed, type Dataset } from "./dataset.ts";
-import { BY_IDENTITY } from "../signature.ts";
+import { EPOCH, type Epoch, type Epochs } from "../trace/epoch.ts";
+import { checkDataset, checkSeed, type Dataset, rootOf } from "./dataset.ts";
+import { BY_IDENTITY } from "../trace/signature.ts";
 
 export interface DataLoaderOptions {
   /** Rows per batch; default 1. */
@@ -35,8 +36,7 @@ function later(f: () => void): void {
   port2.postMessage(null);
 }
 
-/** @internal */
-export const stopped = (signal: AbortSignal): AbortedError =>
+const stopped = (signal: AbortSignal): AbortedError =>
   new AbortedError("DataLoader: stopped by its signal", { cause: signal.reason });
 
 /** Settles as the promise does, unless the signal comes first. */
@@ -59,7 +59,7 @@ async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undef
  * Batches of a dataset as arrays of tensors, one per column, by `for await`. Each iteration is an epoch; with `shuffle` each
  * has its own order. While the caller works on a batch the next one is prepared.
  */
-export class DataLoader implements AsyncIterable<Tensor[]> {
+export class DataLoader implements AsyncIterable<Tensor[]>, Epochs {
   /** @internal */
   get [BY_IDENTITY](): true {
     return true;
@@ -102,8 +102,26 @@ export class DataLoader implements AsyncIterable<Tensor[]> {
     return this.run(this.beginEpoch());
   }
 
-  /** @internal Begins an epoch: the rows in its order. */
-  beginEpoch(): Uint32Array {
+  /** @internal Begins an epoch that is run in few launches. */
+  [EPOCH](): Epoch {
+    const { batchSize, length, signal } = this;
+    if (signal?.aborted) throw stopped(signal);
+    const root = rootOf(this.dataset, length > 0 ? this.beginEpoch() : []);
+    if (!root) throw new ValueError("run: the loader's dataset must be a TensorDataset or a Subset of one");
+    if (length === 0) throw new ValueError(`run: ${this.dataset.length} rows make no batch of ${batchSize}`);
+    const { dataset, rows } = root;
+    dataset.resident(); // its place in memory cannot be made while tracing
+    return {
+      rows: Int32Array.from(rows),
+      batchSize,
+      batches: length,
+      dataset,
+      batch: (indices) => dataset.resident()(indices),
+    };
+  }
+
+  /** Begins an epoch: the rows in its order. */
+  private beginEpoch(): Uint32Array {
     const n = this.dataset.length;
     const epoch = this.epoch++;
     return this.shuffle ? permutation(n, this.seed, epoch) : Uint32Array.from({ length: n }, (_, i) => i);

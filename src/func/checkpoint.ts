@@ -3,7 +3,7 @@ import { checkFunction, checkNotAsync } from "../core/check.ts";
 import { inRegion } from "../graph/node.ts";
 import { fence } from "../ops/structure.ts";
 import { Tensor } from "../tensor.ts";
-import { mapTree } from "../tree.ts";
+import { mapTree } from "../trace/tree.ts";
 
 /**
  * The same function, but what it computes on the way is not kept for its gradient: backward computes it again from the

@@ -7,8 +7,8 @@ import { makeNode, type Node, type OpDef, type Spec } from "../graph/node.ts";
 import { leaf } from "../ops/leaf.ts";
 import { detach, forEveryExample, identity } from "../ops/structure.ts";
 import { Tensor } from "../tensor.ts";
-import { transformed } from "../trace.ts";
-import { leavesOf } from "../tree.ts";
+import { transformed } from "../trace/trace.ts";
+import { leavesOf } from "../trace/tree.ts";
 
 /** What a derivative may use: the inputs the operation was called with, and its value. */
 export interface OpContext<Inputs extends unknown[]> {

@@ -4,8 +4,8 @@ import { ShapeError, ValueError } from "../core/errors.ts";
 import { type Shape, show } from "../core/shape.ts";
 import { constantLike } from "../ops/leaf.ts";
 import { Tensor } from "../tensor.ts";
-import { evaluate } from "../trace.ts";
-import { leavesOf } from "../tree.ts";
+import { evaluate } from "../trace/evaluate.ts";
+import { leavesOf } from "../trace/tree.ts";
 import { type Gate, gatesOf, giveNames, Graph, sendBack } from "./graph.ts";
 import { range, rounded } from "./range.ts";
 

@@ -5,12 +5,14 @@ import { checkFunction } from "../core/check.ts";
 import { NonFiniteError, ValueError } from "../core/errors.ts";
 import { numel, show } from "../core/shape.ts";
 import { makeNode, type Node, toposort } from "../graph/node.ts";
-import { type Entry, launch, record, resultOf, valueOf } from "../jit.ts";
+import { type Entry, launch, record, resultOf, valueOf } from "../trace/record.ts";
 import { constantValue } from "../ops/leaf.ts";
 import { LOOKUP } from "../ops/lookup.ts";
 import { Parameter, stack, type Tensor, zeros } from "../tensor.ts";
-import { bindingOf, currentTrace, evaluate } from "../trace.ts";
-import { leavesOf, mapTree } from "../tree.ts";
+import { bindingOf } from "../trace/bindings.ts";
+import { evaluate } from "../trace/evaluate.ts";
+import { currentTrace } from "../trace/trace.ts";
+import { leavesOf, mapTree } from "../trace/tree.ts";
 import { Origins } from "./origin.ts";
 import { count, range, rounded } from "./range.ts";
 

@@ -8,8 +8,10 @@ import { type Node, toposort } from "../graph/node.ts";
 import { LEAF } from "../ops/leaf.ts";
 import { alias, operandsOf } from "../ops/structure.ts";
 import { Tensor, tensor } from "../tensor.ts";
-import { dataOf, evaluate, transformed } from "../trace.ts";
-import { mapTree } from "../tree.ts";
+import { dataOf } from "../trace/bindings.ts";
+import { evaluate } from "../trace/evaluate.ts";
+import { transformed } from "../trace/trace.ts";
+import { mapTree } from "../trace/tree.ts";
 import { Origins } from "./origin.ts";
 import { vjp } from "./transforms.ts";
 

@@ -8,8 +8,10 @@ import { add } from "../ops/elementwise.ts";
 import { constantLike, constantValue } from "../ops/leaf.ts";
 import { isDetached } from "../ops/structure.ts";
 import { checkTensors, ownerOf, Tensor } from "../tensor.ts";
-import { bindingOf, exampleLeaf, flush, transformed } from "../trace.ts";
-import { leavesOf, mapTree, tensorsLike } from "../tree.ts";
+import { bindingOf } from "../trace/bindings.ts";
+import { flush } from "../trace/evaluate.ts";
+import { exampleLeaf, transformed } from "../trace/trace.ts";
+import { leavesOf, mapTree, tensorsLike } from "../trace/tree.ts";
 import { filled, type Gradient } from "./transforms.ts";
 
 /** One operation of a graph, or one of its inputs, parameters or constants; and the edge from it to the gates that use it. */

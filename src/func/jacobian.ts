@@ -10,7 +10,7 @@ import { apply, cast, COMPARE } from "../ops/elementwise.ts";
 import { constantLike, leaf } from "../ops/leaf.ts";
 import { expand, iota, permute, reshape } from "../ops/structure.ts";
 import type { Tensor } from "../tensor.ts";
-import { mapTree } from "../tree.ts";
+import { mapTree } from "../trace/tree.ts";
 import { type Gradients, outputsOf, selectInputs } from "./transforms.ts";
 
 /** A Jacobian: for each tensor of the result the tree of the argument(s), with tensors [...result's shape, ...argument's]. */

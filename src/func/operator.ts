@@ -20,7 +20,8 @@ import { apply, COMPARE, LOGICAL, where } from "../ops/elementwise.ts";
 import { constant, constantLike, leaf } from "../ops/leaf.ts";
 import { expand, flip, iota, permute, reshape, slice } from "../ops/structure.ts";
 import { checkTensors, Tensor } from "../tensor.ts";
-import { dataLeaf, dataOf, transformed } from "../trace.ts";
+import { dataLeaf, dataOf } from "../trace/bindings.ts";
+import { transformed } from "../trace/trace.ts";
 import { onVectors } from "./jacobian.ts";
 import { asInputs } from "./transforms.ts";
 

@@ -9,8 +9,8 @@ import type { Node } from "../graph/node.ts";
 import { constantLike } from "../ops/leaf.ts";
 import { alias } from "../ops/structure.ts";
 import { Tensor } from "../tensor.ts";
-import { transformed } from "../trace.ts";
-import { leavesOf, mapTree, tensorsLike } from "../tree.ts";
+import { transformed } from "../trace/trace.ts";
+import { leavesOf, mapTree, tensorsLike } from "../trace/tree.ts";
 
 /** A tree of tensors: derivatives have the same keys and shapes. */
 export type Gradient<T> = T extends Tensor ? Tensor : T extends object ? { [K in keyof T]: Gradient<T[K]> } : T;

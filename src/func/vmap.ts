@@ -5,8 +5,8 @@ import { type Randomness, vmap as batch } from "../diff/vmap.ts";
 import type { Node } from "../graph/node.ts";
 import { expand, permute } from "../ops/structure.ts";
 import { Tensor } from "../tensor.ts";
-import { exampleLeaf, transformed } from "../trace.ts";
-import { mapTree } from "../tree.ts";
+import { exampleLeaf, transformed } from "../trace/trace.ts";
+import { mapTree } from "../trace/tree.ts";
 
 /** Where the batch axis of each tensor is; null where it has none. A tree like the arguments, or one for a whole subtree. */
 export type Axes = number | null | readonly Axes[] | { readonly [key: string]: Axes };

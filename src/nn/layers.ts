@@ -4,7 +4,7 @@ import { numel, show } from "../core/shape.ts";
 import { type RandomOptions, randn, uniform } from "../random.ts";
 import { arange, Buffer, ones, Parameter, type Tensor, where, zeros } from "../tensor.ts";
 import * as F from "./functional.ts";
-import { together } from "../trace.ts";
+import { together } from "../trace/variable.ts";
 import { Module } from "./module.ts";
 
 function checkCounts(layer: string, counts: Readonly<Record<string, number>>, least = 1): void {

@@ -3,8 +3,8 @@ import type { TypedArray } from "../core/dtype.ts";
 import { DTypeError, FourlaneError, ShapeError, ValueError } from "../core/errors.ts";
 import { sameShape, show } from "../core/shape.ts";
 import { Buffer, Parameter, Tensor } from "../tensor.ts";
-import { guard } from "../trace.ts";
-import { BY_IDENTITY } from "../signature.ts";
+import { guard } from "../trace/trace.ts";
+import { BY_IDENTITY } from "../trace/signature.ts";
 
 /** Base of layers and networks: assign parameters and modules to properties, define forward. */
 export abstract class Module {

@@ -7,8 +7,8 @@ import { add, apply, BINARY, mul, neg, scale, shift, sub, UNARY } from "../ops/e
 import { constant, constantLike } from "../ops/leaf.ts";
 import { expand } from "../ops/structure.ts";
 import { Parameter } from "../tensor.ts";
-import { Setting, together, Variable } from "../trace.ts";
-import { BY_IDENTITY } from "../signature.ts";
+import { Setting, together, Variable } from "../trace/variable.ts";
+import { BY_IDENTITY } from "../trace/signature.ts";
 
 function checkNumber(op: string, name: string, value: number, low: number, high = Number.POSITIVE_INFINITY): void {
   if (!Number.isFinite(value) || value < low || value >= high)

@@ -11,6 +11,17 @@ export function session(): Session {
   return active;
 }
 
+/** Runs f with another session in use: what it makes belongs to that one. */
+export function using<T>(other: Session, f: () => T): T {
+  const before = active;
+  active = other;
+  try {
+    return f();
+  } finally {
+    active = before;
+  }
+}
+
 /**
  * Chooses workers and arithmetic, and starts the workers. Optional: the first computation does it with defaults. Call it
  * before anything is computed, or after dispose().

@@ -8,7 +8,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { jvp } from "../../src/diff/jvp.ts";
 import { vjp } from "../../src/diff/vjp.ts";
 import * as fl from "../../src/index.ts";
-import { evaluate } from "../../src/trace.ts";
+import { evaluate } from "../../src/trace/evaluate.ts";
 import { expectClose } from "../ops/reference.ts";
 
 // GOLDENS names another folder of samples: there are more of them than are kept here.

@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import * as fl from "../../src/index.ts";
 import { type Node, toposort } from "../../src/graph/node.ts";
-import { bindingOf } from "../../src/trace.ts";
+import { bindingOf } from "../../src/trace/bindings.ts";
 import { random } from "../assembly/harness.ts";
 import { evaluateRef } from "../ops/reference.ts";
 

@@ -7,7 +7,7 @@ import { type Node, toposort } from "../../src/graph/node.ts";
 import { leaf } from "../../src/ops/leaf.ts";
 import { JacobianOperator, type Structure } from "../../src/func/operator.ts";
 import * as fl from "../../src/index.ts";
-import { bindingOf } from "../../src/trace.ts";
+import { bindingOf } from "../../src/trace/bindings.ts";
 import { random } from "../assembly/harness.ts";
 import { evaluateRef } from "./reference.ts";
 import { ALL, type Sample, samplesOf } from "./samples.ts";

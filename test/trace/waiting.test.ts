@@ -1,7 +1,15 @@
 /** Assignments that wait, values that were read, snapshots of parameters: what each of them means, whatever fails beside it. */
 import { afterEach, describe, expect, test } from "vitest";
 import * as fl from "../../src/index.ts";
-import { expectNoUnhandledRejections, fresh, restoreSpawn, settle, sleep, spawned, watchSpawns } from "./support.ts";
+import {
+  expectNoUnhandledRejections,
+  fresh,
+  restoreSpawn,
+  settle,
+  sleep,
+  spawned,
+  watchSpawns,
+} from "../run/support.ts";
 
 expectNoUnhandledRejections();
 

@@ -2,9 +2,9 @@
  * @file What a compiled function was called with, as text: equal texts mean that one program serves both calls. Tensors count
  * by shape and dtype, everything else by value, for it is part of the program.
  */
-import { ValueError } from "./core/errors.ts";
-import { Tensor } from "./tensor.ts";
-import { identityOf } from "./trace.ts";
+import { ValueError } from "../core/errors.ts";
+import { Tensor } from "../tensor.ts";
+import { identityOf } from "../core/identity.ts";
 import { isPlain } from "./tree.ts";
 
 /** Most numbers in arrays that count by value. More are slow to compare, and are meant as data. */

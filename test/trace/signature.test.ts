@@ -1,6 +1,6 @@
 /** What counts as the same call of a compiled function: values, not identities, and what keeps changing is said. */
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import * as fl from "../src/index.ts";
+import * as fl from "../../src/index.ts";
 
 const x = fl.tensor([1, 2]);
 
