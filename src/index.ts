@@ -8,7 +8,7 @@ export { einsum } from "./einsum.ts";
 export * from "./func/index.ts";
 export { compile, type Compiled, type CompileOptions, type MemoryPlan } from "./trace/compile.ts";
 export * as nn from "./nn/index.ts";
-export { crossEntropy, dropout, linear, mseLoss, relu } from "./nn/functional.ts";
+export { crossEntropy, dropout, linear, mseLoss, relu } from "./nn/functional/index.ts";
 export * as optim from "./optim/index.ts";
 export { Profile, type ProfiledInstruction } from "./trace/profile.ts";
 export { defaultGenerator, Generator, manualSeed, rand, randn, uniform } from "./random.ts";

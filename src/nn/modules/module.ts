@@ -1,10 +1,10 @@
 /** @file Modules: parameters and submodules are found among an object's own properties, as in PyTorch. */
-import type { TypedArray } from "../core/dtype.ts";
-import { DTypeError, FourlaneError, ShapeError, ValueError } from "../core/errors.ts";
-import { sameShape, show } from "../core/shape.ts";
-import { Buffer, Parameter, Tensor } from "../tensor.ts";
-import { guard } from "../trace/trace.ts";
-import { BY_IDENTITY } from "../trace/signature.ts";
+import type { TypedArray } from "../../core/dtype.ts";
+import { DTypeError, FourlaneError, ShapeError, ValueError } from "../../core/errors.ts";
+import { sameShape, show } from "../../core/shape.ts";
+import { Buffer, Parameter, Tensor } from "../../tensor.ts";
+import { BY_IDENTITY } from "../../trace/signature.ts";
+import { guard } from "../../trace/trace.ts";
 
 /** Base of layers and networks: assign parameters and modules to properties, define forward. */
 export abstract class Module {

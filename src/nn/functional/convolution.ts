@@ -1,0 +1,157 @@
+/** @file Convolution: windows and a matrix product; transposed convolution: a convolution of the elements set apart by the stride. */
+import { isFloat } from "../../core/dtype.ts";
+import { DTypeError, ShapeError, ValueError } from "../../core/errors.ts";
+import { numel, show } from "../../core/shape.ts";
+import * as contract from "../../ops/contract.ts";
+import * as structure from "../../ops/structure.ts";
+import { checkTensors, Tensor } from "../../tensor.ts";
+import { batched, perAxis, type Sizes } from "./sizes.ts";
+import { allWindows, countWindows, type Windows, windowsOf } from "./windows.ts";
+
+export interface ConvOptions {
+  stride?: Sizes;
+  /** Zeros on both sides; "same" as many as keep the extents (stride 1), "valid" none. */
+  padding?: Sizes | "same" | "valid";
+  dilation?: Sizes;
+  /** Channels are cut into so many groups that do not see each other. */
+  groups?: number;
+}
+
+function checkWeights(op: string, x: Tensor, weight: Tensor, bias: Tensor | null | undefined, rank: number): void {
+  checkTensors(op, { "the input": x, "the weight": weight });
+  if (weight.ndim !== rank + 2)
+    throw new ShapeError(`${op}: the weight must have ${rank + 2} axes, got shape ${show(weight.shape)}`);
+  if (![x, weight].every((t) => isFloat(t.dtype)))
+    throw new DTypeError(`${op}: dtypes ${x.dtype} and ${weight.dtype} are not supported, only float32`);
+  if (bias && bias.ndim !== 1) throw new ShapeError(`${op}: the bias must have 1 axis, got shape ${show(bias.shape)}`);
+}
+
+/** `channels` of the input and `out` (those of the weight's first axis) divide into groups. */
+function checkGroups(op: string, groups: number, x: Tensor, weight: Tensor, channels: number, out: number): void {
+  if (!Number.isInteger(groups) || groups < 1)
+    throw new ValueError(`${op}: groups must be a positive integer, got ${groups}`);
+  if (x.shape[1] !== channels || out % groups !== 0)
+    throw new ShapeError(
+      `${op}: input ${show(x.shape)} and weight ${show(weight.shape)} do not fit with ${groups} group${groups > 1 ? "s" : ""}`,
+    );
+}
+
+function withBias(op: string, y: Tensor, bias: Tensor | null | undefined, rank: number): Tensor {
+  if (!bias) return y;
+  if (bias.shape[0] !== y.shape[1])
+    throw new ShapeError(`${op}: the bias ${show(bias.shape)} does not fit ${y.shape[1]} channels`);
+  return y.add(bias.reshape([-1, ...new Array<number>(rank).fill(1)]));
+}
+
+function conv(rank: number, input: Tensor, weight: Tensor, bias?: Tensor | null, options: ConvOptions = {}): Tensor {
+  const op = `conv${rank}d`;
+  checkWeights(op, input, weight, bias, rank);
+  const { padding = 0, groups = 1 } = options;
+  const kernel = weight.shape.slice(2);
+  const w = windowsOf(op, kernel, rank, { ...options, padding: typeof padding === "string" ? 0 : padding });
+  let pairs = w.padding;
+  if (padding === "same") {
+    if (w.stride.some((s) => s !== 1)) throw new ValueError(`${op}: padding "same" needs a stride of 1`);
+    pairs = kernel.map((k, i): [number, number] => {
+      const total = w.dilation[i] * (k - 1);
+      return [Math.floor(total / 2), Math.ceil(total / 2)];
+    });
+  } else if (typeof padding === "string" && padding !== "valid")
+    throw new ValueError(`${op}: padding must be numbers, "same" or "valid", got "${String(padding)}"`);
+  const [out, perGroup] = weight.shape;
+  return batched(op, input, rank, (x) => {
+    checkGroups(op, groups, x, weight, perGroup * groups, out);
+    return withBias(op, convolved(op, x, weight, { ...w, padding: pairs }, groups), bias, rank);
+  });
+}
+
+/** All windows times all kernels [O, C / groups, k...], one matrix product for each group. */
+function convolved(op: string, x: Tensor, weight: Tensor, w: Windows, groups: number): Tensor {
+  const counts = countWindows(op, x.shape, w);
+  const rank = counts.length;
+  const [out, perGroup] = weight.shape;
+  const depth = perGroup * numel(w.kernel);
+  // [N, C, count..., kernel...] as columns: [G, C / groups kernel, N count].
+  const space = counts.map((_, i) => i);
+  const taps = allWindows(x, w, counts).permute([1, ...space.map((i) => 2 + rank + i), 0, ...space.map((i) => 2 + i)]);
+  const columns = taps.reshape(groups, depth, x.shape[0] * numel(counts));
+  const kernels = weight.reshape(groups, out / groups, depth);
+  const y = new Tensor(contract.matmul(kernels.node, columns.node, true));
+  return y.reshape([out, x.shape[0], ...counts]).transpose(0, 1);
+}
+
+/** The cross-correlation of [N, C, L] with kernels [O, C / groups, k], plus a bias [O]. */
+export function conv1d(input: Tensor, weight: Tensor, bias?: Tensor | null, options: ConvOptions = {}): Tensor {
+  return conv(1, input, weight, bias, options);
+}
+
+/** The cross-correlation of images [N, C, H, W] with kernels [O, C / groups, kh, kw], plus a bias [O]. */
+export function conv2d(input: Tensor, weight: Tensor, bias?: Tensor | null, options: ConvOptions = {}): Tensor {
+  return conv(2, input, weight, bias, options);
+}
+
+export interface ConvTransposeOptions {
+  stride?: Sizes;
+  padding?: Sizes;
+  /** Added to one side of the result, where a stride leaves its extent open. */
+  outputPadding?: Sizes;
+  dilation?: Sizes;
+  groups?: number;
+}
+
+function convTranspose(
+  rank: number,
+  input: Tensor,
+  weight: Tensor,
+  bias?: Tensor | null,
+  options: ConvTransposeOptions = {},
+): Tensor {
+  const op = `convTranspose${rank}d`;
+  checkWeights(op, input, weight, bias, rank);
+  const { groups = 1 } = options;
+  const kernel = weight.shape.slice(2);
+  const w = windowsOf(op, kernel, rank, options);
+  const more = perAxis(op, "outputPadding", options.outputPadding ?? 0, rank, 0);
+  if (more.some((p, i) => p >= Math.max(w.stride[i], w.dilation[i])))
+    throw new ValueError(`${op}: outputPadding ${show(more)} must be smaller than stride or dilation`);
+  const [channels, perGroup] = weight.shape;
+  return batched(op, input, rank, (x) => {
+    checkGroups(op, groups, x, weight, channels, channels);
+    const n = x.shape.slice(2);
+    // Each element touches a window of the result: so each element of the result sees a window of the elements, `stride` apart
+    // with zeros between them, through the kernel turned around.
+    const spread = n.map((d, i) => (d === 0 ? 0 : (d - 1) * w.stride[i] + 1));
+    const apart = structure.spread(x.node, [1, 1, ...w.stride], [...x.shape.slice(0, 2), ...spread]);
+    const padding = more.map((p, i): [number, number] => {
+      const margin = w.dilation[i] * (kernel[i] - 1) - w.padding[i][0];
+      return [margin, margin + p];
+    });
+    const turned = weight
+      .reshape([groups, channels / groups, perGroup, ...kernel])
+      .transpose(1, 2)
+      .flip(kernel.map((_, i) => 3 + i))
+      .reshape([groups * perGroup, channels / groups, ...kernel]);
+    const one = { kernel, dilation: w.dilation, stride: n.map(() => 1), padding };
+    return withBias(op, convolved(op, new Tensor(apart), turned, one, groups), bias, rank);
+  });
+}
+
+/** The adjoint of conv1d as a function: [N, C, L] with kernels [C, O / groups, k] gives [N, O, ...]. */
+export function convTranspose1d(
+  input: Tensor,
+  weight: Tensor,
+  bias?: Tensor | null,
+  options: ConvTransposeOptions = {},
+): Tensor {
+  return convTranspose(1, input, weight, bias, options);
+}
+
+/** The adjoint of conv2d as a function: images [N, C, H, W] with kernels [C, O / groups, kh, kw] give [N, O, ...]. */
+export function convTranspose2d(
+  input: Tensor,
+  weight: Tensor,
+  bias?: Tensor | null,
+  options: ConvTransposeOptions = {},
+): Tensor {
+  return convTranspose(2, input, weight, bias, options);
+}
