@@ -12,12 +12,18 @@
 //
 // Addresses are in bytes, sizes and strides in elements. "Dense" means row-major without gaps.
 
-/** Word offsets common to all instructions. */
+/** Word offsets common to all instructions. No instruction is shorter than this header. */
 export enum At {
   Opcode = 0,
   Length = 1,
   Units = 2,
+  /** Beside what it limits, an estimate of the whole work: one for each Lane.Nanoseconds of it, at least. */
   Lanes = 3,
+}
+
+/** A worker must have this much to do before another one joins in. */
+export enum Lane {
+  Nanoseconds = 10000,
 }
 
 /** Instructions. The kernel of an instruction is the WASM export of the same name with a small first letter. */
@@ -51,7 +57,7 @@ export enum Memory {
   Heap = 73728,
 }
 
-/** Bytes of private scratch per worker. */
+/** Bytes of private scratch per worker. The word behind it is its heartbeat: while it counts, the worker is not hung. */
 export enum Scratch {
   Bytes = 524288,
 }

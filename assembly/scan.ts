@@ -1,9 +1,11 @@
 // Running sums along the middle axis of [Outer, R, Inner].
 import { Scan } from "./isa";
-import { arg, ptr } from "./simd";
+import { arg, beat, ptr } from "./simd";
 
 /** Columns that walk down together: their sums wait in scratch, 8 bytes each. */
 const STRIP: i32 = 1024;
+/** Rows after which a long walk gives a sign of life; a power of two. */
+const BEAT: i32 = 1 << 18;
 
 /** Sums of T are kept in A, which is wider: float32 in float64, int32 in int64. */
 function scanColumns<T, A>(ip: usize, begin: i32, end: i32, sums: usize): void {
@@ -30,6 +32,7 @@ function scanColumns<T, A>(ip: usize, begin: i32, end: i32, sums: usize): void {
         store<A>(sums + (c << 3), sum);
         store<T>(to + (c << 2), <T>sum);
       }
+      if ((r & (BEAT - 1)) == 0) beat();
     }
     done += columns;
   }

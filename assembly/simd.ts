@@ -65,6 +65,11 @@ export function storeUpTo(p: usize, v: v128, n: i32): void {
   else storePart(p, v, n);
 }
 
+/** Tells the worker's JavaScript that it is still moving: for kernels whose single unit may take seconds. */
+// @ts-ignore: decorator
+@external("env", "beat")
+export declare function beat(): void;
+
 /** Records an index outside [0, bound) for the host, which fails the step; the kernel goes on without touching memory. */
 export function faultIndex(scratch: usize, ip: usize, where: i32, value: i32, bound: i32): void {
   const record = scratch + Fault.Record;

@@ -1,6 +1,6 @@
 // Stable sorting of rows, by merging runs of positions.
 import { Argsort } from "./isa";
-import { arg, ptr } from "./simd";
+import { arg, beat, ptr } from "./simd";
 
 /** Positions sorted by insertion before runs are merged. */
 const RUN: i32 = 8;
@@ -38,6 +38,9 @@ function insertion(out: usize, row: usize, from: i32, to: i32, integer: bool, fl
   }
 }
 
+/** Elements after which a long merge gives a sign of life; a power of two. */
+const BEAT: i32 = 1 << 20;
+
 /** Merges the sorted runs [from, middle) and [middle, to) of `a` into `b`; of equals, the first run's come first. */
 function merge(b: usize, a: usize, row: usize, from: i32, middle: i32, to: i32, integer: bool, flip: i32): void {
   let left = from;
@@ -48,6 +51,7 @@ function merge(b: usize, a: usize, row: usize, from: i32, middle: i32, to: i32, 
     put(b, i, at(a, second ? right : left));
     if (second) right++;
     else left++;
+    if ((i & (BEAT - 1)) == 0) beat();
   }
 }
 

@@ -22,7 +22,7 @@ export class Bench {
     this.variant = variant;
     this.memory = new WebAssembly.Memory({ initial: pages, maximum: 65536 });
     const module = new WebAssembly.Module(kernelBytes(variant, directory));
-    this.kernels = new WebAssembly.Instance(module, { env: { memory: this.memory } }).exports;
+    this.kernels = new WebAssembly.Instance(module, { env: { memory: this.memory, beat() {} } }).exports;
     this.kernels.writeConstants();
     this.scratch = isa.Memory.Heap;
     this.top = this.scratch + isa.Scratch.Bytes;

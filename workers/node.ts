@@ -2,8 +2,9 @@
 import { type MessagePort as NodePort, parentPort } from "node:worker_threads";
 import { expose } from "comlink";
 import nodeEndpoint from "comlink/dist/esm/node-adapter";
-import { api } from "./worker.ts";
+import { api, door } from "./worker.ts";
 
+door.pulse = () => parentPort?.postMessage(null, []);
 parentPort?.once("message", (port: NodePort) => {
   expose(api, nodeEndpoint(port));
   // The port keeps the thread alive; the parent decides how long.

@@ -24,6 +24,9 @@ const MIN_SPINS = 64;
 /** Longest sleep before the abort word is looked at again, in milliseconds. */
 const SLICE_MS = 100;
 
+/** Instructions whose calls each read all of an operand: cut finely they would take longer. Their estimates are good. */
+const COARSE: readonly number[] = [isa.Opcode.Gemm, isa.Opcode.ScatterAdd];
+
 class Aborted extends Error {}
 
 let kernels: Kernel[] = [];
@@ -76,14 +79,36 @@ function barrier(whenAll?: () => void): void {
   if (Atomics.load(words, at + Control.Sleepers) > 0) Atomics.notify(words, at + Control.Generation);
 }
 
-/** Runs the program: `length` words at byte address `entry`. Writes when each instruction begins and ends to `times`. */
+/** Tells the owner of a private memory, who sees no heartbeat, that the worker moves. Set by the worker's door. */
+export const door = { pulse: (): void => {} };
+
+/** Work since the last sign of life to the owner of a private memory; see Setup.pace. */
+let since = 0;
+let pace = 0;
+let isPrivate = false;
+
+/** A sign of life after some more work. */
+function moved(work: number): void {
+  words[heartbeatOf(worker) >> 2]++;
+  since += work;
+  if (!isPrivate || since < pace) return;
+  since = 0;
+  door.pulse();
+}
+
+/**
+ * Runs the program: `length` words at byte address `entry`. Writes when each instruction begins and ends to `times`. What takes
+ * long is done in several calls of its kernel.
+ */
 function run(entry: number, length: number, times?: Float64Array): void {
   let tick = 0;
   if (times) times[tick++] = performance.timeOrigin;
   const scratch = scratchOf(worker);
-  const heartbeat = heartbeatOf(worker) >> 2;
-  const end = (entry >> 2) + length;
-  for (let pc = entry >> 2; pc < end; ) {
+  // Addresses are unsigned: a memory has up to 4 GiB.
+  let pc = entry >>> 2;
+  const end = pc + length;
+  if (length < isa.At.Lanes) throw new Error("the program is empty");
+  while (pc < end) {
     const opcode = words[pc + isa.At.Opcode];
     if (times) times[tick++] = performance.now();
     if (opcode === isa.Opcode.Barrier) {
@@ -94,13 +119,28 @@ function run(entry: number, length: number, times?: Float64Array): void {
       if (worker < lanes) {
         const first = Math.floor((units * worker) / lanes);
         const last = Math.floor((units * (worker + 1)) / lanes);
-        if (first < last) kernels[opcode](pc << 2, first, last, scratch);
+        const work = words[pc + isa.At.Lanes] / lanes;
+        const most = COARSE.includes(opcode) ? 100 * pace : pace;
+        if (work <= most) {
+          if (first < last) kernels[opcode](pc << 2, first, last, scratch);
+        } else {
+          const calls = Math.min(last - first, Math.ceil(work / most));
+          for (let i = 0; i < calls; i++) {
+            const [from, to] = [i, i + 1].map((k) => first + Math.floor(((last - first) * k) / calls));
+            kernels[opcode](pc << 2, from, to, scratch);
+            moved(work / calls);
+          }
+        }
       }
     }
     if (times) times[tick++] = performance.now();
-    words[heartbeat]++;
-    pc += words[pc + isa.At.Length];
+    moved(words[pc + isa.At.Lanes]);
+    const size = words[pc + isa.At.Length];
+    if (size <= isa.At.Lanes) throw new Error("an instruction has no length");
+    pc += size;
   }
+  // Nothing may pass for done that was not: what memory holds would be taken for results.
+  if (pc !== end) throw new Error("the program does not end where it should");
 }
 
 /** The word address of the launch in progress. */
@@ -185,9 +225,10 @@ function waitForBell(seen: number): number {
 
 export const api: WorkerApi = {
   setup(options: Setup): void {
-    ({ worker } = options);
+    ({ worker, pace } = options);
+    isPrivate = options.memory === undefined;
     memory = options.memory ?? new WebAssembly.Memory({ initial: Math.ceil(options.bytes / 65536), maximum: 65536 });
-    const { exports } = new WebAssembly.Instance(options.module, { env: { memory } });
+    const { exports } = new WebAssembly.Instance(options.module, { env: { memory, beat: () => moved(pace) } });
     const names = Object.keys(isa.Opcode).filter((key) => Number.isNaN(Number(key)));
     kernels = names.map((name) => exports[name[0].toLowerCase() + name.slice(1)] as Kernel);
     if (worker === 0) (exports.writeConstants as () => void)();

@@ -26,8 +26,6 @@ const GRAIN = 16;
 const SUM_BLOCK = 4096;
 /** Multiply-adds up to which a product that is to be precise is computed in float64: some microseconds. */
 const SMALL_PRODUCT = 1 << 14;
-/** A worker must have this much to do, in nanoseconds, before another one joins in. */
-const LANE_NS = 10_000;
 const float = new Float32Array(1);
 const floatAsInt = new Int32Array(float.buffer);
 
@@ -223,7 +221,7 @@ class Lowering {
       opcode,
       words,
       units,
-      lanes: Math.max(1, Math.ceil(cost / LANE_NS)),
+      lanes: Math.max(1, Math.ceil(cost / isa.Lane.Nanoseconds)),
       reads: reads.map(access),
       writes: writes.map(access),
       cost,

@@ -101,6 +101,12 @@ export function encode(low: Lowered, phases: number, plan: Plan): Program {
     }
   }
 
+  // Workers refuse a program that does nothing; one whose results are empty or given still runs.
+  if (code.length === 0) {
+    labels.push({ word: 0, phase: 0, op: "barrier", text: "barrier", shapes: "" });
+    code.push(isa.Opcode.Barrier, 4, 0, 0);
+  }
+
   const place = (ref: Ref, shape: Shape, dtype: DType, bytes: number): Place => ({
     region: regionOf(ref.buffer),
     offset: offsetOf(ref.buffer) + ref.offset,

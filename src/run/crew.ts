@@ -17,6 +17,8 @@ export class Crew {
   readonly failed: Promise<never>;
   /** The first fault, once there is one. */
   fault: WorkerError | undefined;
+  /** How often a worker said that it moves. */
+  pulses = 0;
   /** Number of the step in flight, for messages. */
   step = -1;
   private readonly handles: WorkerHandle[] = [];
@@ -50,6 +52,9 @@ export class Crew {
       }
       const { port1, port2 } = new MessageChannel();
       handle.onFailure((cause) => this.fail(this.apis.length < count || !this.ready ? "start" : "crash", w, cause));
+      handle.onPulse(() => {
+        this.pulses++;
+      });
       handle.post(port2, [port2]);
       this.handles.push(handle);
       this.ports.push(port1);

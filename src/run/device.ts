@@ -16,6 +16,7 @@ import {
   heartbeatOf,
   Launch,
   launchWord,
+  paceOf,
   type PrivateJob,
 } from "./protocol.ts";
 
@@ -164,7 +165,12 @@ export class SharedDevice implements Device {
     const crew = new Crew(platform, options.workers);
     const device = new SharedDevice(crew, memory, options);
     try {
-      await crew.start(options.kernels, { memory, bytes: 0, spinners: options.cores - 1 });
+      await crew.start(options.kernels, {
+        memory,
+        bytes: 0,
+        spinners: options.cores - 1,
+        pace: paceOf(options.hangTimeout),
+      });
     } catch (error) {
       await crew.end();
       throw error;
@@ -363,7 +369,11 @@ export class PrivateDevice implements Device {
   static async start(platform: Platform, options: DeviceOptions): Promise<PrivateDevice> {
     const crew = new Crew(platform, 1);
     try {
-      await crew.start(options.kernels, { bytes: heapStart(1) + GROWTH, spinners: 0 });
+      await crew.start(options.kernels, {
+        bytes: heapStart(1) + GROWTH,
+        spinners: 0,
+        pace: paceOf(options.hangTimeout),
+      });
     } catch (error) {
       await crew.end();
       throw error;
@@ -414,9 +424,12 @@ export class PrivateDevice implements Device {
     const period = Math.min(1000, hangTimeout / 4);
     let still = 0;
     let last = performance.now();
+    let { pulses } = crew;
     const clock = setInterval(() => {
       const now = performance.now();
-      if (now - last < 2 * period) still += period;
+      if (crew.pulses !== pulses) still = 0;
+      else if (now - last < 2 * period) still += period;
+      ({ pulses } = crew);
       last = now;
       if (still >= hangTimeout) crew.report("hung", 0, new Error(`no answer for ${Math.round(still)} ms`));
     }, period);

@@ -1,7 +1,9 @@
 /** @file Which bytes of the linear memory are whose. Knows addresses only; the memory itself belongs to the device. */
-import { OutOfMemoryError } from "../core/errors.ts";
+import { FourlaneError, OutOfMemoryError } from "../core/errors.ts";
 
 const ALIGN = 64;
+/** First address of the last page of a memory of 4 GiB. */
+const LAST = 2 ** 32 - 65536;
 
 interface Hole {
   address: number;
@@ -13,6 +15,8 @@ interface Hole {
  * ones stay whole.
  */
 export class Allocator {
+  /** Where memory is handed out from at the earliest: for tests of what lies beyond 2 GiB. */
+  static from = 0;
   /** End of what was ever handed out: the memory must be at least this large. */
   top: number;
   private holes: Hole[] = [];
@@ -22,13 +26,19 @@ export class Allocator {
   private handedOut = 0;
 
   constructor(start: number, limit: number) {
-    this.start = start;
-    this.top = Math.ceil(start / ALIGN) * ALIGN;
-    this.limit = limit;
+    this.start = Math.max(start, Allocator.from);
+    // Not the last page of 32 bits: an address behind the end of a block must not be 0.
+    this.limit = Math.min(limit, LAST);
+    this.top = Math.ceil(this.start / ALIGN) * ALIGN;
   }
 
-  /** Address of `bytes` bytes, aligned to a cache line. */
+  /**
+   * Address of `bytes` bytes, aligned to a cache line.
+   * @throws OutOfMemoryError; FourlaneError if `bytes` is no size.
+   */
   alloc(bytes: number): number {
+    if (!Number.isSafeInteger(bytes) || bytes < 0)
+      throw new FourlaneError("INTERNAL", `memory: ${bytes} is no number of bytes`);
     const size = Math.max(ALIGN, Math.ceil(bytes / ALIGN) * ALIGN);
     let i = -1;
     for (let k = 0; k < this.holes.length; k++)

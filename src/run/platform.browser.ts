@@ -22,6 +22,7 @@ export const platform: Platform = {
     const worker = new Worker(url, { type: "module", name });
     return {
       post: (message, transfer) => worker.postMessage(message, transfer),
+      onPulse: (callback) => worker.addEventListener("message", callback),
       onFailure(callback) {
         worker.addEventListener("error", (event) => {
           const why = event.message || "it could not be loaded (a Content-Security-Policy needs worker-src blob:)";

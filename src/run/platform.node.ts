@@ -18,6 +18,7 @@ export const platform: Platform = {
     worker.unref();
     return {
       post: (message, transfer) => worker.postMessage(message, transfer as unknown as NodePort[]),
+      onPulse: (callback) => worker.on("message", callback),
       onFailure(callback) {
         worker.once("error", (error) => callback(error instanceof Error ? error : new Error(String(error))));
         worker.once("messageerror", callback);

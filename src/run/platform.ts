@@ -5,6 +5,8 @@ import type { Endpoint } from "comlink";
 export interface WorkerHandle {
   /** Sends a message. */
   post(message: unknown, transfer: MessagePort[]): void;
+  /** Calls back whenever the worker says that it moves. */
+  onPulse(callback: () => void): void;
   /** Calls back at most once, when the worker dies or fails to start, with the reason. */
   onFailure(callback: (cause: Error) => void): void;
   /** Ends the worker; resolves when it is gone, where the platform can say so. */

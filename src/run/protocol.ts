@@ -59,7 +59,7 @@ export const launchWord = (n: number): number => CONTROL_WORD + Control.Launches
 /** Per worker: scratch, a line with its heartbeat and its fault record, a line with its doorbell. */
 export const WORKER_BYTES = isa.Scratch.Bytes + 128;
 export const scratchOf = (worker: number): number => isa.Memory.Heap + worker * WORKER_BYTES;
-/** Instructions of the launch that the worker has behind it. */
+/** Grows while the worker moves: with each instruction of the launch, and within those that take long. */
 export const heartbeatOf = (worker: number): number => scratchOf(worker) + isa.Scratch.Bytes;
 export const faultOf = (worker: number): number => scratchOf(worker) + isa.Fault.Record;
 /**
@@ -80,7 +80,15 @@ export interface Setup {
   readonly bytes: number;
   /** So many workers, the first ones, look at their bells for a while before they sleep: a core is left for the caller. */
   readonly spinners: number;
+  /** Work between two signs of life at the most, in units of isa.Lane.Nanoseconds. */
+  readonly pace: number;
 }
+
+/**
+ * How much work goes by between two heartbeats, where a worker that stands still this long counts as hung: little, for the
+ * estimates know neither slow functions nor slow machines.
+ */
+export const paceOf = (hangTimeout: number): number => Math.ceil((hangTimeout * 1e6) / 3000 / isa.Lane.Nanoseconds);
 
 /** One launch as a message, for a worker with private memory. */
 export interface PrivateJob {

@@ -27,7 +27,7 @@ export class Machine {
   constructor(variant = "plain", pages = 256) {
     this.memory = new WebAssembly.Memory({ initial: pages, maximum: 65536 });
     const module = new WebAssembly.Module(wasmBytes(variant));
-    this.exports = new WebAssembly.Instance(module, { env: { memory: this.memory } }).exports as never;
+    this.exports = new WebAssembly.Instance(module, { env: { memory: this.memory, beat() {} } }).exports as never;
     this.exports.writeConstants();
     this.scratch = isa.Memory.Heap;
     this.top = 0;

@@ -41,6 +41,7 @@ describe.each(POOLS)("a worker that never starts, %s", (_, options) => {
     worker.unref();
     return {
       post: (message, transfer) => worker.postMessage(message, transfer as never),
+      onPulse() {},
       onFailure(callback) {
         worker.once("error", callback);
         worker.once("exit", (code) => callback(new Error(`the worker exited with code ${code}`)));
