@@ -34,10 +34,10 @@ export class Machine {
     this.reset();
   }
 
-  /** Forgets all blocks. What lies between scratch and fault record is guarded. */
-  reset(): void {
+  /** Forgets all blocks; those to come lie from an address on. What lies between scratch and fault record is guarded. */
+  reset(from = 0): void {
     this.guards = [];
-    this.top = this.scratch + isa.Scratch.Bytes + 64;
+    this.top = Math.max(from, this.scratch + isa.Scratch.Bytes + 64);
     this.guard((this.scratch + isa.Scratch.Bytes) / 4, (this.scratch + isa.Fault.Record) / 4);
     this.clearFault();
   }

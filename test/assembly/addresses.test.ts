@@ -1,0 +1,239 @@
+/** Every kernel gives the same bits wherever its operands and its instruction lie: around 2 GiB, and at the end of 4 GiB. */
+import { expect, test } from "vitest";
+import { floatBits, isa, Machine } from "./harness.ts";
+
+const GIB = 2 ** 30;
+
+interface Case {
+  readonly length: number;
+  readonly units: number;
+  /** Operand words; those of `f32`, `i32` and `out` are addresses. */
+  readonly words: Record<number, number>;
+  readonly f32?: Record<number, number>;
+  readonly i32?: Record<number, readonly number[]>;
+  /** Results: how many words. */
+  readonly out: Record<number, number>;
+  readonly extra?: readonly number[];
+}
+
+const labels = [3, 0, 4, 2, 1, 3];
+const CASES: Record<Exclude<keyof typeof isa.Opcode, "Barrier">, Case> = (() => {
+  const {
+    Map: M,
+    Gemm,
+    Reduce,
+    Softmax,
+    SoftmaxGrad,
+    CrossEntropy: C,
+    CrossEntropyGrad: CG,
+    Gather,
+    ScatterAdd: S,
+  } = isa;
+  const { Random, Transpose, Adam, Scan, Argsort, Fold, Product } = isa;
+  return {
+    // exp(x) + a broadcast view of it, written dense.
+    Map: {
+      length: M.Length,
+      units: 2,
+      words: {
+        [M.N]: 24,
+        [M.Grain]: 12,
+        [M.Slots]: 4,
+        [M.SlotsAt]: M.Length,
+        [M.Micros]: 3,
+        [M.MicrosAt]: M.Length + 8,
+        [M.Once]: 0,
+      },
+      f32: { [M.Length + 3]: 24, [M.Length + 8 + 15]: 6 },
+      out: { [M.Length + 1]: 24 },
+      extra: [
+        ...[isa.Slot.Dense, 0, isa.Slot.Dense, 0, isa.Slot.Register, 0, isa.Slot.View, M.Length + 8 + 15],
+        ...[isa.Micro.LoadView, 2, 3, 0, 0],
+        ...[isa.Micro.Add, 2, 2, 1, 0],
+        ...[isa.Micro.Exp, 0, 2, 0, 0],
+        ...[0, 4, 2, 4, 6, 0, 1],
+      ],
+    },
+    Gemm: {
+      length: Gemm.Length,
+      units: 3,
+      words: {
+        ...{
+          [Gemm.M]: 10,
+          [Gemm.N]: 37,
+          [Gemm.K]: 70,
+          [Gemm.CRow]: 37,
+          [Gemm.ARow]: 70,
+          [Gemm.ACol]: 1,
+          [Gemm.BRow]: 37,
+        },
+        ...{ [Gemm.BCol]: 1, [Gemm.Batch]: 1, [Gemm.CBatch]: 370, [Gemm.Slice]: 0, [Gemm.Block]: 4 },
+      },
+      f32: { [Gemm.A]: 700, [Gemm.B]: 2590 },
+      out: { [Gemm.C]: 370 },
+    },
+    Reduce: {
+      length: Reduce.Length,
+      units: 2,
+      words: {
+        ...{ [Reduce.Outer]: 5, [Reduce.R]: 33, [Reduce.Inner]: 1, [Reduce.Block]: 33, [Reduce.Blocks]: 1 },
+        ...{ [Reduce.Kind]: isa.ReduceKind.Sum, [Reduce.Grain]: 4 },
+      },
+      f32: { [Reduce.In]: 165 },
+      out: { [Reduce.Out]: 5 },
+    },
+    Softmax: {
+      length: Softmax.Length,
+      units: 2,
+      words: { [Softmax.Rows]: 6, [Softmax.Cols]: 7, [Softmax.Log]: 0, [Softmax.Block]: 4 },
+      f32: { [Softmax.In]: 42 },
+      out: { [Softmax.Out]: 42 },
+    },
+    SoftmaxGrad: {
+      length: SoftmaxGrad.Length,
+      units: 2,
+      words: { [SoftmaxGrad.Rows]: 6, [SoftmaxGrad.Cols]: 7, [SoftmaxGrad.Log]: 1, [SoftmaxGrad.Block]: 4 },
+      f32: { [SoftmaxGrad.Y]: 42, [SoftmaxGrad.G]: 42 },
+      out: { [SoftmaxGrad.Out]: 42 },
+    },
+    CrossEntropy: {
+      length: C.Length,
+      units: 2,
+      words: { [C.Rows]: 6, [C.Cols]: 5, [C.Ignore]: -100, [C.Block]: 4 },
+      f32: { [C.X]: 30 },
+      i32: { [C.Label]: labels },
+      out: { [C.Loss]: 6 },
+    },
+    CrossEntropyGrad: {
+      length: CG.Length,
+      units: 2,
+      words: { [CG.Rows]: 6, [CG.Cols]: 5, [CG.Ignore]: -100, [CG.Block]: 4 },
+      f32: { [CG.X]: 30, [CG.G]: 6 },
+      i32: { [CG.Label]: labels },
+      out: { [CG.Out]: 30 },
+    },
+    Gather: {
+      length: Gather.Length,
+      units: 2,
+      words: {
+        ...{ [Gather.Outer]: 1, [Gather.Rows]: 6, [Gather.Bound]: 5, [Gather.Inner]: 9, [Gather.IndexOuter]: 0 },
+        ...{ [Gather.IndexRow]: 1, [Gather.IndexInner]: 0, [Gather.Block]: 4 },
+      },
+      f32: { [Gather.In]: 45 },
+      i32: { [Gather.Index]: labels },
+      out: { [Gather.Out]: 54 },
+    },
+    ScatterAdd: {
+      length: S.Length,
+      units: 2,
+      words: {
+        ...{ [S.Outer]: 1, [S.Rows]: 6, [S.Bound]: 5, [S.Inner]: 9, [S.IndexOuter]: 0, [S.IndexRow]: 1 },
+        ...{ [S.IndexInner]: 0, [S.Kind]: isa.ScatterKind.Sum, [S.Block]: 4 },
+      },
+      f32: { [S.In]: 54 },
+      i32: { [S.Index]: labels },
+      out: { [S.Out]: 45 },
+    },
+    Random: {
+      length: Random.Length,
+      units: 3,
+      words: {
+        ...{ [Random.Draw]: 2, [Random.N]: 37, [Random.Kind]: isa.RandomKind.Normal, [Random.A]: 0 },
+        ...{ [Random.B]: floatBits(1), [Random.Grain]: 16 },
+      },
+      i32: { [Random.State]: [1, 2, 3] },
+      out: { [Random.Out]: 37 },
+    },
+    Transpose: {
+      length: Transpose.Length,
+      units: 3,
+      words: { [Transpose.Batch]: 1, [Transpose.Rows]: 7, [Transpose.Cols]: 9, [Transpose.Block]: 4 },
+      f32: { [Transpose.In]: 63 },
+      out: { [Transpose.Out]: 63 },
+    },
+    Adam: {
+      length: Adam.Length,
+      units: 2,
+      words: {
+        ...{ [Adam.N]: 21, [Adam.Grain]: 16, [Adam.Beta1]: floatBits(0.9), [Adam.Rest1]: floatBits(0.1) },
+        ...{ [Adam.Beta2]: floatBits(0.99), [Adam.Rest2]: floatBits(0.01), [Adam.Eps]: floatBits(1e-8) },
+      },
+      f32: { [Adam.W]: 21, [Adam.M]: 21, [Adam.V]: 21, [Adam.G]: 21, [Adam.StepSize]: 1, [Adam.Root]: 1 },
+      out: { [Adam.NewW]: 21, [Adam.NewM]: 21, [Adam.NewV]: 21 },
+    },
+    Scan: {
+      length: Scan.Length,
+      units: 1,
+      words: { [Scan.Outer]: 2, [Scan.R]: 9, [Scan.Inner]: 3, [Scan.Reverse]: 1, [Scan.Integer]: 0, [Scan.Grain]: 16 },
+      f32: { [Scan.In]: 54 },
+      out: { [Scan.Out]: 54 },
+    },
+    Argsort: {
+      length: Argsort.Length,
+      units: 3,
+      words: {
+        [Argsort.Rows]: 3,
+        [Argsort.Cols]: 40,
+        [Argsort.Descending]: 0,
+        [Argsort.Integer]: 0,
+        [Argsort.Block]: 1,
+      },
+      f32: { [Argsort.In]: 120 },
+      out: { [Argsort.Out]: 120, [Argsort.Spare]: 120 },
+    },
+    Fold: {
+      length: Fold.Length,
+      units: 4,
+      words: {
+        ...{ [Fold.Outer]: 2, [Fold.Extent]: 8, [Fold.Windows]: 6, [Fold.Inner]: 2, [Fold.Size]: 3, [Fold.Step]: 1 },
+        ...{ [Fold.Dilation]: 1, [Fold.Block]: 4 },
+      },
+      f32: { [Fold.In]: 72 },
+      out: { [Fold.Out]: 32 },
+    },
+    Product: {
+      length: Product.Length,
+      units: 2,
+      words: {
+        ...{
+          [Product.M]: 6,
+          [Product.N]: 5,
+          [Product.K]: 11,
+          [Product.ARow]: 11,
+          [Product.ACol]: 1,
+          [Product.BRow]: 5,
+        },
+        ...{ [Product.BCol]: 1, [Product.Batch]: 1, [Product.Block]: 4, [Product.Integer]: 0 },
+      },
+      f32: { [Product.A]: 66, [Product.B]: 55 },
+      out: { [Product.C]: 30 },
+    },
+  };
+})();
+
+/** The results of a case by a machine whose blocks begin at an address. */
+function results(machine: Machine, c: Case, opcode: isa.Opcode, from: number): number[][] {
+  machine.reset(from);
+  const words: Record<number, number> = { ...c.words };
+  c.extra?.forEach((v, i) => (words[c.length + i] = v));
+  let seed = 1;
+  const random = (): number => ((seed = (seed * 16807) % 2147483647) / 2147483647) * 2 - 0.9;
+  for (const [w, n] of Object.entries(c.f32 ?? {})) words[Number(w)] = machine.f32(Array.from({ length: n }, random));
+  for (const [w, values] of Object.entries(c.i32 ?? {})) words[Number(w)] = machine.i32(values);
+  const outs = Object.entries(c.out).map(([w, n]) => [(words[Number(w)] = machine.alloc(n * 4)), n]);
+  const ip = machine.instruction(opcode, c.length + (c.extra?.length ?? 0), c.units, words);
+  machine.run(ip, 2);
+  machine.checkGuards();
+  return outs.map(([address, n]) => [...machine.readI32(address, n)]);
+}
+
+test.each(["plain", "relaxed"])("%s kernels, around 2 GiB and at the end of 4", (variant) => {
+  const machine = new Machine(variant, 65536);
+  for (const [name, c] of Object.entries(CASES)) {
+    const opcode = isa.Opcode[name as keyof typeof isa.Opcode];
+    const want = results(machine, c, opcode, 2 ** 20);
+    expect(want.flat().some((v) => v !== 0)).toBe(true);
+    for (const from of [2 * GIB - 8192, 2 * GIB - 2000, 2 * GIB - 256, 2 * GIB, 3 * GIB, 4 * GIB - 2 * 65536])
+      expect(results(machine, c, opcode, from), `${name} at ${from}`).toEqual(want);
+  }
+});
