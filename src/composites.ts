@@ -1,13 +1,23 @@
 /** @file Functions made of other operations: no kernel and no derivative of their own. */
 import { DTypeError, ShapeError, ValueError } from "./core/errors.ts";
-import { broadcast, checkShape, normalizeAxes, normalizeAxis, numel, show, type Shape } from "./core/shape.ts";
+import {
+  broadcast,
+  checkCount,
+  checkShape,
+  MOST_PIECES,
+  normalizeAxes,
+  normalizeAxis,
+  numel,
+  type Shape,
+  show,
+} from "./core/shape.ts";
 import {
   arange,
-  operand,
   asItIs,
   cat,
   checkTensors,
   full,
+  operand,
   stack,
   Tensor,
   type TensorLike,
@@ -83,6 +93,7 @@ export function split(x: Tensor, size: number | readonly number[], axis = 0): Te
   const total = x.shape[a];
   if (typeof size === "number" && (!Number.isInteger(size) || size < 1))
     throw new ValueError(`split: the size must be a positive integer, got ${size}`);
+  if (typeof size === "number") checkCount("split", "pieces", Math.ceil(total / size), MOST_PIECES);
   const sizes =
     typeof size === "number"
       ? Array.from({ length: Math.max(1, Math.ceil(total / size)) }, (_, i) => Math.min(size, total - i * size))

@@ -1,8 +1,10 @@
 /** @file Tensors: what users touch. A tensor is a node of the lazy graph; reading it computes it. */
+import { checkNumbers, converted, type Numbers } from "./core/convert.ts";
 import { allocate, checkDType, type DType, isFloat, promote, resultType, type TypedArray } from "./core/dtype.ts";
 import { DisposedError, DTypeError, FourlaneError, IndexError, ShapeError, ValueError } from "./core/errors.ts";
 import {
   broadcast,
+  checkCount,
   checkShape,
   inferReshape,
   normalizeAxes,
@@ -206,6 +208,7 @@ export class Tensor {
 
   /** Computes the tensor and resolves to nested arrays (a number for a scalar); booleans for bool. */
   async array(): Promise<NestedArray> {
+    checkCount("array", "nested arrays", numel(this.shape.slice(0, -1)), 2 ** 24);
     const flat = await this.data();
     let at = 0;
     const build = (axis: number): NestedArray => {
@@ -943,6 +946,11 @@ export function tensor(
   let shape: Shape;
   let dtype: DType;
   if (ArrayBuffer.isView(values)) {
+    checkNumbers("tensor: the values", values);
+    if (values instanceof BigInt64Array || values instanceof BigUint64Array)
+      throw new DTypeError(
+        "tensor: there is no int64; give the numbers as an Int32Array (or Array.from(values, Number))",
+      );
     flat = values as ArrayLike<number>;
     shape = given ?? [flat.length];
     dtype =
@@ -973,9 +981,15 @@ export function tensor(
   return t;
 }
 
+/** Deepest nesting of arrays: no shape has as many axes. */
+const DEEPEST = 64;
+
 function flatten(values: NestedArray): { flat: number[]; shape: number[]; boolean: boolean } {
   const shape: number[] = [];
-  for (let v: NestedArray = values; Array.isArray(v); v = v[0]) shape.push(v.length);
+  for (let v: NestedArray = values; Array.isArray(v); v = v[0]) {
+    if (shape.push(v.length) > DEEPEST)
+      throw new ShapeError(`tensor: arrays are nested more than ${DEEPEST} deep, or hold themselves`);
+  }
   const flat: number[] = [];
   let boolean = true;
   const walk = (v: NestedArray, axis: number): void => {
@@ -1106,23 +1120,19 @@ export class Parameter extends Tensor {
     return this.variable.node;
   }
 
-  /** Sets the value, from a tensor of the same shape and dtype, or from its elements in row-major order (copied). */
-  assign(value: Tensor | TypedArray | Float64Array | readonly number[]): void {
+  /**
+   * Sets the value, from a tensor of the same shape and dtype, or from its elements in row-major order (copied).
+   * @throws ValueError for an element that the dtype cannot hold; float32 is rounded, integers must be exact.
+   */
+  assign(value: Tensor | Numbers): void {
     if (value instanceof Tensor) {
       this.variable.assign(value.node);
       return;
     }
-    if (!Array.isArray(value) && (!ArrayBuffer.isView(value) || !("length" in value)))
-      throw new DTypeError(`assign: a tensor or an array of numbers is wanted, got ${String(value)}`);
-    const numbers = value as ArrayLike<number>;
-    if (numbers.length !== this.numel())
-      throw new ShapeError(`assign: ${numbers.length} values for a parameter of shape ${show(this.shape)}`);
-    for (let i = 0; i < numbers.length; i++)
-      if (typeof numbers[i] !== "number")
-        throw new DTypeError(`assign: element ${i} is no number: ${String(numbers[i])}`);
-    const copy = allocate(this.dtype, numbers.length);
-    copy.set(numbers);
-    this.variable.set(copy);
+    checkNumbers("assign: the value", value);
+    if (value.length !== this.numel())
+      throw new ShapeError(`assign: ${value.length} values for a parameter of shape ${show(this.shape)}`);
+    this.variable.set(converted("assign", value, this.dtype));
   }
 
   override get [Symbol.toStringTag](): string {

@@ -64,7 +64,7 @@ export function resultType(operands: readonly { readonly dtype: DType; readonly 
 }
 
 export function checkDType(op: string, dtype: unknown): DType {
-  if (typeof dtype !== "string" || !(dtype in TABLE))
+  if (typeof dtype !== "string" || !Object.hasOwn(TABLE, dtype))
     throw new DTypeError(`${op}: dtype must be one of ${DTYPES.join(", ")}, got ${String(dtype)}`);
   return dtype as DType;
 }

@@ -33,12 +33,30 @@ export function stridesOf(shape: Shape): number[] {
   return strides;
 }
 
-/** Checks a shape from outside: integers >= 0, below 2^31 elements. */
+/** Elements of a tensor stay below this: their bytes are counted in 32 bits. */
+const MOST_ELEMENTS = 2 ** 30;
+
+/** @throws ShapeError unless the extents, but those that are 0, stay below 2^30 elements together. */
+export function checkSize(op: string, shape: Shape): void {
+  let n = 1;
+  for (const d of shape) if (d > 1) n *= d;
+  if (n >= MOST_ELEMENTS) throw new ShapeError(`${op}: shape ${show(shape)} has too many elements, 2^30 or more`);
+}
+
+/** Most pieces of a tensor that are tensors of their own. */
+export const MOST_PIECES = 2 ** 16;
+
+/** @throws ShapeError if something is to be done more often than anybody waits for, or memory holds. */
+export function checkCount(op: string, what: string, n: number, most: number): void {
+  if (!(n <= most)) throw new ShapeError(`${op}: ${n} ${what} are too many, at most ${most}`);
+}
+
+/** Checks a shape from outside: integers >= 0, below 2^30 elements; where an extent is 0 that holds for the others. */
 export function checkShape(op: string, shape: Shape, name = "shape"): Shape {
   if (!Array.isArray(shape)) throw new ShapeError(`${op}: ${name} must be an array of integers, got ${String(shape)}`);
   for (const d of shape)
     if (!Number.isInteger(d) || d < 0) throw new ShapeError(`${op}: ${name} ${show(shape)} has a bad extent ${d}`);
-  if (numel(shape) >= 2 ** 30) throw new ShapeError(`${op}: shape ${show(shape)} has too many elements`);
+  checkSize(op, shape);
   return shape;
 }
 

@@ -1,6 +1,6 @@
 /** @file The graph: immutable nodes. An operation is an OpDef; what it means is attached to it, not to the graph. */
 import type { DType } from "../core/dtype.ts";
-import type { Shape } from "../core/shape.ts";
+import { checkSize, type Shape } from "../core/shape.ts";
 
 /** Static parameters of a node: plain values, so that nodes print and compare. */
 export type Attrs = Readonly<Record<string, unknown>>;
@@ -105,6 +105,7 @@ export function isOpen(r: object): boolean {
 /** Makes a node; the operation infers and checks. */
 export function makeNode(op: OpDef, src: readonly Node[], attrs: Attrs = NO_ATTRS): Node {
   const { shape, dtype } = op.infer(src, attrs);
+  if (shape !== src[0]?.shape) checkSize(op.name, shape);
   const n: Node = { id: nextId++, op, src, attrs, shape, dtype, region };
   observer?.(n);
   return n;

@@ -1,7 +1,7 @@
 /** @file torch.nn.utils' names: gradients kept within bounds. They change `.grad`, inside compiled functions too. */
 import { ValueError } from "../core/errors.ts";
 import { norm } from "../composites.ts";
-import { stack, Tensor, zeros } from "../tensor.ts";
+import { stack, Tensor, where, zeros } from "../tensor.ts";
 
 /** The tensors that have a gradient, of one or of a list. */
 function withGradients(op: string, parameters: Tensor | Iterable<Tensor>): { t: Tensor; grad: Tensor }[] {
@@ -12,6 +12,23 @@ function withGradients(op: string, parameters: Tensor | Iterable<Tensor>): { t: 
     if (!(t instanceof Tensor)) throw new ValueError(`${op}: parameters[${i}] is no tensor: ${String(t)}`);
     return t.grad ? [{ t, grad: t.grad }] : [];
   });
+}
+
+/** Far enough below 1 for squares of any float32 to be finite, and a power of 2, so that scaling rounds nothing. */
+const SMALL = 2 ** -66;
+
+/** The norm over all elements of all tensors, finite if the elements are and float32 can hold it. */
+function totalNorm(tensors: readonly Tensor[], p: number): Tensor {
+  const plain = norm(stack(tensors.map((t) => norm(t, p))), p);
+  if (p === Number.POSITIVE_INFINITY || p <= 1) return plain;
+  if (p === 2) {
+    // Squares of 1e30 are infinite in float32. Both sums are made in one pass.
+    const scaled = norm(stack(tensors.map((t) => norm(t.mul(SMALL))))).div(SMALL);
+    return where(plain.lt(Number.POSITIVE_INFINITY), plain, scaled);
+  }
+  const largest = stack(tensors.map((t) => norm(t, Number.POSITIVE_INFINITY))).max();
+  const scale = where(largest.gt(0).mul(largest.lt(Number.POSITIVE_INFINITY)), largest, 1);
+  return norm(stack(tensors.map((t) => norm(t.div(scale), p))), p).mul(scale);
 }
 
 /**
@@ -32,7 +49,10 @@ export function clipGradNorm(
     throw new ValueError(`clipGradNorm: normType must be a number above 0, got ${normType}`);
   const found = withGradients("clipGradNorm", parameters);
   if (found.length === 0) return zeros([]);
-  const total = norm(stack(found.map(({ grad }) => norm(grad, normType))), normType).detach();
+  const total = totalNorm(
+    found.map(({ grad }) => grad),
+    normType,
+  ).detach();
   const factor = total.add(1e-6).reciprocal().mul(maxNorm).minimum(1);
   for (const { t, grad } of found) t.grad = grad.mul(factor);
   return total;

@@ -11,8 +11,10 @@ import { Setting, together, Variable } from "../trace/variable.ts";
 import { BY_IDENTITY } from "../trace/signature.ts";
 
 function checkNumber(op: string, name: string, value: number, low: number, high = Number.POSITIVE_INFINITY): void {
-  if (!Number.isFinite(value) || value < low || value >= high)
-    throw new ValueError(`${op}: ${name} must be finite and in [${low}, ${high}), got ${value}`);
+  // As float32, which is what programs compute with.
+  const v = typeof value === "number" ? Math.fround(value) : Number.NaN;
+  if (!Number.isFinite(v) || v < low || v >= high)
+    throw new ValueError(`${op}: ${name} must be finite in float32 and in [${low}, ${high}), got ${String(value)}`);
 }
 
 /** What all optimisers share: parameters, a learning rate that may change at any time, zeroGrad. */
@@ -107,7 +109,7 @@ export class SGD extends Optimizer {
     super("SGD", parameters, lr);
     checkNumber("SGD", "momentum", momentum, 0);
     checkNumber("SGD", "weightDecay", weightDecay, 0);
-    if (!Number.isFinite(dampening)) throw new ValueError(`SGD: dampening must be finite, got ${dampening}`);
+    checkNumber("SGD", "dampening", dampening, Number.NEGATIVE_INFINITY);
     if (nesterov && (momentum <= 0 || dampening !== 0))
       throw new ValueError(`SGD: nesterov needs a momentum and no dampening, got ${momentum} and ${dampening}`);
     this.momentum = momentum;

@@ -1,6 +1,7 @@
 /** @file A function recorded as a program, and launched. */
 import { compileGraph } from "../compile/compile.ts";
 import type { Program } from "../compile/program.ts";
+import { laterResult } from "../core/check.ts";
 import { isFloat, type TypedArray } from "../core/dtype.ts";
 import { FourlaneError } from "../core/errors.ts";
 import type { Shape } from "../core/shape.ts";
@@ -69,8 +70,8 @@ export function record<Args extends unknown[], Result>(
       return p;
     }) as Args;
     const value = fn(...placeholders);
-    if (value instanceof Promise)
-      throw new FourlaneError("TRACE", `${op}: the function is async; it must return tensors, to be awaited outside`);
+    const why = laterResult(value);
+    if (why) throw new FourlaneError("TRACE", `${op}: ${why}`);
     // Still inside: a parameter's node is its value after the function's assignments.
     return { result: value, outputs: [...leavesOf(value).map((t) => t.node), ...trace.required] };
   });

@@ -1,5 +1,5 @@
 /** @file The trace in progress: what a compiled function does while it is recorded. */
-import { checkFunction } from "../core/check.ts";
+import { checkFunction, checkNotAsync } from "../core/check.ts";
 import type { DType } from "../core/dtype.ts";
 import { FourlaneError } from "../core/errors.ts";
 import type { Shape } from "../core/shape.ts";
@@ -57,7 +57,9 @@ export function transformed<Args extends unknown[], T>(op: string, f: (...args: 
   checkFunction(op, f);
   transforms++;
   try {
-    return f(...args);
+    const result = f(...args);
+    checkNotAsync(op, result);
+    return result;
   } finally {
     transforms--;
   }

@@ -18,10 +18,21 @@ export function leavesOf(tree: Tree): Tensor[] {
   return leaves;
 }
 
-/** The same tree with each tensor replaced; f is told the path to it ("layers.0.weight"). */
-export function mapTree(tree: Tree, f: (t: Tensor, path: string) => unknown, path = ""): unknown {
+/** Deepest nesting of a tree. What is deeper holds itself. */
+const DEEPEST = 500;
+
+/**
+ * The same tree with each tensor replaced; f is told the path to it ("layers.0.weight").
+ * @throws ValueError for a tree that holds itself.
+ */
+export function mapTree(tree: Tree, f: (t: Tensor, path: string) => unknown, path = "", depth = 0): unknown {
   if (tree instanceof Tensor) return f(tree, path);
-  const to = (key: string | number, x: unknown): unknown => mapTree(x, f, path ? `${path}.${key}` : String(key));
+  if (depth > DEEPEST)
+    throw new ValueError(
+      `arrays and objects are nested more than ${DEEPEST} deep, or hold themselves: ${path.slice(0, 60)}...`,
+    );
+  const to = (key: string | number, x: unknown): unknown =>
+    mapTree(x, f, path ? `${path}.${key}` : String(key), depth + 1);
   if (Array.isArray(tree)) return tree.map((x, i) => to(i, x));
   if (isPlain(tree)) return Object.fromEntries(Object.entries(tree).map(([k, v]) => [k, to(k, v)]));
   return tree;
@@ -36,6 +47,7 @@ export function tensorsLike(message: string, tree: Tree, like: Tree): Tensor[] {
   const fail = (path: readonly string[], what: string): never => {
     throw new ValueError(`${message}: ${what}${path.length > 0 ? ` at ${path.join(".")}` : ""}`);
   };
+  leavesOf([tree, like]); // refuses what holds itself
   const walk = (x: unknown, y: unknown, path: readonly string[]): void => {
     if (y instanceof Tensor) leaves.push(x instanceof Tensor ? x : fail(path, "no tensor"));
     else if ((Array.isArray(x) && Array.isArray(y)) || (isPlain(x) && isPlain(y))) {

@@ -1,6 +1,6 @@
 /** @file Padding. */
 import { ShapeError, ValueError } from "../../core/errors.ts";
-import { show } from "../../core/shape.ts";
+import { checkCount, show } from "../../core/shape.ts";
 import * as structure from "../../ops/structure.ts";
 import { asItIs, cat, checkTensors, full, Tensor } from "../../tensor.ts";
 
@@ -50,6 +50,9 @@ export function pad(x: Tensor, padding: readonly number[], mode: PadMode = "cons
         `pad: ${before} and ${after} elements cannot be added to axis ${axis} of shape ${show(x.shape)} (${mode})`,
       );
   });
+  pairs.forEach(([before, after], i) =>
+    checkCount("pad", `elements of axis ${i}`, x.shape[i] + before + after, 2 ** 26),
+  );
   if (mode === "constant") return padded(x, pairs, value);
   return pairs.reduce((y, [before, after], axis) => {
     if (before === 0 && after === 0) return y;

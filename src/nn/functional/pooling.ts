@@ -1,7 +1,7 @@
 /** @file Pooling: windows and a reduction. */
 import { isFloat } from "../../core/dtype.ts";
 import { DTypeError, ShapeError, ValueError } from "../../core/errors.ts";
-import { numel, show } from "../../core/shape.ts";
+import { checkCount, MOST_PIECES, numel, show } from "../../core/shape.ts";
 import { asItIs, cat, checkTensors, Tensor, tensor } from "../../tensor.ts";
 import { batched, perAxis, type Sizes } from "./sizes.ts";
 import { allWindows, countWindows, type Windows, windowsOf } from "./windows.ts";
@@ -124,6 +124,7 @@ export function averages(x: Tensor, axis: number, size: number): Tensor {
   if (size === n) return asItIs(x);
   if (n % size === 0)
     return x.reshape([...x.shape.slice(0, axis), size, n / size, ...x.shape.slice(axis + 1)]).mean(axis + 1);
+  checkCount("adaptiveAvgPool", "parts of an axis", size, MOST_PIECES);
   const parts = Array.from({ length: size }, (_, i) => {
     const start = Math.floor((i * n) / size);
     return x.narrow(axis, start, Math.ceil(((i + 1) * n) / size) - start).mean(axis, true);

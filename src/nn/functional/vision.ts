@@ -1,6 +1,6 @@
 /** @file Images in other resolutions. */
 import { ShapeError, ValueError } from "../../core/errors.ts";
-import { show } from "../../core/shape.ts";
+import { checkCount, show } from "../../core/shape.ts";
 import { checkTensors, Tensor, tensor } from "../../tensor.ts";
 import { averages } from "./pooling.ts";
 import { perAxis, type Sizes } from "./sizes.ts";
@@ -66,6 +66,7 @@ export function interpolate(x: Tensor, options: InterpolateOptions): Tensor {
     rank,
     1,
   );
+  for (const d of to) checkCount("interpolate", "places along an axis", d, 2 ** 24);
   if (mode === "area") return to.reduce((y, d, i) => averages(y, 2 + i, d), x);
   return to.reduce((y, d, i) => {
     const n = image[i];

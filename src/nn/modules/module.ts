@@ -1,10 +1,12 @@
 /** @file Modules: parameters and submodules are found among an object's own properties, as in PyTorch. */
+import { checkNumbers, converted, type Numbers } from "../../core/convert.ts";
 import type { TypedArray } from "../../core/dtype.ts";
-import { DTypeError, FourlaneError, ShapeError, ValueError } from "../../core/errors.ts";
+import { FourlaneError, ShapeError, ValueError } from "../../core/errors.ts";
 import { sameShape, show } from "../../core/shape.ts";
 import { Buffer, Parameter, Tensor } from "../../tensor.ts";
 import { BY_IDENTITY } from "../../trace/signature.ts";
 import { guard } from "../../trace/trace.ts";
+import { together } from "../../trace/variable.ts";
 
 /** Base of layers and networks: assign parameters and modules to properties, define forward. */
 export abstract class Module {
@@ -92,36 +94,38 @@ export abstract class Module {
   }
 
   /**
-   * Sets all parameters and buffers from tensors or typed arrays by path.
-   * @throws FourlaneError if names are missing or unknown, ShapeError if a shape differs, ValueError or DTypeError for other
-   * things; nothing is changed then.
+   * Sets all parameters and buffers from tensors or arrays by path. Integers must fit exactly; float32 is rounded.
+   * @throws FourlaneError if names are missing or unknown, ShapeError if a shape differs, ValueError or DTypeError for values
+   * that do not fit and for other things; nothing is changed then.
    */
-  loadStateDict(dict: Readonly<Record<string, Tensor | TypedArray>>): void {
+  loadStateDict(dict: Readonly<Record<string, Tensor | Numbers>>): void {
     if (typeof dict !== "object" || dict === null)
       throw new ValueError(`loadStateDict: an object of tensors or typed arrays is wanted, got ${String(dict)}`);
     const own = new Map(this.namedState());
-    const missing = [...own.keys()].filter((k) => !(k in dict));
+    const missing = [...own.keys()].filter((k) => !Object.hasOwn(dict, k));
     const unexpected = Object.keys(dict).filter((k) => !own.has(k));
     if (missing.length > 0 || unexpected.length > 0)
       throw new FourlaneError(
         "STATE_DICT",
         `loadStateDict: missing ${missing.join(", ") || "none"}; unexpected ${unexpected.join(", ") || "none"}`,
       );
-    for (const [name, p] of own) {
+    // All or nothing: what does not fit is found before anything is set.
+    const values = [...own].map(([name, p]) => {
       const value = dict[name];
-      if (!(value instanceof Tensor || ArrayBuffer.isView(value)))
-        throw new DTypeError(`loadStateDict: ${name} must be a tensor or a typed array, got ${String(value)}`);
-      const fits = ArrayBuffer.isView(value) ? value.length === p.numel() : sameShape(value.shape, p.shape);
-      if (!fits) {
-        const got = ArrayBuffer.isView(value) ? `${value.length} values` : show(value.shape);
-        throw new ShapeError(`loadStateDict: ${name} has shape ${show(p.shape)}, got ${got}`);
+      const shape = value instanceof Tensor ? value.shape : undefined;
+      if (!shape) checkNumbers(`loadStateDict: ${name}`, value);
+      const numbers = value as TypedArray;
+      if (shape ? !sameShape(shape, p.shape) : numbers.length !== p.numel())
+        throw new ShapeError(
+          `loadStateDict: ${name} has shape ${show(p.shape)}, got ${shape ? show(shape) : `${numbers.length} values`}`,
+        );
+      if (value instanceof Tensor) {
+        if (value.dtype !== p.dtype)
+          throw new ValueError(`loadStateDict: ${name} has dtype ${p.dtype}, got ${value.dtype}`);
+        return value;
       }
-      if (!ArrayBuffer.isView(value) && value.dtype !== p.dtype)
-        throw new ValueError(`loadStateDict: ${name} has dtype ${p.dtype}, got ${value.dtype}`);
-    }
-    for (const [name, p] of own) {
-      const value = dict[name];
-      p.assign(ArrayBuffer.isView(value) ? Float32Array.from(value) : value);
-    }
+      return converted(`loadStateDict: ${name}`, value, p.dtype);
+    });
+    together(() => [...own.values()].forEach((p, i) => p.assign(values[i])));
   }
 }
