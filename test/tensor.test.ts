@@ -75,7 +75,7 @@ describe("making and reading", () => {
       ["Parameter: the value must be a tensor, got null", fl.DTypeError, () => new fl.nn.Parameter(none)],
       ["loadStateDict: an object of tensors or typed arrays is wanted", fl.ValueError, () => layer.loadStateDict(none)],
       [
-        "loadStateDict: weight must be a tensor or a typed array, got null",
+        "loadStateDict: weight must be a tensor or an array of numbers, got null",
         fl.DTypeError,
         () => layer.loadStateDict({ weight: none, bias: zeros([2]) }),
       ],

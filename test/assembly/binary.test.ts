@@ -141,8 +141,8 @@ describe.each(variants)("kernels.$name, shared memory: $shared", ({ name, relaxe
 
   it("imports env.memory, and env.beat for a sign of life, alone", () => {
     expect(section(bytes, Section.Import, readImport)).toEqual([
-      { name: "env.memory", kind: 2, shared, minimum: 2, maximum: 65536 },
       { name: "env.beat", kind: 0 },
+      { name: "env.memory", kind: 2, shared, minimum: 2, maximum: 65536 },
     ]);
   });
 

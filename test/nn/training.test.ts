@@ -92,7 +92,9 @@ describe("optimisers follow PyTorch's rules", () => {
   test("bad options are typed errors that name them", () => {
     const p = new Parameter(tensor([1]));
     for (const lr of [Number.NaN, Number.POSITIVE_INFINITY, -1])
-      expect(() => new optim.Adam([p], { lr })).toThrow(`Adam: lr must be finite and in [0, Infinity), got ${lr}`);
+      expect(() => new optim.Adam([p], { lr })).toThrow(
+        `Adam: lr must be finite in float32 and in [0, Infinity), got ${lr}`,
+      );
     expect(() => new optim.SGD([p], { nesterov: true })).toThrow(fl.ValueError);
     expect(() => new optim.Adam([p], { betas: [1, 0.9] })).toThrow("betas[0]");
     expect(() => new optim.SGD([])).toThrow("no parameters");
