@@ -96,6 +96,18 @@ function moved(work: number): void {
   door.pulse();
 }
 
+/** Does what takes long in several calls of the kernel, with a sign of life after each. */
+function inPieces(opcode: number, ip: number, first: number, last: number, work: number): void {
+  const most = COARSE.includes(opcode) ? 100 * pace : pace;
+  const calls = Math.max(1, Math.min(last - first, Math.ceil(work / most)));
+  for (let i = 0, from = first; i < calls; i++) {
+    const to = first + Math.floor(((last - first) * (i + 1)) / calls);
+    kernels[opcode](ip, from, to, scratchOf(worker));
+    moved(work / calls);
+    from = to;
+  }
+}
+
 /**
  * Runs the program: `length` words at byte address `entry`. Writes when each instruction begins and ends to `times`. What takes
  * long is done in several calls of its kernel.
@@ -104,37 +116,32 @@ function run(entry: number, length: number, times?: Float64Array): void {
   let tick = 0;
   if (times) times[tick++] = performance.timeOrigin;
   const scratch = scratchOf(worker);
+  const heartbeat = heartbeatOf(worker) >> 2;
   // Addresses are unsigned: a memory has up to 4 GiB.
   let pc = entry >>> 2;
   const end = pc + length;
   if (length < isa.At.Lanes) throw new Error("the program is empty");
   while (pc < end) {
     const opcode = words[pc + isa.At.Opcode];
+    const estimate = words[pc + isa.At.Lanes];
     if (times) times[tick++] = performance.now();
     if (opcode === isa.Opcode.Barrier) {
       if (team > 1) barrier();
     } else {
       const units = words[pc + isa.At.Units];
-      const lanes = Math.min(team, words[pc + isa.At.Lanes]);
+      const lanes = Math.min(team, estimate);
       if (worker < lanes) {
         const first = Math.floor((units * worker) / lanes);
         const last = Math.floor((units * (worker + 1)) / lanes);
-        const work = words[pc + isa.At.Lanes] / lanes;
-        const most = COARSE.includes(opcode) ? 100 * pace : pace;
-        if (work <= most) {
-          if (first < last) kernels[opcode](pc << 2, first, last, scratch);
-        } else {
-          const calls = Math.min(last - first, Math.ceil(work / most));
-          for (let i = 0; i < calls; i++) {
-            const [from, to] = [i, i + 1].map((k) => first + Math.floor(((last - first) * k) / calls));
-            kernels[opcode](pc << 2, from, to, scratch);
-            moved(work / calls);
-          }
+        if (first < last) {
+          if (estimate > pace) inPieces(opcode, pc << 2, first, last, estimate / lanes);
+          else kernels[opcode](pc << 2, first, last, scratch);
         }
       }
     }
     if (times) times[tick++] = performance.now();
-    moved(words[pc + isa.At.Lanes]);
+    words[heartbeat]++;
+    if (isPrivate) moved(estimate);
     const size = words[pc + isa.At.Length];
     if (size <= isa.At.Lanes) throw new Error("an instruction has no length");
     pc += size;

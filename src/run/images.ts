@@ -59,7 +59,10 @@ export class Images {
 
   /** How many images of a program may be adjusted now, or made: two of them are enough. */
   idle(program: Program, busy: Busy): number {
-    return 2 - (this.of(program)?.images.filter(busy).length ?? 0);
+    let idle = 2;
+    const loaded = this.of(program);
+    if (loaded) for (const image of loaded.images) if (busy(image)) idle--;
+    return idle;
   }
 
   /** `count` images of a program that are not busy; new ones are among the writes. Throws an OutOfMemoryError. */
@@ -72,8 +75,9 @@ export class Images {
   ): Taken {
     this.allocator = allocator;
     const loaded = this.of(program) ?? prepare(program);
-    const used = loaded.images.filter((image) => !busy(image)).slice(0, count);
+    const used: Image[] = [];
     const made: Image[] = [];
+    for (const image of loaded.images) if (used.length < count && !busy(image)) used.push(image);
     try {
       while (used.length < count) {
         const image = imageAt(allocator.alloc(loaded.bytes), program, loaded);

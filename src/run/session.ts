@@ -271,7 +271,10 @@ export class Session {
   }
 
   /** Whether an image runs. */
-  private readonly busy = (image: Image): boolean => this.inFlight.some(({ taken }) => taken.used.includes(image));
+  private readonly busy = (image: Image): boolean => {
+    for (const { taken } of this.inFlight) if (taken.used.includes(image)) return true;
+    return false;
+  };
 
   /** Whether a program may be prepared while another one runs. */
   private hasRoom(program: Program, images: number): boolean {

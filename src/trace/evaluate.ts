@@ -267,5 +267,7 @@ export function evaluate(nodes: readonly Node[]): Promise<TypedArray[]> {
 
 /** Carries out all pending assignments of a session. Whoever uses what one of them was to change is told if it fails. */
 export function flush(home: Session = session()): void {
-  for (const list of apart([], [...waitingIn(home)]).others) carryOut(home, [], list).catch(() => {});
+  const waiting = waitingIn(home);
+  if (waiting.size === 0) return;
+  for (const list of apart([], [...waiting]).others) carryOut(home, [], list).catch(() => {});
 }
