@@ -27,7 +27,7 @@ import * as structure from "./ops/structure.ts";
 import * as window from "./ops/windows.ts";
 import { bindingOf, dataLeaf, dataOf, keepValue, keptValue } from "./trace/bindings.ts";
 import { evaluate } from "./trace/evaluate.ts";
-import { currentTrace, guard } from "./trace/trace.ts";
+import { currentTrace, guard, refuseRead } from "./trace/trace.ts";
 import { Variable, variableOf } from "./trace/variable.ts";
 
 /** Nested arrays of numbers or booleans. */
@@ -188,15 +188,17 @@ export class Tensor {
   /** Computes the tensor and resolves to its elements in row-major order. */
   async data(): Promise<TypedArray> {
     const { node } = this;
+    const refused = refuseRead();
+    if (refused) return refused;
     const binding = bindingOf(node);
     if (binding?.kind === "data") return (await binding.array).slice();
-    const before = currentTrace() ? undefined : keptValue(node);
+    const before = keptValue(node);
     if (before) return (await before).slice();
     // A parameter as it was when this was made of it.
-    if (binding?.kind === "state" && !currentTrace()) return binding.variable.read(binding.seen);
+    if (binding?.kind === "state") return binding.variable.read(binding.seen);
     const result = evaluate([node]).then(([array]) => array);
     // The node stays what it was: reading a tensor changes no gradient.
-    if (!currentTrace()) keepValue(node, result);
+    keepValue(node, result);
     return (await result).slice();
   }
 
@@ -229,6 +231,15 @@ export class Tensor {
   /** The class, as text: whatever makes pages smaller may rename classes. */
   get [Symbol.toStringTag](): string {
     return "Tensor";
+  }
+
+  /** Text is dtype and shape; as a number, in a comparison or an operator of JavaScript, a tensor is refused. */
+  [Symbol.toPrimitive](hint: string): string {
+    if (hint === "string") return this.toString();
+    throw new TypeError(
+      `${this.toString()} is no number: x.add(y), x.gt(y) and where(...) compute with tensors, outside of a compiled function ` +
+        "await x.item() reads one",
+    );
   }
 
   /** Later uses throw a DisposedError. Only of interest for large values: what is not referred to is freed anyway. */
@@ -1043,8 +1054,8 @@ export function arange(start: number, end?: number, step = 1): Tensor {
 // --- functions of several tensors ----------------------------------------------------------------------------------------------
 
 /**
- * a where the condition holds, else b; with broadcasting. The branch not taken gets a gradient of 0, which becomes NaN in a
- * function whose slope there is infinite, as in PyTorch: give that function a harmless argument instead.
+ * a where the condition holds, else b; with broadcasting. The gradient of the branch not taken is 0, whatever its slope, through
+ * the elementwise operations that made it too: where(x.gt(0), x.log(), 0) has a gradient at 0, unlike PyTorch's (NaN).
  */
 export function where(condition: Tensor, a: TensorLike, b: TensorLike): Tensor {
   checkTensors("where", { "the condition": condition });
@@ -1140,7 +1151,8 @@ export class Parameter extends Tensor {
   }
 
   override async data(): Promise<TypedArray> {
-    if (currentTrace()) return super.data();
+    const refused = refuseRead();
+    if (refused) return refused;
     return this.variable.read();
   }
 

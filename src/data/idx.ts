@@ -14,7 +14,11 @@ export interface Idx {
 }
 
 /** Where an IDX file may come from; plain or gzip. */
-export type IdxSource = ArrayBuffer | Uint8Array | Blob | Response;
+/** What bytes are read from: bytes, a Blob (a File), or the Response of a fetch. Described here, for programs without a DOM. */
+export type IdxSource =
+  | ArrayBuffer
+  | Uint8Array
+  | { arrayBuffer(): Promise<ArrayBuffer>; readonly ok?: boolean; readonly status?: number; readonly url?: string };
 
 interface ElementType {
   readonly name: string;

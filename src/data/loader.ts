@@ -6,6 +6,14 @@ import { EPOCH, type Epoch, type Epochs } from "../trace/epoch.ts";
 import { checkDataset, checkSeed, type Dataset, rootOf } from "./dataset.ts";
 import { BY_IDENTITY } from "../trace/signature.ts";
 
+/** An AbortSignal, described here for programs whose types have no DOM. */
+export interface Signal {
+  readonly aborted: boolean;
+  readonly reason?: unknown;
+  addEventListener(type: "abort", listener: () => void, options?: { once?: boolean }): void;
+  removeEventListener(type: "abort", listener: () => void): void;
+}
+
 export interface DataLoaderOptions {
   /** Rows per batch; default 1. */
   batchSize?: number;
@@ -16,7 +24,7 @@ export interface DataLoaderOptions {
   /** Whether a last batch of fewer rows is left out; default false. */
   dropLast?: boolean;
   /** Ends iteration with an AbortedError before the next batch. */
-  signal?: AbortSignal;
+  signal?: Signal;
 }
 
 /** Calls f in a task of its own, so after everything that now waits for a promise has gone on. */
@@ -36,11 +44,11 @@ function later(f: () => void): void {
   port2.postMessage(null);
 }
 
-const stopped = (signal: AbortSignal): AbortedError =>
+const stopped = (signal: Signal): AbortedError =>
   new AbortedError("DataLoader: stopped by its signal", { cause: signal.reason });
 
 /** Settles as the promise does, unless the signal comes first. */
-async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+async function unlessAborted<T>(promise: Promise<T>, signal: Signal | undefined): Promise<T> {
   if (!signal) return promise;
   if (signal.aborted) throw stopped(signal);
   let stop = (): void => {};
@@ -73,7 +81,7 @@ export class DataLoader implements AsyncIterable<Tensor[]>, Epochs {
   /** Number of the next epoch, from 0. Set it to go on where a training was interrupted. */
   epoch = 0;
   /** @internal */
-  readonly signal: AbortSignal | undefined;
+  readonly signal: Signal | undefined;
 
   /** @throws ValueError for a batchSize that is not a positive integer, or a seed that is not an integer >= 0. */
   constructor(dataset: Dataset, options: DataLoaderOptions = {}) {
@@ -102,7 +110,7 @@ export class DataLoader implements AsyncIterable<Tensor[]>, Epochs {
     return this.run(this.beginEpoch());
   }
 
-  /** @internal Begins an epoch that is run in few launches. */
+  /** Begins an epoch that is run in few launches: for compiled functions. */
   [EPOCH](): Epoch {
     const { batchSize, length, signal } = this;
     if (signal?.aborted) throw stopped(signal);

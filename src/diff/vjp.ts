@@ -4,7 +4,7 @@
 import { isFloat } from "../core/dtype.ts";
 import { FourlaneError } from "../core/errors.ts";
 import { isOpen, makeNode, type Node, toposort, withSources } from "../graph/node.ts";
-import { add } from "../ops/elementwise.ts";
+import { addCotangents } from "../ops/elementwise.ts";
 import { constantLike } from "../ops/leaf.ts";
 import { alias, fence, isDetached } from "../ops/structure.ts";
 
@@ -82,7 +82,7 @@ export function vjp(outputs: readonly Node[], cotangents: readonly Node[], input
   const grads = new Map<Node, Node>();
   const accumulate = (n: Node, g: Node): void => {
     const before = grads.get(n);
-    grads.set(n, before ? add(before, g) : g);
+    grads.set(n, before ? addCotangents(before, g) : g);
   };
   outputs.forEach((y, i) => {
     if (reaches.has(y)) accumulate(y, cotangents[i]);

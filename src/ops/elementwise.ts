@@ -7,7 +7,7 @@ import { type DType, isFloat } from "../core/dtype.ts";
 import { DTypeError, ShapeError } from "../core/errors.ts";
 import { sameShape, show } from "../core/shape.ts";
 import { type Attrs, makeNode, type Node, type OpDef } from "../graph/node.ts";
-import { constantLike } from "./leaf.ts";
+import { constantLike, constantValue } from "./leaf.ts";
 
 /** The linear map of one operand: t times the partial derivative, as a graph; null where it is zero everywhere. */
 type Partial1 = ((n: Node, t: Node) => Node) | null;
@@ -43,6 +43,48 @@ function wrap(v: number, dtype: DType): number {
   return dtype === "int32" ? v | 0 : dtype === "uint8" ? v & 255 : v;
 }
 
+/** A node that is zero but where a condition holds (`first`), or where it does not. */
+interface Masked {
+  readonly condition: Node;
+  readonly values: Node;
+  readonly first: boolean;
+}
+
+const holds = ({ condition, first }: Masked): Node => (first ? condition : apply(LOGICAL.not, condition));
+
+/** A node as values and the condition beyond which it is zero; undefined if no `where` says so. */
+function maskOf({ op, src }: Node): Masked | undefined {
+  if (op !== WHERE) return undefined;
+  const [condition, a, b] = src;
+  let outer: Masked;
+  if (constantValue(b) === 0) outer = { condition, values: a, first: true };
+  else if (constantValue(a) === 0) outer = { condition, values: b, first: false };
+  else return undefined;
+  const inner = maskOf(outer.values);
+  if (!inner) return outer;
+  return { condition: apply(LOGICAL.and, holds(outer), holds(inner)), values: inner.values, first: true };
+}
+
+/**
+ * A linear map of each element by itself. What a `where` made 0 stays 0 whatever the slope there: the branch that was not taken
+ * may have an infinite one, and 0 times that is no number. The selection moves outward and costs nothing more.
+ */
+function mapped(map: (n: Node, t: Node) => Node, n: Node, t: Node): Node {
+  const mask = maskOf(t);
+  if (!mask) return map(n, t);
+  const y = map(n, mask.values);
+  const zero = constantLike(y, 0);
+  return mask.first ? where(mask.condition, y, zero) : where(mask.condition, zero, y);
+}
+
+/** The sum of two cotangents; where both were made 0 by a `where`, so is the sum. */
+export function addCotangents(a: Node, b: Node): Node {
+  const [x, y] = [maskOf(a), maskOf(b)];
+  if (!x || !y) return add(a, b);
+  const sum = add(a, b);
+  return where(apply(LOGICAL.or, holds(x), holds(y)), sum, constantLike(sum, 0));
+}
+
 function elementwise(name: string, entry: Entry): OpDef {
   const { f, d, domain = "float", result } = entry;
   return {
@@ -61,14 +103,14 @@ function elementwise(name: string, entry: Entry): OpDef {
         }
         return { shape: x.shape, dtype: result ? result(src, attrs) : x.dtype };
       }),
-    vjp: (n, g) => n.src.map((x, i) => (isFloat(x.dtype) && d[i] ? d[i](n, g) : null)),
+    vjp: (n, g) => n.src.map((x, i) => (isFloat(x.dtype) && d[i] ? mapped(d[i], n, g) : null)),
     jvp: (n, ts) => {
       let sum: Node | null = null;
       ts.forEach((t, i) => {
         const di = d[i];
         if (!t || !di) return;
-        const term = di(n, t);
-        sum = sum ? add(sum, term) : term;
+        const term = mapped(di, n, t);
+        sum = sum ? addCotangents(sum, term) : term;
       });
       return sum;
     },

@@ -5,13 +5,13 @@ import { Session } from "./session.ts";
 
 let active: Session | undefined;
 
-/** The session in use; the first use starts one with defaults. */
+/** @internal The session in use; the first use starts one with defaults. */
 export function session(): Session {
   active ??= new Session();
   return active;
 }
 
-/** Runs f with another session in use: what it makes belongs to that one. */
+/** @internal Runs f with another session in use: what it makes belongs to that one. */
 export function using<T>(other: Session, f: () => T): T {
   const before = active;
   active = other;

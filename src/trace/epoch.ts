@@ -56,7 +56,7 @@ function joined(outputs: readonly Node[], pieces: readonly TypedArray[][]): Type
   });
 }
 
-/** Runs an epoch by the programs that `entryOf` finds for the indices of a batch. The entry of the first batch, and the result. */
+/** @internal Runs an epoch by the programs that `entryOf` finds for the indices of a batch. The entry of the first batch, and the result. */
 export function runEpoch(
   { rows, batchSize, batches }: Epoch,
   entryOf: (indices: Tensor) => Entry,

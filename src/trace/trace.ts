@@ -36,6 +36,22 @@ export function currentTrace(): Trace | undefined {
   return trace;
 }
 
+/**
+ * Fails the trace in progress, if there is one, because a tensor is read in it, and returns a promise that never settles: nobody
+ * need await what is read, and then nobody would know.
+ */
+export function refuseRead(): Promise<never> | undefined {
+  if (!trace) return undefined;
+  const error = new FourlaneError(
+    "TRACE",
+    "a tensor cannot be read inside a compiled function, where it has no value yet: return it and read it outside",
+  );
+  trace.checks.unshift(() => {
+    throw error;
+  });
+  return new Promise(() => {});
+}
+
 /** Runs f as a trace. */
 export function withTrace<T>(t: Trace, f: () => T): T {
   if (trace) throw new FourlaneError("TRACE", "compile: a compiled function was called while another one was traced");
