@@ -112,7 +112,7 @@ function inPieces(opcode: number, ip: number, first: number, last: number, work:
  * Runs the program: `length` words at byte address `entry`. Writes when each instruction begins and ends to `times`. What takes
  * long is done in several calls of its kernel.
  */
-function run(entry: number, length: number, times?: Float64Array): void {
+function run(entry: number, length: number, instructions: number, times?: Float64Array): void {
   let tick = 0;
   if (times) times[tick++] = performance.timeOrigin;
   const scratch = scratchOf(worker);
@@ -120,7 +120,7 @@ function run(entry: number, length: number, times?: Float64Array): void {
   // Addresses are unsigned: a memory has up to 4 GiB.
   let pc = entry >>> 2;
   const end = pc + length;
-  if (length < isa.At.Lanes) throw new Error("the program is empty");
+  let left = instructions;
   while (pc < end) {
     const opcode = words[pc + isa.At.Opcode];
     const estimate = words[pc + isa.At.Lanes];
@@ -129,6 +129,7 @@ function run(entry: number, length: number, times?: Float64Array): void {
       if (team > 1) barrier();
     } else {
       const units = words[pc + isa.At.Units];
+      if (units <= 0 || estimate <= 0) throw new Error("an instruction has nothing to do");
       const lanes = Math.min(team, estimate);
       if (worker < lanes) {
         const first = Math.floor((units * worker) / lanes);
@@ -145,9 +146,10 @@ function run(entry: number, length: number, times?: Float64Array): void {
     const size = words[pc + isa.At.Length];
     if (size <= isa.At.Lanes) throw new Error("an instruction has no length");
     pc += size;
+    left--;
   }
   // Nothing may pass for done that was not: what memory holds would be taken for results.
-  if (pc !== end) throw new Error("the program does not end where it should");
+  if (pc !== end || left !== 0 || instructions === 0) throw new Error("the program is not whole");
 }
 
 /** The word address of the launch in progress. */
@@ -204,11 +206,12 @@ function perform(n: number): void {
   words[heartbeatOf(worker) >> 2] = 0;
   const count = stopped(Control.Cancel) ? 0 : words[launch + Launch.Count];
   const length = words[launch + Launch.Length];
+  const instructions = words[launch + Launch.Instructions];
   const log = words[launch + Launch.Times] >>> 0;
   const bytes = words[launch + Launch.TimesBytes];
   const times = log > 0 ? new Float64Array(memory.buffer, log + worker * bytes, bytes >> 3) : undefined;
   for (let i = 0; i < count; i++) {
-    run(words[launch + Launch.Images + (i & 1)] >>> 0, length, times);
+    run(words[launch + Launch.Images + (i & 1)] >>> 0, length, instructions, times);
     if (i === count - 1) break;
     if (team > 1) barrier(endStep);
     else endStep();
@@ -260,9 +263,15 @@ export const api: WorkerApi = {
     }
   },
 
-  step(job: PrivateJob): Uint8Array[] {
+  step(job: PrivateJob): Uint8Array[] | null {
     const missing = job.bytes - memory.buffer.byteLength;
-    if (missing > 0) memory.grow(Math.ceil(missing / 65536));
+    if (missing > 0) {
+      try {
+        memory.grow(Math.ceil(missing / 65536));
+      } catch {
+        return null;
+      }
+    }
     refresh();
     const bytes = new Uint8Array(memory.buffer);
     for (const { address, data } of job.writes) bytes.set(data, address);

@@ -35,6 +35,7 @@ export interface Job {
   readonly images: readonly [number, number];
   /** In words. */
   readonly length: number;
+  readonly instructions: number;
   /** How many times it is run. */
   readonly count: number;
   /** How many workers have anything to do. */
@@ -109,6 +110,7 @@ export interface DeviceOptions {
 function recordOf(job: Job, team: number): Int32Array {
   const record = new Int32Array(Launch.Words);
   record.set([...job.images, job.length, team, job.count]);
+  record[Launch.Instructions] = job.instructions;
   if (job.times) record.set([job.times.address, job.times.bytes], Launch.Times);
   return record;
 }
@@ -433,14 +435,20 @@ export class PrivateDevice implements Device {
       last = now;
       if (still >= hangTimeout) crew.report("hung", 0, new Error(`no answer for ${Math.round(still)} ms`));
     }, period);
+    const bytes = this.allocator.top;
     try {
-      const results = await new Promise<Uint8Array[]>((resolve, reject) => {
+      const results = await new Promise<Uint8Array[] | null>((resolve, reject) => {
         this.reject = reject;
-        const answer = crew.apis[0].step({ bytes: this.allocator.top, writes, launch, reads });
+        const answer = crew.apis[0].step({ bytes, writes, launch, reads });
         // A trap rejects by way of the crew.
         Promise.resolve(answer).then(resolve, (cause) => crew.report("trap", 0, cause));
       });
-      return results.map((r) => r.buffer as ArrayBuffer);
+      if (results) return results.map((r) => r.buffer as ArrayBuffer);
+      // What was to be written is not there: this memory is of no more use, but that is nobody's doing.
+      this.reject = undefined;
+      const failure = new OutOfMemoryError(bytes, this.options.memoryLimit);
+      crew.report("crash", 0, failure);
+      throw failure;
     } finally {
       this.reject = undefined;
       clearInterval(clock);

@@ -161,6 +161,7 @@ export function assemble(
       patches,
       images: [used[0].address, used[used.length - 1].address],
       length: program.code.length,
+      instructions: program.labels.length,
       count,
       lanes: program.lanes,
       times,

@@ -17,7 +17,7 @@ interface Hole {
 export class Allocator {
   /** Where memory is handed out from at the earliest: for tests of what lies beyond 2 GiB. */
   static from = 0;
-  /** End of what was ever handed out: the memory must be at least this large. */
+  /** End of what is handed out: the memory must be at least this large. Free space at the end is no hole. */
   top: number;
   private holes: Hole[] = [];
   private readonly sizes = new Map<number, number>();
@@ -51,12 +51,8 @@ export class Allocator {
       hole.bytes -= size;
       if (hole.bytes === 0) this.holes.splice(i, 1);
     } else {
-      // A hole at the very end is taken along.
-      const last = this.holes.at(-1);
-      const open = last !== undefined && last.address + last.bytes === this.top;
-      address = open ? last.address : this.top;
+      address = this.top;
       if (address + size > this.limit) throw new OutOfMemoryError(size, this.limit);
-      if (open) this.holes.pop();
       this.top = address + size;
     }
     this.sizes.set(address, size);
@@ -79,6 +75,12 @@ export class Allocator {
         a.bytes += b.bytes;
         this.holes.splice(k + 1, 1);
       }
+    }
+    // Where memory could not grow to what was handed out, it need not once that is free again.
+    const last = this.holes.at(-1);
+    if (last && last.address + last.bytes === this.top) {
+      this.top = last.address;
+      this.holes.pop();
     }
   }
 

@@ -44,7 +44,9 @@ export const Launch = {
   Times: 11,
   /** Bytes from one worker's times to those of the next. */
   TimesBytes: 12,
-  Words: 13,
+  /** How many there are in an image, barriers included. */
+  Instructions: 13,
+  Words: 14,
 } as const;
 
 /** Most launches between their start and the owner's notice of their end. */
@@ -107,6 +109,6 @@ export interface WorkerApi {
   /** Shared memory: runs launches as the bell rings. Resolves if another worker's fault ended
    * the launch, rejects if a kernel traps. */
   serve(): Promise<void> | void;
-  /** Private memory: one launch. */
-  step(job: PrivateJob): Promise<Uint8Array[]> | Uint8Array[];
+  /** Private memory: one launch; null if memory could not grow, and nothing was done. */
+  step(job: PrivateJob): Promise<Uint8Array[] | null> | Uint8Array[] | null;
 }

@@ -178,23 +178,28 @@ export const chainInput = (size = 64): Float32Array =>
 
 export type Damage = "address" | "opcode" | "endless";
 
-/** Microseconds of arithmetic per tile and more tiles than anybody waits for. Touches registers alone. */
+/** The program with other words; as many instructions are expected of it. */
+export const recoded = (program: Program, change: (code: number[]) => number[] | void): Program => {
+  const code = [...program.code];
+  return { ...program, code: Int32Array.from(change(code) ?? code) };
+};
+
+/** One sum of more terms than anybody waits for, all of which are left out. It gives no sign of life, and touches nothing. */
 function endless(lanes: number): number[] {
-  const map = isa.Map;
-  const words: number[] = [isa.Opcode.Map, 0, 1, lanes];
-  words[map.N] = 0x7fffff00;
-  words[map.Grain] = 0x7fffff00;
-  words[map.Slots] = 2;
-  words[map.SlotsAt] = map.Length;
-  words[map.MicrosAt] = map.Length + 4;
-  words[map.Once] = 1;
-  words.push(isa.Slot.Register, 0, isa.Slot.Immediate, 0x3f000000);
-  words.push(isa.Micro.Splat, 0, 1, 0, 0);
-  const repeat = 20;
-  for (let i = 0; i < repeat; i++) words.push(isa.Micro.Tan, 0, 0, 0, 0);
-  words[map.Micros] = 1 + repeat;
-  words[isa.At.Length] = words.length;
-  return words;
+  const { Fold } = isa;
+  const words = new Array<number>(Fold.Length).fill(0);
+  words.splice(0, 4, isa.Opcode.Fold, Fold.Length, 1, lanes);
+  return Object.assign(words, {
+    [Fold.Out]: isa.Memory.Heap,
+    [Fold.Outer]: 1,
+    [Fold.Extent]: 1,
+    [Fold.Windows]: 0,
+    [Fold.Inner]: 4,
+    [Fold.Size]: 0x7fffffff,
+    [Fold.Step]: 1,
+    [Fold.Dilation]: 0,
+    [Fold.Block]: 1,
+  });
 }
 
 /**
@@ -225,7 +230,13 @@ export function damaged(program: Program, damage: Damage, worker: "first" | "las
   }
   code.splice(at, 0, ...extra);
   const relocations = program.relocations.map((v, i) => (i % 2 === 0 && v >= at ? v + extra.length : v));
-  return { ...program, code: Int32Array.from(code), relocations, lanes: Math.max(program.lanes, workers) };
+  const extraLabel = { word: at, phase: 0, op: damage, text: damage, shapes: "" };
+  const labels = [
+    ...program.labels.filter((l) => l.word < at),
+    extraLabel,
+    ...program.labels.filter((l) => l.word >= at).map((l) => ({ ...l, word: l.word + extra.length })),
+  ];
+  return { ...program, code: Int32Array.from(code), relocations, labels, lanes: Math.max(program.lanes, workers) };
 }
 
 /** Fails the file if a promise is rejected and nobody listens. */
