@@ -1,5 +1,6 @@
 /** @file Functions made of other operations: no kernel and no derivative of their own. */
 import { DTypeError, ShapeError, ValueError } from "./core/errors.ts";
+import { checkOptions } from "./core/options.ts";
 import {
   broadcast,
   checkCount,
@@ -71,15 +72,16 @@ export function outer(a: Tensor, b: Tensor): Tensor {
 
 /** beta x + alpha (a b), for matrices a and b. */
 export function addmm(x: Tensor, a: Tensor, b: Tensor, options: { alpha?: number; beta?: number } = {}): Tensor {
-  return scaledSum(x, mm(a, b), options);
+  return scaledSum("addmm", x, mm(a, b), options);
 }
 
 /** beta x + alpha (a v), for a matrix a and a vector v. */
 export function addmv(x: Tensor, a: Tensor, v: Tensor, options: { alpha?: number; beta?: number } = {}): Tensor {
-  return scaledSum(x, mv(a, v), options);
+  return scaledSum("addmv", x, mv(a, v), options);
 }
 
-function scaledSum(x: Tensor, product: Tensor, { alpha = 1, beta = 1 }: { alpha?: number; beta?: number }): Tensor {
+function scaledSum(op: string, x: Tensor, product: Tensor, options: { alpha?: number; beta?: number }): Tensor {
+  const { alpha = 1, beta = 1 } = checkOptions(op, options, { alpha: true, beta: true });
   const scaled = product.mul(alpha);
   // With beta 0 what x holds does not matter, NaN neither.
   return beta === 0 ? scaled : x.mul(beta).add(scaled).expand(product.shape);
@@ -228,6 +230,7 @@ export function std(
   options: { correction?: number; keepdim?: boolean } = {},
 ): Tensor {
   checkTensors("std", { x });
+  checkOptions("std", options, { correction: true, keepdim: true });
   return root(x.var(normalizeAxes("std", axis, x.ndim), options), (v) => v.sqrt());
 }
 

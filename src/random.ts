@@ -1,5 +1,6 @@
 /** @file Random tensors, from one generator whose whole state is three integers. */
 import { ValueError } from "./core/errors.ts";
+import { checkOptions, type Names } from "./core/options.ts";
 import { checkShape, type Shape } from "./core/shape.ts";
 import { seedWords } from "./core/threefry.ts";
 import type { Node } from "./graph/node.ts";
@@ -8,8 +9,8 @@ import { constantLike } from "./ops/leaf.ts";
 import * as ops from "./ops/random.ts";
 import { iota } from "./ops/structure.ts";
 import { Tensor } from "./tensor.ts";
-import { perSession, Variable } from "./trace/variable.ts";
 import { BY_IDENTITY } from "./trace/signature.ts";
+import { perSession, Variable } from "./trace/variable.ts";
 
 /** Nodes that are "this state, k draws later". */
 const later = new WeakMap<Node, { base: Node; draws: number }>();
@@ -78,21 +79,32 @@ export interface RandomOptions {
   generator?: Generator;
 }
 
+const NAMES: Names<RandomOptions> = { generator: true };
+
+/** The generator to draw from. */
+function generatorOf(op: string, options: RandomOptions | undefined): Generator {
+  const { generator } = checkOptions(op, options, NAMES);
+  if (generator !== undefined && !(generator instanceof Generator))
+    throw new ValueError(`${op}: generator must be a Generator, got ${String(generator)}`);
+  return generator ?? defaultGenerator();
+}
+
 /** float32, uniform in [low, high). */
 export function uniform(shape: Shape, low = 0, high = 1, options: RandomOptions = {}): Tensor {
   if (!Number.isFinite(low) || !Number.isFinite(high) || low > high)
     throw new ValueError(`uniform: low ${low} and high ${high} must be finite, low not above high`);
-  const { state, draw } = (options?.generator ?? defaultGenerator()).draw();
+  const { state, draw } = generatorOf("uniform", options).draw();
   return new Tensor(ops.uniform(state, checkShape("uniform", shape), draw, low, high));
 }
 
 /** float32, uniform in [0, 1). */
 export function rand(shape: Shape, options: RandomOptions = {}): Tensor {
+  checkOptions("rand", options, NAMES);
   return uniform(shape, 0, 1, options);
 }
 
 /** float32, normal with mean 0 and standard deviation 1. */
 export function randn(shape: Shape, options: RandomOptions = {}): Tensor {
-  const { state, draw } = (options?.generator ?? defaultGenerator()).draw();
+  const { state, draw } = generatorOf("randn", options).draw();
   return new Tensor(ops.normal(state, checkShape("randn", shape), draw, 0, 1));
 }

@@ -2,6 +2,7 @@
 import { checkNumbers, converted, type Numbers } from "./core/convert.ts";
 import { allocate, checkDType, type DType, isFloat, promote, resultType, type TypedArray } from "./core/dtype.ts";
 import { DisposedError, DTypeError, FourlaneError, IndexError, ShapeError, ValueError } from "./core/errors.ts";
+import { checkOptions } from "./core/options.ts";
 import {
   broadcast,
   checkCount,
@@ -340,7 +341,7 @@ export class Tensor {
 
   /** Variance over the axes, divided by n - correction. */
   var(axis?: number | readonly number[], options: { correction?: number; keepdim?: boolean } = {}): Tensor {
-    const { correction = 1, keepdim = false } = options ?? {};
+    const { correction = 1, keepdim = false } = checkOptions("var", options, { correction: true, keepdim: true });
     const x = floatNode("var", this.node);
     const axes = normalizeAxes("var", axis, x.shape.length);
     const centered = sub(x, structure.expandBack(structure.mean(x, axes), x.shape, axes));
@@ -467,7 +468,7 @@ export class Tensor {
   scatter(axis: number, index: Tensor, source: Tensor | number, options: { reduce?: "add" | "multiply" } = {}): Tensor {
     const { a, x, at } = lookedUp("scatter", this, axis, index);
     const given = typeof source === "number" ? full(at.shape, source, { dtype: this.dtype }) : source;
-    const { reduce: how } = options;
+    const { reduce: how } = checkOptions("scatter", options, { reduce: true });
     if (how === "add") return this.scatterAdd(axis, index, given);
     if (how !== undefined && how !== "multiply")
       throw new ValueError(`scatter: reduce must be "add" or "multiply", got ${String(how)}`);
@@ -497,7 +498,7 @@ export class Tensor {
     const wanted = x.shape.map((d, i) => (i === a ? at.shape[0] : d));
     if (!sameShape(from.shape, wanted))
       throw new ShapeError(`indexAdd: the source has shape ${show(source.shape)}, ${show(wanted)} is wanted`);
-    const { alpha = 1 } = options;
+    const { alpha = 1 } = checkOptions("indexAdd", options, { alpha: true });
     return x.scatterAdd(a, new Tensor(lookup.alongAxis(at.node, wanted, a)), from.mul(alpha)).reshape(this.shape);
   }
 
@@ -952,7 +953,8 @@ export function tensor(
   options?: TensorOptions,
 ): Tensor {
   const given = Array.isArray(shapeOrOptions) ? (shapeOrOptions as Shape) : undefined;
-  const opts = options ?? (given ? {} : ((shapeOrOptions as TensorOptions | undefined) ?? {}));
+  const named = options === undefined && !given ? (shapeOrOptions as TensorOptions | undefined) : options;
+  const opts = checkOptions("tensor", named, { dtype: true, requiresGrad: true });
   let flat: ArrayLike<number>;
   let shape: Shape;
   let dtype: DType;
@@ -1021,7 +1023,13 @@ function flatten(values: NestedArray): { flat: number[]; shape: number[]; boolea
 }
 
 function filled(op: string, shape: Shape, value: number, options: { dtype?: DType }): Tensor {
-  return new Tensor(constant(value, checkShape(op, shape), checkDType(op, options.dtype ?? "float32")));
+  return new Tensor(
+    constant(
+      value,
+      checkShape(op, shape),
+      checkDType(op, checkOptions(op, options, { dtype: true }).dtype ?? "float32"),
+    ),
+  );
 }
 
 /** A tensor of one value. */
@@ -1122,7 +1130,8 @@ export class Parameter extends Tensor {
     super(value.node);
     this.variable = variable;
     parameters.set(variable, new WeakRef(this));
-    if (options.requiresGrad ?? isFloat(value.dtype)) this.requiresGrad = true;
+    const { requiresGrad = isFloat(value.dtype) } = checkOptions("Parameter", options, { requiresGrad: true });
+    if (requiresGrad) this.requiresGrad = true;
   }
 
   override get node(): Node {

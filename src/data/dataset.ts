@@ -1,13 +1,15 @@
 /** @file Datasets: rows on the host, gathered by index into the tensors of a batch. */
+import { checkNumbers } from "../core/convert.ts";
 import { allocate, bytesOf, checkDType, type DType, type TypedArray } from "../core/dtype.ts";
 import { DTypeError, IndexError, ShapeError, ValueError } from "../core/errors.ts";
+import { checkOptions, type Names } from "../core/options.ts";
 import { checkShape, numel, type Shape, show } from "../core/shape.ts";
 import { permutation } from "../core/threefry.ts";
 import { bytes } from "../ops/structure.ts";
-import { Tensor } from "../tensor.ts";
+import { type NestedArray, Tensor, tensor } from "../tensor.ts";
 import { dataLeaf } from "../trace/bindings.ts";
-import { perSession, Variable } from "../trace/variable.ts";
 import { BY_IDENTITY } from "../trace/signature.ts";
+import { perSession, Variable } from "../trace/variable.ts";
 
 /** Anything a DataLoader can draw batches from. */
 export interface Dataset {
@@ -33,6 +35,8 @@ export interface Column {
   /** See scale. Default 0. */
   readonly shift?: number;
 }
+
+const COLUMN: Names<Column> = { data: true, shape: true, dtype: true, scale: true, shift: true };
 
 /** The types that data of a type can be delivered in. */
 const DELIVERED: Partial<Record<DType, readonly DType[]>> = {
@@ -77,10 +81,14 @@ function scaleInPlace(x: Float32Array, scale: number, shift: number): void {
 }
 
 function hostSource(column: Column, which: string): Source {
-  const { data, scale = 1, shift = 0 } = column ?? ({} as Partial<Column>);
+  const { data, scale = 1, shift = 0 } = (column ?? {}) as Partial<Column>;
   const stored = storedType(data);
-  if (!stored)
-    throw new DTypeError(`TensorDataset: ${which} must hold a Uint8Array, Int32Array or Float32Array, or be a tensor`);
+  if (!stored || !data)
+    throw new DTypeError(
+      `TensorDataset: ${which} must hold a Uint8Array, Int32Array or Float32Array, or be a tensor or nested arrays`,
+    );
+  checkNumbers(`TensorDataset: ${which}`, data);
+  checkOptions(`TensorDataset: ${which}`, column, COLUMN);
   const shape = checkShape("TensorDataset", column.shape ?? [data.length]);
   if (shape.length === 0) throw new ShapeError(`TensorDataset: ${which} has shape [], which has no axis of rows`);
   if (numel(shape) !== data.length)
@@ -156,8 +164,8 @@ function checkIndices(op: string, indices: ArrayLike<number>, rows: number): voi
 }
 
 /**
- * Rows that belong together, from columns with the same first extent: typed arrays on the host, described by a Column, or
- * tensors, whose values are fetched with the first batch. Nothing is copied until a batch is made.
+ * Rows that belong together, from columns with the same first extent: typed arrays on the host, described by a Column, nested
+ * arrays (float32, as tensor() takes them), or tensors, whose values are fetched with the first batch. Nothing is copied until a batch is made.
  *
  * @example new TensorDataset({ data: pixels, shape: [n, 784], scale: 1 / 255 }, { data: labels, dtype: "int32" })
  */
@@ -174,12 +182,13 @@ export class TensorDataset implements Dataset {
    * @throws ShapeError if a column's values do not fill its shape, or columns have different numbers of rows; DTypeError if
    * a column cannot be delivered in the dtype asked for.
    */
-  constructor(...columns: (Column | TypedArray | Tensor)[]) {
+  constructor(...columns: (Column | TypedArray | Tensor | NestedArray)[]) {
     if (columns.length === 0) throw new ValueError("TensorDataset: give at least one column");
     this.sources = columns.map((column, i) => {
       const which = `column ${i}`;
       if (column instanceof Tensor) return tensorSource(column, which);
-      return hostSource(ArrayBuffer.isView(column) ? { data: column } : column, which);
+      if (Array.isArray(column)) return tensorSource(tensor(column as NestedArray), which);
+      return hostSource(ArrayBuffer.isView(column) ? { data: column as TypedArray } : (column as Column), which);
     });
     this.length = this.sources[0].rows;
     this.sources.forEach(({ rows }, i) => {
@@ -274,7 +283,8 @@ const SPLIT_STREAM = 2 ** 32 - 1;
 export function randomSplit(dataset: Dataset, lengths: readonly number[], options: { seed?: number } = {}): Subset[] {
   checkDataset("randomSplit", dataset);
   const n = dataset.length;
-  const seed = checkSeed("randomSplit", options.seed ?? 0);
+  const { seed: given = 0 } = checkOptions("randomSplit", options, { seed: true });
+  const seed = checkSeed("randomSplit", given);
   if (!Array.isArray(lengths))
     throw new ValueError(`randomSplit: lengths must be an array of numbers, got ${String(lengths)}`);
   const text = `lengths ${show(lengths)}`;

@@ -1,6 +1,7 @@
 /** @file IDX, the format of MNIST and its relatives: 0, 0, type, rank, extents, elements; all big-endian. */
 import { allocate, type DType, type TypedArray } from "../core/dtype.ts";
 import { FormatError, ValueError } from "../core/errors.ts";
+import { checkOptions } from "../core/options.ts";
 import { show } from "../core/shape.ts";
 import { TensorDataset } from "./dataset.ts";
 
@@ -228,7 +229,7 @@ function loadPair(images: Idx, labels: Idx, part: "train" | "test", options: Req
  * training and test images differ in size.
  */
 export async function loadMnist(files: MnistFiles, options: MnistOptions = {}): Promise<Mnist> {
-  const { classes = 10, raw = false } = options ?? {};
+  const { classes = 10, raw = false } = checkOptions("loadMnist", options, { classes: true, raw: true });
   if (!Number.isSafeInteger(classes) || classes < 1)
     throw new ValueError(`loadMnist: classes must be a positive integer, got ${String(classes)}`);
   const read = async (name: keyof MnistFiles): Promise<Idx> => {

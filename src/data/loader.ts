@@ -1,10 +1,11 @@
 /** @file DataLoader: batches of a dataset, epoch by epoch. */
 import { AbortedError, ValueError } from "../core/errors.ts";
+import { checkOptions, type Names } from "../core/options.ts";
 import { permutation } from "../core/threefry.ts";
 import type { Tensor } from "../tensor.ts";
 import { EPOCH, type Epoch, type Epochs } from "../trace/epoch.ts";
-import { checkDataset, checkSeed, type Dataset, rootOf } from "./dataset.ts";
 import { BY_IDENTITY } from "../trace/signature.ts";
+import { checkDataset, checkSeed, type Dataset, rootOf } from "./dataset.ts";
 
 /** An AbortSignal, described here for programs whose types have no DOM. */
 export interface Signal {
@@ -26,6 +27,8 @@ export interface DataLoaderOptions {
   /** Ends iteration with an AbortedError before the next batch. */
   signal?: Signal;
 }
+
+const NAMES: Names<DataLoaderOptions> = { batchSize: true, shuffle: true, seed: true, dropLast: true, signal: true };
 
 /** Calls f in a task of its own, so after everything that now waits for a promise has gone on. */
 function later(f: () => void): void {
@@ -85,7 +88,13 @@ export class DataLoader implements AsyncIterable<Tensor[]>, Epochs {
 
   /** @throws ValueError for a batchSize that is not a positive integer, or a seed that is not an integer >= 0. */
   constructor(dataset: Dataset, options: DataLoaderOptions = {}) {
-    const { batchSize = 1, shuffle = false, seed = 0, dropLast = false, signal } = options;
+    const {
+      batchSize = 1,
+      shuffle = false,
+      seed = 0,
+      dropLast = false,
+      signal,
+    } = checkOptions("DataLoader", options, NAMES);
     checkDataset("DataLoader", dataset);
     if (!Number.isSafeInteger(batchSize) || batchSize < 1)
       throw new ValueError(`DataLoader: batchSize must be a positive integer, got ${String(batchSize)}`);

@@ -1,6 +1,7 @@
 /** @file defineOp: an operation of one's own, with the derivative its author gives it. */
 import { isFloat } from "../core/dtype.ts";
 import { DTypeError, ShapeError, ValueError } from "../core/errors.ts";
+import { checkOptions } from "../core/options.ts";
 import { sameShape, show } from "../core/shape.ts";
 import { vmapAll } from "../diff/vmap.ts";
 import { makeNode, type Node, type OpDef, type Spec } from "../graph/node.ts";
@@ -116,6 +117,14 @@ export function defineOp<Inputs extends unknown[]>(definition: OpDefinition<Inpu
   for (const [what, f] of Object.entries({ forward, backward, jvp }))
     if (typeof f !== "function" && !(what === "jvp" && f === undefined))
       throw new ValueError(`defineOp: ${what} of ${name} must be a function, got ${String(f)}`);
+
+  checkOptions(`defineOp: ${name}`, definition, {
+    name: true,
+    pattern: true,
+    forward: true,
+    backward: true,
+    jvp: true,
+  });
 
   return (...inputs) => {
     const sources: Node[] = [];

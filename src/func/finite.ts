@@ -1,16 +1,17 @@
 /** @file What is not finite, found: by a cheap check of every step, or by looking at every operation once. */
 import { compileGraph } from "../compile/compile.ts";
-import { isFloat, type TypedArray } from "../core/dtype.ts";
 import { checkFunction } from "../core/check.ts";
+import { isFloat, type TypedArray } from "../core/dtype.ts";
 import { NonFiniteError, ValueError } from "../core/errors.ts";
+import { checkOptions } from "../core/options.ts";
 import { numel, show } from "../core/shape.ts";
 import { makeNode, type Node, toposort } from "../graph/node.ts";
-import { type Entry, launch, record, resultOf, valueOf } from "../trace/record.ts";
 import { constantValue } from "../ops/leaf.ts";
 import { LOOKUP } from "../ops/lookup.ts";
 import { Parameter, stack, type Tensor, zeros } from "../tensor.ts";
 import { bindingOf } from "../trace/bindings.ts";
 import { evaluate } from "../trace/evaluate.ts";
+import { type Entry, launch, record, resultOf, valueOf } from "../trace/record.ts";
 import { currentTrace } from "../trace/trace.ts";
 import { leavesOf, mapTree } from "../trace/tree.ts";
 import { Origins } from "./origin.ts";
@@ -121,7 +122,7 @@ export function detectAnomaly<Args extends unknown[], Result>(
   options: { nanOnly?: boolean } = {},
 ): (...args: Args) => Promise<Result> {
   checkFunction("detectAnomaly", f);
-  const { nanOnly = false } = options;
+  const { nanOnly = false } = checkOptions("detectAnomaly", options, { nanOnly: true });
   return async (...args) => {
     const origins = new Origins();
     const entry = origins.record(() => record(f, args, "detectAnomaly"));

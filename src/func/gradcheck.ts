@@ -1,7 +1,8 @@
 /** @file Derivatives of a user's function checked: forward mode, reverse mode and finite differences, in float64. */
-import { isFloat, type TypedArray } from "../core/dtype.ts";
 import { checkFunction } from "../core/check.ts";
+import { isFloat, type TypedArray } from "../core/dtype.ts";
 import { GradcheckError, ValueError } from "../core/errors.ts";
+import { checkOptions, type Names } from "../core/options.ts";
 import { numel, show, stridesOf } from "../core/shape.ts";
 import { arbitrary, type CheckOptions, type Culprit, findCulprit, firstMismatch } from "../diff/check.ts";
 import { type Node, toposort } from "../graph/node.ts";
@@ -31,6 +32,16 @@ export interface GradcheckOptions {
   /** Whether to check reverse mode; default true. */
   checkBackwardAd?: boolean;
 }
+
+const NAMES: Names<GradcheckOptions> = {
+  eps: true,
+  atol: true,
+  rtol: true,
+  raiseException: true,
+  fastMode: true,
+  checkForwardAd: true,
+  checkBackwardAd: true,
+};
 
 interface Named {
   readonly tensor: Tensor;
@@ -69,8 +80,9 @@ async function check(
   op: string,
   f: (tensors: readonly Tensor[]) => Named[],
   inputs: readonly Named[],
-  given: GradcheckOptions,
+  options: GradcheckOptions,
 ): Promise<boolean> {
+  const given = checkOptions(op, options, NAMES);
   if (inputs.length === 0) throw new ValueError(`${op}: there is no tensor of float32 among the inputs`);
   const { eps = 1e-6, atol = 1e-5, rtol = 1e-3, checkForwardAd = true, checkBackwardAd = true } = given;
   for (const [name, v] of Object.entries({ eps, atol, rtol }))
@@ -88,14 +100,14 @@ async function check(
   const values = new Map([...nodes, ...constants].map((n, i) => [n, Float64Array.from(arrays[i] as TypedArray)]));
 
   const { fastMode = [...nodes, ...outputs].some((n) => numel(n.shape) > LIMIT), raiseException = true } = given;
-  const options: CheckOptions = { eps, atol, rtol, fastMode, checkForwardAd, checkBackwardAd, dataOf };
-  const found = firstMismatch(outputs, nodes, values, options);
+  const how: CheckOptions = { eps, atol, rtol, fastMode, checkForwardAd, checkBackwardAd, dataOf };
+  const found = firstMismatch(outputs, nodes, values, how);
   if (!found) return true;
   if (!raiseException) return false;
   const { mode, output, outputElement, input, inputElement, got, wanted } = found;
   const to = results[output].name + at(outputs[output], outputElement);
   const from = inputs[input].name + at(nodes[input], inputElement);
-  const culprit = findCulprit(outputs, nodes, values, options, LIMIT);
+  const culprit = findCulprit(outputs, nodes, values, how, LIMIT);
   const why = culprit
     ? [blame(culprit), ...origins.lines(culprit.node)]
     : ["  each operation is right by itself: eps or the tolerances do not fit this function"];

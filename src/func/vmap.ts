@@ -1,5 +1,6 @@
 /** @file vmap: a function of one example, made into one of a batch. */
 import { ShapeError, ValueError } from "../core/errors.ts";
+import { checkOptions } from "../core/options.ts";
 import { normalizeAxis, show } from "../core/shape.ts";
 import { type Randomness, vmap as batch } from "../diff/vmap.ts";
 import type { Node } from "../graph/node.ts";
@@ -50,7 +51,7 @@ export function vmap<Args extends unknown[], Result>(
   outAxes: Axes = 0,
   options: VmapOptions = {},
 ): (...args: Args) => Result {
-  const { randomness = "error" } = options;
+  const { randomness = "error" } = checkOptions("vmap", options, { randomness: true });
   if (!["error", "same", "different"].includes(randomness))
     throw new ValueError(`vmap: randomness must be "error", "same" or "different", got ${String(randomness)}`);
   return (...args) => {

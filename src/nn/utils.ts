@@ -1,6 +1,7 @@
 /** @file torch.nn.utils' names: gradients kept within bounds. They change `.grad`, inside compiled functions too. */
-import { ValueError } from "../core/errors.ts";
 import { norm } from "../composites.ts";
+import { ValueError } from "../core/errors.ts";
+import { checkOptions } from "../core/options.ts";
 import { stack, Tensor, where, zeros } from "../tensor.ts";
 
 /** The tensors that have a gradient, of one or of a list. */
@@ -42,7 +43,7 @@ export function clipGradNorm(
   maxNorm: number,
   options: { normType?: number } = {},
 ): Tensor {
-  const { normType = 2 } = options;
+  const { normType = 2 } = checkOptions("clipGradNorm", options, { normType: true });
   if (typeof maxNorm !== "number" || !(maxNorm >= 0))
     throw new ValueError(`clipGradNorm: maxNorm must be a number of at least 0, got ${maxNorm}`);
   if (typeof normType !== "number" || !(normType > 0))

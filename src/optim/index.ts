@@ -1,14 +1,15 @@
 /** @file Optimisers, sorted in order of increasing complexity, with torch.optim's names and defaults. */
 import { allocate } from "../core/dtype.ts";
 import { ValueError } from "../core/errors.ts";
+import { checkOptions, type Names } from "../core/options.ts";
 import { numel } from "../core/shape.ts";
 import type { Node } from "../graph/node.ts";
 import { add, apply, BINARY, mul, neg, scale, shift, sub, UNARY } from "../ops/elementwise.ts";
 import { constant, constantLike } from "../ops/leaf.ts";
 import { expand } from "../ops/structure.ts";
 import { Parameter } from "../tensor.ts";
-import { Setting, together, Variable } from "../trace/variable.ts";
 import { BY_IDENTITY } from "../trace/signature.ts";
+import { Setting, together, Variable } from "../trace/variable.ts";
 
 function checkNumber(op: string, name: string, value: number, low: number, high = Number.POSITIVE_INFINITY): void {
   // As float32, which is what programs compute with.
@@ -94,6 +95,8 @@ export interface SGDOptions {
   nesterov?: boolean;
 }
 
+const SGD_NAMES: Names<SGDOptions> = { lr: true, momentum: true, dampening: true, weightDecay: true, nesterov: true };
+
 /** Stochastic gradient descent, with momentum as in PyTorch: v = momentum v + (1 - dampening) g, v = g at first. */
 export class SGD extends Optimizer {
   private readonly momentum: number;
@@ -105,7 +108,13 @@ export class SGD extends Optimizer {
   private readonly started: Variable[] = [];
 
   constructor(parameters: Iterable<Parameter>, options: SGDOptions = {}) {
-    const { lr = 1e-3, momentum = 0, dampening = 0, weightDecay = 0, nesterov = false } = options;
+    const {
+      lr = 1e-3,
+      momentum = 0,
+      dampening = 0,
+      weightDecay = 0,
+      nesterov = false,
+    } = checkOptions("SGD", options, SGD_NAMES);
     super("SGD", parameters, lr);
     checkNumber("SGD", "momentum", momentum, 0);
     checkNumber("SGD", "weightDecay", weightDecay, 0);
@@ -150,6 +159,8 @@ export interface AdamOptions {
   weightDecay?: number;
 }
 
+const ADAM_NAMES: Names<AdamOptions> = { lr: true, betas: true, eps: true, weightDecay: true };
+
 /** Adam (Kingma and Ba, arXiv 1412.6980). */
 export class Adam extends Optimizer {
   protected readonly weightDecay: number;
@@ -161,7 +172,12 @@ export class Adam extends Optimizer {
   private readonly steps: Variable[] = [];
 
   constructor(parameters: Iterable<Parameter>, options: AdamOptions = {}, name = "Adam", decay = 0) {
-    const { lr = 1e-3, betas = [0.9, 0.999], eps = 1e-8, weightDecay = decay } = options;
+    const {
+      lr = 1e-3,
+      betas = [0.9, 0.999],
+      eps = 1e-8,
+      weightDecay = decay,
+    } = checkOptions(name, options, ADAM_NAMES);
     super(name, parameters, lr);
     checkNumber(name, "betas[0]", betas[0], 0, 1);
     checkNumber(name, "betas[1]", betas[1], 0, 1);

@@ -1,5 +1,6 @@
 /** @file What the runtime can be told when it starts, and what it says of itself. */
 import { type MemoryUse, ValueError } from "../core/errors.ts";
+import { checkOptions as checkNames, type Names } from "../core/options.ts";
 
 export interface InitOptions {
   /** Number of workers; default: the machine's logical cores. */
@@ -36,11 +37,11 @@ export interface Info {
 /** Default and maximum of the WebAssembly memory: what 32 bits address. */
 export const MEMORY_LIMIT = 2 ** 32;
 
+const NAMES: Names<InitOptions> = { workers: true, math: true, shared: true, hangTimeout: true, memoryLimit: true };
+
 /** @throws ValueError that names the option. */
 export function checkOptions(options: InitOptions): void {
-  const { workers, math, shared, hangTimeout, memoryLimit, ...others } = options ?? {};
-  const [unknown] = Object.keys(others);
-  if (unknown !== undefined) throw new ValueError(`init: there is no option ${unknown}`);
+  const { workers, math, shared, hangTimeout, memoryLimit } = checkNames("init", options, NAMES);
   if (shared !== undefined && typeof shared !== "boolean")
     throw new ValueError(`init: shared must be true or false, got ${String(shared)}`);
   if (workers !== undefined && (!Number.isInteger(workers) || workers < 1 || workers > 256))

@@ -1,6 +1,7 @@
 /** @file compile(fn): a function of tensors as one program per signature. */
 import { checkFunction } from "../core/check.ts";
 import { ValueError } from "../core/errors.ts";
+import { checkOptions, type Names } from "../core/options.ts";
 import { printGraph } from "../graph/print.ts";
 import type { Tensor } from "../tensor.ts";
 import { EPOCH, type Epochs, runEpoch } from "./epoch.ts";
@@ -8,7 +9,6 @@ import { Profile } from "./profile.ts";
 import { type Entry, launch, resultOf, valueOf } from "./record.ts";
 import { type Recorder, recorder, SIGNATURES } from "./recorder.ts";
 import { isRecording } from "./trace.ts";
-import { isPlain } from "./tree.ts";
 
 /** A compiled function: the function itself, and what it became. */
 export interface Compiled<Args extends unknown[], Result> {
@@ -50,6 +50,8 @@ export interface CompileOptions {
   cacheSize?: number;
 }
 
+const NAMES: Names<CompileOptions> = { cacheSize: true };
+
 /** Bytes of a program's intermediate values; see Compiled.plan. */
 export interface MemoryPlan {
   readonly bytes: number;
@@ -78,10 +80,7 @@ export function compile<Args extends unknown[], Result>(
   options: CompileOptions = {},
 ): Compiled<Args, Result> {
   checkFunction("compile", fn);
-  if (!isPlain(options)) throw new ValueError(`compile: options must be an object, got ${String(options)}`);
-  const { cacheSize = SIGNATURES, ...others } = options as CompileOptions;
-  const [unknown] = Object.keys(others);
-  if (unknown !== undefined) throw new ValueError(`compile: there is no option ${unknown}, only cacheSize`);
+  const { cacheSize = SIGNATURES } = checkOptions("compile", options, NAMES);
   if (!Number.isInteger(cacheSize) || cacheSize < 1)
     throw new ValueError(`compile: cacheSize must be a positive integer, got ${String(cacheSize)}`);
   const recorded = recorder(fn, cacheSize);

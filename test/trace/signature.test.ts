@@ -187,9 +187,9 @@ describe("what keeps changing", () => {
   test("bad options are refused", () => {
     const f = (t: fl.Tensor): fl.Tensor => t;
     expect(() => fl.compile(f, { cachesize: 3 } as never)).toThrow(
-      /compile: there is no option cachesize, only cacheSize/,
+      /compile: there is no option cachesize; did you mean cacheSize/,
     );
-    expect(() => fl.compile(f, 3 as never)).toThrow(/compile: options must be an object, got 3/);
+    expect(() => fl.compile(f, 3 as never)).toThrow(/compile: options must be an object of cacheSize, got 3/);
     for (const cacheSize of [0, -1, 1.5, Number.NaN, "3"])
       expect(() => fl.compile(f, { cacheSize: cacheSize as number })).toThrow(/cacheSize must be a positive integer/);
   });

@@ -1,11 +1,12 @@
 /** @file Activations. */
 import { ValueError } from "../../core/errors.ts";
+import { checkOptions } from "../../core/options.ts";
 import { checkTensors, Tensor, where } from "../../tensor.ts";
 
 /** x Phi(x); with approximate: "tanh", 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) (arXiv 1606.08415). */
 export function gelu(x: Tensor, options: { approximate?: "none" | "tanh" } = {}): Tensor {
   checkTensors("gelu", { x });
-  const { approximate = "none" } = options ?? {};
+  const { approximate = "none" } = checkOptions("gelu", options, { approximate: true });
   if (approximate === "none") return x.gelu();
   if (approximate !== "tanh")
     throw new ValueError(`gelu: approximate must be "none" or "tanh", got ${String(approximate)}`);

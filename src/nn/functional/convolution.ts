@@ -1,6 +1,7 @@
 /** @file Convolution: windows and a matrix product; transposed convolution: a convolution of the elements set apart by the stride. */
 import { isFloat } from "../../core/dtype.ts";
 import { DTypeError, ShapeError, ValueError } from "../../core/errors.ts";
+import { checkOptions, type Names } from "../../core/options.ts";
 import { numel, show } from "../../core/shape.ts";
 import * as contract from "../../ops/contract.ts";
 import * as structure from "../../ops/structure.ts";
@@ -16,6 +17,8 @@ export interface ConvOptions {
   /** Channels are cut into so many groups that do not see each other. */
   groups?: number;
 }
+
+export const CONV_NAMES: Names<ConvOptions> = { stride: true, padding: true, dilation: true, groups: true };
 
 function checkWeights(op: string, x: Tensor, weight: Tensor, bias: Tensor | null | undefined, rank: number): void {
   checkTensors(op, { "the input": x, "the weight": weight });
@@ -46,7 +49,7 @@ function withBias(op: string, y: Tensor, bias: Tensor | null | undefined, rank: 
 function conv(rank: number, input: Tensor, weight: Tensor, bias?: Tensor | null, options: ConvOptions = {}): Tensor {
   const op = `conv${rank}d`;
   checkWeights(op, input, weight, bias, rank);
-  const { padding = 0, groups = 1 } = options;
+  const { padding = 0, groups = 1 } = checkOptions(op, options, CONV_NAMES);
   const kernel = weight.shape.slice(2);
   const w = windowsOf(op, kernel, rank, { ...options, padding: typeof padding === "string" ? 0 : padding });
   let pairs = w.padding;
@@ -99,6 +102,14 @@ export interface ConvTransposeOptions {
   groups?: number;
 }
 
+export const CONV_TRANSPOSE_NAMES: Names<ConvTransposeOptions> = {
+  stride: true,
+  padding: true,
+  outputPadding: true,
+  dilation: true,
+  groups: true,
+};
+
 function convTranspose(
   rank: number,
   input: Tensor,
@@ -108,7 +119,7 @@ function convTranspose(
 ): Tensor {
   const op = `convTranspose${rank}d`;
   checkWeights(op, input, weight, bias, rank);
-  const { groups = 1 } = options;
+  const { groups = 1 } = checkOptions(op, options, CONV_TRANSPOSE_NAMES);
   const kernel = weight.shape.slice(2);
   const w = windowsOf(op, kernel, rank, options);
   const more = perAxis(op, "outputPadding", options.outputPadding ?? 0, rank, 0);

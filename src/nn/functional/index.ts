@@ -14,6 +14,7 @@ export {
   avgPool1d,
   avgPool2d,
   type AvgPoolOptions,
+  type MaxPoolOptions,
   maxPool1d,
   maxPool2d,
   maxPool2dWithIndices,

@@ -1,5 +1,6 @@
 /** @file Losses, with torch.nn.functional's names. */
 import { DTypeError, ShapeError, ValueError } from "../../core/errors.ts";
+import { checkOptions } from "../../core/options.ts";
 import { numel, sameShape, show } from "../../core/shape.ts";
 import { apply, cast, COMPARE } from "../../ops/elementwise.ts";
 import { crossEntropyRows } from "../../ops/fused.ts";
@@ -30,7 +31,17 @@ export function crossEntropy(
   target: Tensor,
   options: { reduction?: Reduction; ignoreIndex?: number; weight?: Tensor; labelSmoothing?: number } = {},
 ): Tensor {
-  const { reduction = "mean", ignoreIndex = -100, weight, labelSmoothing = 0 } = options;
+  const {
+    reduction = "mean",
+    ignoreIndex = -100,
+    weight,
+    labelSmoothing = 0,
+  } = checkOptions("crossEntropy", options, {
+    reduction: true,
+    ignoreIndex: true,
+    weight: true,
+    labelSmoothing: true,
+  });
   checkTensors("crossEntropy", { input, target });
   checkReduction("crossEntropy", reduction);
   if (!(labelSmoothing >= 0 && labelSmoothing <= 1))
@@ -92,7 +103,15 @@ export function nllLoss(
   target: Tensor,
   options: { reduction?: Reduction; ignoreIndex?: number; weight?: Tensor } = {},
 ): Tensor {
-  const { reduction = "mean", ignoreIndex = -100, weight } = options;
+  const {
+    reduction = "mean",
+    ignoreIndex = -100,
+    weight,
+  } = checkOptions("nllLoss", options, {
+    reduction: true,
+    ignoreIndex: true,
+    weight: true,
+  });
   checkTensors("nllLoss", { input, target });
   checkReduction("nllLoss", reduction);
   if (input.ndim === 1) {
@@ -125,12 +144,14 @@ function checkClasses(op: string, target: Tensor): void {
 
 /** Mean of (input - target)^2. */
 export function mseLoss(input: Tensor, target: Tensor, options: { reduction?: Reduction } = {}): Tensor {
-  return reduced("mseLoss", difference("mseLoss", input, target).square(), options.reduction ?? "mean");
+  const { reduction = "mean" } = checkOptions("mseLoss", options, { reduction: true });
+  return reduced("mseLoss", difference("mseLoss", input, target).square(), reduction);
 }
 
 /** Mean of |input - target|. */
 export function l1Loss(input: Tensor, target: Tensor, options: { reduction?: Reduction } = {}): Tensor {
-  return reduced("l1Loss", difference("l1Loss", input, target).abs(), options.reduction ?? "mean");
+  const { reduction = "mean" } = checkOptions("l1Loss", options, { reduction: true });
+  return reduced("l1Loss", difference("l1Loss", input, target).abs(), reduction);
 }
 
 /** Half the square where |input - target| < beta, divided by beta; else the distance less beta / 2. */
@@ -139,7 +160,7 @@ export function smoothL1Loss(
   target: Tensor,
   options: { reduction?: Reduction; beta?: number } = {},
 ): Tensor {
-  const { reduction = "mean", beta = 1 } = options;
+  const { reduction = "mean", beta = 1 } = checkOptions("smoothL1Loss", options, { reduction: true, beta: true });
   if (!(beta >= 0)) throw new ValueError(`smoothL1Loss: beta must be at least 0, got ${beta}`);
   if (beta === 0) return l1Loss(input, target, { reduction });
   return huberLoss(input, target, { reduction, delta: beta }).div(beta);
@@ -151,7 +172,7 @@ export function huberLoss(
   target: Tensor,
   options: { reduction?: Reduction; delta?: number } = {},
 ): Tensor {
-  const { reduction = "mean", delta = 1 } = options;
+  const { reduction = "mean", delta = 1 } = checkOptions("huberLoss", options, { reduction: true, delta: true });
   if (!(delta > 0)) throw new ValueError(`huberLoss: delta must be above 0, got ${delta}`);
   const d = difference("huberLoss", input, target);
   const distance = d.abs();
@@ -170,6 +191,7 @@ export function binaryCrossEntropy(
   target: Tensor,
   options: { reduction?: Reduction; weight?: Tensor } = {},
 ): Tensor {
+  const { reduction = "mean", weight } = checkOptions("binaryCrossEntropy", options, { reduction: true, weight: true });
   difference("binaryCrossEntropy", input, target);
   const inside = input.mul(input.neg().add(1)).ge(1e-12);
   const p = where(inside, input, input.detach());
@@ -178,8 +200,7 @@ export function binaryCrossEntropy(
   // At 0 and 1 logarithms have no slope: there a line of the gradient's slope, which is 0 high.
   const line = input.sub(input.detach()).mul(input.sub(target).mul(1e12));
   const losses = where(inside, 0, line).sub(one.add(other));
-  const weighted = options.weight ? losses.mul(options.weight) : losses;
-  return reduced("binaryCrossEntropy", weighted, options.reduction ?? "mean");
+  return reduced("binaryCrossEntropy", weight ? losses.mul(weight) : losses, reduction);
 }
 
 /** binaryCrossEntropy of sigmoid(input), stable for any input. */
@@ -188,13 +209,21 @@ export function binaryCrossEntropyWithLogits(
   target: Tensor,
   options: { reduction?: Reduction; weight?: Tensor; posWeight?: Tensor } = {},
 ): Tensor {
+  const {
+    reduction = "mean",
+    weight,
+    posWeight,
+  } = checkOptions("binaryCrossEntropyWithLogits", options, {
+    reduction: true,
+    weight: true,
+    posWeight: true,
+  });
   difference("binaryCrossEntropyWithLogits", input, target);
   // log(1 + e^-x) and log(1 + e^x), each weighted.
   const positive = input.neg().softplus().mul(target);
   const negative = input.softplus().mul(target.neg().add(1));
-  const losses = (options.posWeight ? positive.mul(options.posWeight) : positive).add(negative);
-  const weighted = options.weight ? losses.mul(options.weight) : losses;
-  return reduced("binaryCrossEntropyWithLogits", weighted, options.reduction ?? "mean");
+  const losses = (posWeight ? positive.mul(posWeight) : positive).add(negative);
+  return reduced("binaryCrossEntropyWithLogits", weight ? losses.mul(weight) : losses, reduction);
 }
 
 /** target (log target - input), for log-probabilities `input`; 0 where the target is 0. */
@@ -203,7 +232,10 @@ export function klDiv(
   target: Tensor,
   options: { reduction?: Reduction | "batchmean"; logTarget?: boolean } = {},
 ): Tensor {
-  const { reduction = "mean", logTarget = false } = options;
+  const { reduction = "mean", logTarget = false } = checkOptions("klDiv", options, {
+    reduction: true,
+    logTarget: true,
+  });
   difference("klDiv", input, target);
   const nothing = target.eq(0);
   const losses = logTarget
@@ -219,7 +251,10 @@ export function hingeEmbeddingLoss(
   target: Tensor,
   options: { reduction?: Reduction; margin?: number } = {},
 ): Tensor {
-  const { reduction = "mean", margin = 1 } = options;
+  const { reduction = "mean", margin = 1 } = checkOptions("hingeEmbeddingLoss", options, {
+    reduction: true,
+    margin: true,
+  });
   difference("hingeEmbeddingLoss", input, target);
   const far = input.neg().add(margin).clamp(0);
   const losses = where(target.ne(1), far, 0).add(where(target.ne(-1), input, 0));

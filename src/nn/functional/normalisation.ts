@@ -1,5 +1,6 @@
 /** @file Normalisation: by batch, layer, group, instance, neighbouring channels. */
 import { ShapeError, ValueError } from "../../core/errors.ts";
+import { checkOptions, type Names } from "../../core/options.ts";
 import { checkShape, numel, sameShape, type Shape, show } from "../../core/shape.ts";
 import { asItIs, checkTensors, Parameter, Tensor } from "../../tensor.ts";
 import { padded } from "./padding.ts";
@@ -59,6 +60,8 @@ export interface BatchNormOptions {
   eps?: number;
 }
 
+const BATCH_NORM_NAMES: Names<BatchNormOptions> = { training: true, momentum: true, eps: true };
+
 /**
  * Each channel (axis 1) standardised over all others, by the batch's mean and variance while training, else by running ones;
  * then times weight, plus bias. While training, running statistics that are Parameters are updated (with n - 1 for n).
@@ -71,7 +74,7 @@ export function batchNorm(
   bias?: Tensor | null,
   options: BatchNormOptions = {},
 ): Tensor {
-  const { training = false, momentum = 0.1, eps = 1e-5 } = options;
+  const { training = false, momentum = 0.1, eps = 1e-5 } = checkOptions("batchNorm", options, BATCH_NORM_NAMES);
   const perChannelTensors = Object.fromEntries(
     Object.entries({ runningMean, runningVar, weight, bias }).filter(([, t]) => t !== undefined && t !== null),
   ) as Record<string, Tensor>;

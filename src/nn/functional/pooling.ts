@@ -1,6 +1,7 @@
 /** @file Pooling: windows and a reduction. */
 import { isFloat } from "../../core/dtype.ts";
 import { DTypeError, ShapeError, ValueError } from "../../core/errors.ts";
+import { checkOptions, type Names } from "../../core/options.ts";
 import { checkCount, MOST_PIECES, numel, show } from "../../core/shape.ts";
 import { asItIs, cat, checkTensors, Tensor, tensor } from "../../tensor.ts";
 import { batched, perAxis, type Sizes } from "./sizes.ts";
@@ -14,12 +15,19 @@ export interface PoolOptions {
   ceilMode?: boolean;
 }
 
+/** Those of max pooling. */
+export interface MaxPoolOptions extends PoolOptions {
+  dilation?: Sizes;
+}
+
+export const MAX_POOL_NAMES: Names<MaxPoolOptions> = { stride: true, padding: true, ceilMode: true, dilation: true };
+
 function poolWindows(
   op: string,
   x: Tensor,
   rank: number,
   kernelSize: Sizes,
-  options: PoolOptions & { dilation?: Sizes },
+  options: MaxPoolOptions,
 ): Windows & { counts: number[] } {
   checkTensors(op, { "the input": x });
   if (!isFloat(x.dtype)) throw new DTypeError(`${op}: dtype ${x.dtype} is not supported, only float32`);
@@ -37,12 +45,13 @@ function poolWindows(
 
 /** [largest elements of windows, where they are in the image of their channel]. */
 function maxPool(
+  op: string,
   rank: number,
   x: Tensor,
   kernelSize: Sizes,
-  options: PoolOptions & { dilation?: Sizes } = {},
+  options: MaxPoolOptions = {},
 ): [Tensor, Tensor] {
-  const w = poolWindows(`maxPool${rank}d`, x, rank, kernelSize, options);
+  const w = poolWindows(op, x, rank, kernelSize, checkOptions(op, options, MAX_POOL_NAMES));
   const { counts } = w;
   const taps = allWindows(x, w, counts, Number.NEGATIVE_INFINITY).flatten(-rank);
   const best = taps.argmax(-1, true);
@@ -62,22 +71,18 @@ function maxPool(
 }
 
 /** The largest element of each window of [N, C, L]; backward routes the gradient to the first of them. */
-export function maxPool1d(x: Tensor, kernelSize: Sizes, options: PoolOptions & { dilation?: Sizes } = {}): Tensor {
-  return maxPool(1, x, kernelSize, options)[0];
+export function maxPool1d(x: Tensor, kernelSize: Sizes, options: MaxPoolOptions = {}): Tensor {
+  return maxPool("maxPool1d", 1, x, kernelSize, options)[0];
 }
 
 /** The largest element of each window of [N, C, H, W]; backward routes the gradient to the first of them. */
-export function maxPool2d(x: Tensor, kernelSize: Sizes, options: PoolOptions & { dilation?: Sizes } = {}): Tensor {
-  return maxPool(2, x, kernelSize, options)[0];
+export function maxPool2d(x: Tensor, kernelSize: Sizes, options: MaxPoolOptions = {}): Tensor {
+  return maxPool("maxPool2d", 2, x, kernelSize, options)[0];
 }
 
 /** [maxPool2d, int32 positions of the elements in the flattened image]. */
-export function maxPool2dWithIndices(
-  x: Tensor,
-  kernelSize: Sizes,
-  options: PoolOptions & { dilation?: Sizes } = {},
-): [Tensor, Tensor] {
-  return maxPool(2, x, kernelSize, options);
+export function maxPool2dWithIndices(x: Tensor, kernelSize: Sizes, options: MaxPoolOptions = {}): [Tensor, Tensor] {
+  return maxPool("maxPool2dWithIndices", 2, x, kernelSize, options);
 }
 
 export interface AvgPoolOptions extends PoolOptions {
@@ -87,10 +92,18 @@ export interface AvgPoolOptions extends PoolOptions {
   divisorOverride?: number | null;
 }
 
+export const AVG_POOL_NAMES: Names<AvgPoolOptions> = {
+  stride: true,
+  padding: true,
+  ceilMode: true,
+  countIncludePad: true,
+  divisorOverride: true,
+};
+
 function avgPool(rank: number, x: Tensor, kernelSize: Sizes, options: AvgPoolOptions = {}): Tensor {
   const op = `avgPool${rank}d`;
+  const { countIncludePad = true, divisorOverride } = checkOptions(op, options, AVG_POOL_NAMES);
   const w = poolWindows(op, x, rank, kernelSize, options);
-  const { countIncludePad = true, divisorOverride } = options;
   const taps = allWindows(x, w, w.counts);
   const sums = taps.sum(w.kernel.map((_, i) => taps.ndim - rank + i));
   if (divisorOverride === 0) throw new ValueError(`${op}: divisorOverride must not be 0`);

@@ -1,6 +1,7 @@
 /** @file Tables looked up by index. */
 import { norm } from "../../composites.ts";
 import { ShapeError, ValueError } from "../../core/errors.ts";
+import { checkOptions, type Names } from "../../core/options.ts";
 import { show } from "../../core/shape.ts";
 import { scaleGradient } from "../../ops/structure.ts";
 import { checkTensors, full, Parameter, Tensor, where, zeros } from "../../tensor.ts";
@@ -16,13 +17,25 @@ export interface EmbeddingOptions {
   scaleGradByFreq?: boolean;
 }
 
+export const EMBEDDING_NAMES: Names<EmbeddingOptions> = {
+  paddingIdx: true,
+  maxNorm: true,
+  normType: true,
+  scaleGradByFreq: true,
+};
+
 /**
  * Rows of a table [rows, width] by an integer tensor [...]: [..., width]. With maxNorm the rows that are used are shortened in
  * the table too, if that is a Parameter; the gradient does not see it.
  * @throws IndexError, when the value is read, if an index is outside the table.
  */
 export function embedding(input: Tensor, weight: Tensor, options: EmbeddingOptions = {}): Tensor {
-  const { paddingIdx, maxNorm, normType = 2, scaleGradByFreq = false } = options;
+  const {
+    paddingIdx,
+    maxNorm,
+    normType = 2,
+    scaleGradByFreq = false,
+  } = checkOptions("embedding", options, EMBEDDING_NAMES);
   checkTensors("embedding", { input, weight });
   if (weight.ndim !== 2) throw new ShapeError(`embedding: the table must have 2 axes, got shape ${show(weight.shape)}`);
   const [count, width] = weight.shape;

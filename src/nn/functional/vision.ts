@@ -1,5 +1,6 @@
 /** @file Images in other resolutions. */
 import { ShapeError, ValueError } from "../../core/errors.ts";
+import { checkOptions, type Names } from "../../core/options.ts";
 import { checkCount, show } from "../../core/shape.ts";
 import { checkTensors, Tensor, tensor } from "../../tensor.ts";
 import { averages } from "./pooling.ts";
@@ -33,12 +34,26 @@ export interface InterpolateOptions {
   recomputeScaleFactor?: boolean | null;
 }
 
+export const INTERPOLATE_NAMES: Names<InterpolateOptions> = {
+  size: true,
+  scaleFactor: true,
+  mode: true,
+  alignCorners: true,
+  recomputeScaleFactor: true,
+};
+
 const LINEAR = { linear: 1, bilinear: 2, trilinear: 3 } as const;
 
 /** [N, C, ...] resized along the spatial axes. */
 export function interpolate(x: Tensor, options: InterpolateOptions): Tensor {
   checkTensors("interpolate", { x });
-  const { size, scaleFactor, mode = "nearest", alignCorners = false, recomputeScaleFactor = false } = options ?? {};
+  const {
+    size,
+    scaleFactor,
+    mode = "nearest",
+    alignCorners = false,
+    recomputeScaleFactor = false,
+  } = checkOptions("interpolate", options, INTERPOLATE_NAMES);
   const rank = x.ndim - 2;
   if (rank < 1 || rank > 3)
     throw new ShapeError(`interpolate: the input must have 3 to 5 axes, got shape ${show(x.shape)}`);

@@ -1,5 +1,6 @@
 /** @file Windows of spatial axes, laid out and added up again. */
 import { ShapeError } from "../../core/errors.ts";
+import { checkOptions, type Names } from "../../core/options.ts";
 import { numel, type Shape, show } from "../../core/shape.ts";
 import * as window from "../../ops/windows.ts";
 import { Tensor } from "../../tensor.ts";
@@ -60,6 +61,8 @@ export interface UnfoldOptions {
   dilation?: Sizes;
 }
 
+const NAMES: Names<UnfoldOptions> = { stride: true, padding: true, dilation: true };
+
 export function windowsOf(op: string, kernelSize: Sizes, rank: number, options: UnfoldOptions): Windows {
   const kernel = perAxis(op, "kernelSize", kernelSize, rank, 1);
   return {
@@ -72,7 +75,7 @@ export function windowsOf(op: string, kernelSize: Sizes, rank: number, options: 
 
 /** The windows of images as columns: [N, C, H, W] to [N, C kh kw, count] (torch.nn.functional.unfold, im2col). */
 export function unfold(x: Tensor, kernelSize: Sizes, options: UnfoldOptions = {}): Tensor {
-  const w = windowsOf("unfold", kernelSize, 2, options);
+  const w = windowsOf("unfold", kernelSize, 2, checkOptions("unfold", options, NAMES));
   return batched("unfold", x, 2, (y) => {
     const counts = countWindows("unfold", y.shape, w);
     const [n, c] = y.shape;
@@ -83,7 +86,7 @@ export function unfold(x: Tensor, kernelSize: Sizes, options: UnfoldOptions = {}
 
 /** Columns added up where their windows lie: the adjoint of unfold, [N, C kh kw, count] to [N, C, H, W] (col2im). */
 export function fold(x: Tensor, outputSize: Sizes, kernelSize: Sizes, options: UnfoldOptions = {}): Tensor {
-  const w = windowsOf("fold", kernelSize, 2, options);
+  const w = windowsOf("fold", kernelSize, 2, checkOptions("fold", options, NAMES));
   const size = perAxis("fold", "outputSize", outputSize, 2, 1);
   const counts = countWindows("fold", size, w);
   return batched("fold", x, 1, (y) => {

@@ -1,8 +1,10 @@
 /** @file Convolutions. */
 import { ValueError } from "../../core/errors.ts";
+import { checkOptions, type Names } from "../../core/options.ts";
 import { numel, show } from "../../core/shape.ts";
 import { type RandomOptions, uniform } from "../../random.ts";
 import { Parameter, type Tensor } from "../../tensor.ts";
+import { CONV_NAMES, CONV_TRANSPOSE_NAMES } from "../functional/convolution.ts";
 import * as F from "../functional/index.ts";
 import { checkCounts } from "./counts.ts";
 import { Module } from "./module.ts";
@@ -10,6 +12,13 @@ import { Module } from "./module.ts";
 export interface ConvLayerOptions extends F.ConvOptions, RandomOptions {
   bias?: boolean;
 }
+
+const LAYER = { bias: true, generator: true } as const;
+const CONV: Names<ConvLayerOptions> = { ...CONV_NAMES, ...LAYER };
+const CONV_TRANSPOSE: Names<F.ConvTransposeOptions & { bias?: boolean } & RandomOptions> = {
+  ...CONV_TRANSPOSE_NAMES,
+  ...LAYER,
+};
 
 /** Kernels and bias uniform in +-1/sqrt(fan in), PyTorch's default. */
 abstract class Conv<Options extends { groups?: number }> extends Module {
@@ -26,11 +35,12 @@ abstract class Conv<Options extends { groups?: number }> extends Module {
     options: Options & { bias?: boolean } & RandomOptions,
   ) {
     super();
+    const { bias = true, generator, ...others } = options;
     const shape = kernelShape(layer, channels, rank, kernelSize, options.groups);
     const bound = 1 / Math.sqrt(numel(shape.slice(1)));
-    this.weight = new Parameter(uniform(shape, -bound, bound, options));
-    this.bias = options.bias === false ? null : new Parameter(uniform([channels.outChannels], -bound, bound, options));
-    this.options = options;
+    this.weight = new Parameter(uniform(shape, -bound, bound, { generator }));
+    this.bias = bias ? new Parameter(uniform([channels.outChannels], -bound, bound, { generator })) : null;
+    this.options = others as unknown as Options;
   }
 }
 
@@ -55,7 +65,7 @@ function kernelShape(
 /** The cross-correlation of [N, C, L] with learned kernels [outChannels, inChannels / groups, k]. */
 export class Conv1d extends Conv<F.ConvOptions> {
   constructor(inChannels: number, outChannels: number, kernelSize: F.Sizes, options: ConvLayerOptions = {}) {
-    super("Conv1d", { outChannels, inChannels }, 1, kernelSize, options);
+    super("Conv1d", { outChannels, inChannels }, 1, kernelSize, checkOptions("Conv1d", options, CONV));
   }
 
   forward(x: Tensor): Tensor {
@@ -66,7 +76,7 @@ export class Conv1d extends Conv<F.ConvOptions> {
 /** The cross-correlation of images [N, C, H, W] with learned kernels [outChannels, inChannels / groups, kh, kw]. */
 export class Conv2d extends Conv<F.ConvOptions> {
   constructor(inChannels: number, outChannels: number, kernelSize: F.Sizes, options: ConvLayerOptions = {}) {
-    super("Conv2d", { outChannels, inChannels }, 2, kernelSize, options);
+    super("Conv2d", { outChannels, inChannels }, 2, kernelSize, checkOptions("Conv2d", options, CONV));
   }
 
   forward(x: Tensor): Tensor {
@@ -82,7 +92,13 @@ export class ConvTranspose2d extends Conv<F.ConvTransposeOptions> {
     kernelSize: F.Sizes,
     options: F.ConvTransposeOptions & { bias?: boolean } & RandomOptions = {},
   ) {
-    super("ConvTranspose2d", { inChannels, outChannels }, 2, kernelSize, options);
+    super(
+      "ConvTranspose2d",
+      { inChannels, outChannels },
+      2,
+      kernelSize,
+      checkOptions("ConvTranspose2d", options, CONV_TRANSPOSE),
+    );
   }
 
   forward(x: Tensor): Tensor {

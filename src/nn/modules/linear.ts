@@ -1,4 +1,5 @@
 /** @file Linear maps and their shapes. */
+import { checkOptions } from "../../core/options.ts";
 import { type RandomOptions, uniform } from "../../random.ts";
 import { Parameter, type Tensor } from "../../tensor.ts";
 import * as F from "../functional/index.ts";
@@ -31,9 +32,10 @@ export class Linear extends Module {
   constructor(inFeatures: number, outFeatures: number, options: { bias?: boolean } & RandomOptions = {}) {
     super();
     checkCounts("Linear", { inFeatures, outFeatures }, 0);
+    const { bias = true, generator } = checkOptions("Linear", options, { bias: true, generator: true });
     const bound = inFeatures > 0 ? 1 / Math.sqrt(inFeatures) : 0;
-    this.weight = new Parameter(uniform([outFeatures, inFeatures], -bound, bound, options));
-    this.bias = options.bias === false ? null : new Parameter(uniform([outFeatures], -bound, bound, options));
+    this.weight = new Parameter(uniform([outFeatures, inFeatures], -bound, bound, { generator }));
+    this.bias = bias ? new Parameter(uniform([outFeatures], -bound, bound, { generator })) : null;
   }
 
   forward(x: Tensor): Tensor {

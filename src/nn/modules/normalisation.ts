@@ -1,5 +1,6 @@
 /** @file Normalisation. */
 import { ShapeError } from "../../core/errors.ts";
+import { checkOptions, type Names } from "../../core/options.ts";
 import { show } from "../../core/shape.ts";
 import { Buffer, ones, Parameter, type Tensor, zeros } from "../../tensor.ts";
 import { together } from "../../trace/variable.ts";
@@ -15,6 +16,8 @@ export interface BatchNormLayerOptions {
   affine?: boolean;
   trackRunningStats?: boolean;
 }
+
+const NAMES: Names<BatchNormLayerOptions> = { eps: true, momentum: true, affine: true, trackRunningStats: true };
 
 /** Channels (axis 1) standardised: by the batch while training, by running statistics else. Keys of the state as in PyTorch. */
 abstract class BatchNorm extends Module {
@@ -35,7 +38,12 @@ abstract class BatchNorm extends Module {
   ) {
     super();
     checkCounts(layer, { numFeatures });
-    const { eps = 1e-5, momentum = 0.1, affine = true, trackRunningStats: tracks = true } = options;
+    const {
+      eps = 1e-5,
+      momentum = 0.1,
+      affine = true,
+      trackRunningStats: tracks = true,
+    } = checkOptions(layer, options, NAMES);
     this.eps = eps;
     this.momentum = momentum;
     this.weight = affine ? new Parameter(ones([numFeatures])) : null;

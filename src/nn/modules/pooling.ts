@@ -1,15 +1,18 @@
 /** @file Pooling. */
+import { checkOptions } from "../../core/options.ts";
 import type { Tensor } from "../../tensor.ts";
 import * as F from "../functional/index.ts";
+import { AVG_POOL_NAMES, MAX_POOL_NAMES } from "../functional/pooling.ts";
 import { Module } from "./module.ts";
 
 /** The largest element of each window. */
 export class MaxPool2d extends Module {
   constructor(
     readonly kernelSize: F.Sizes,
-    readonly options: F.PoolOptions & { dilation?: F.Sizes } = {},
+    readonly options: F.MaxPoolOptions = {},
   ) {
     super();
+    checkOptions("MaxPool2d", options, MAX_POOL_NAMES);
   }
 
   forward(x: Tensor): Tensor {
@@ -24,6 +27,7 @@ export class AvgPool2d extends Module {
     readonly options: F.AvgPoolOptions = {},
   ) {
     super();
+    checkOptions("AvgPool2d", options, AVG_POOL_NAMES);
   }
 
   forward(x: Tensor): Tensor {

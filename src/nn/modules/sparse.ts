@@ -1,7 +1,9 @@
 /** @file Tables looked up by index. */
+import { checkOptions } from "../../core/options.ts";
 import { randn, type RandomOptions } from "../../random.ts";
 import { arange, Parameter, type Tensor, where } from "../../tensor.ts";
 import * as F from "../functional/index.ts";
+import { EMBEDDING_NAMES } from "../functional/sparse.ts";
 import { checkCounts } from "./counts.ts";
 import { Module } from "./module.ts";
 
@@ -13,12 +15,13 @@ export class Embedding extends Module {
   constructor(numEmbeddings: number, embeddingDim: number, options: F.EmbeddingOptions & RandomOptions = {}) {
     super();
     checkCounts("Embedding", { numEmbeddings, embeddingDim });
-    const { paddingIdx } = options;
-    const rows = randn([numEmbeddings, embeddingDim], options);
+    const { generator, ...others } = checkOptions("Embedding", options, { ...EMBEDDING_NAMES, generator: true });
+    const { paddingIdx } = others;
+    const rows = randn([numEmbeddings, embeddingDim], { generator });
     const padding = typeof paddingIdx === "number" && paddingIdx < 0 ? paddingIdx + numEmbeddings : paddingIdx;
     const start = typeof padding === "number" ? where(arange(numEmbeddings).unsqueeze(1).eq(padding), 0, rows) : rows;
     this.weight = new Parameter(start);
-    this.options = options;
+    this.options = others;
   }
 
   forward(x: Tensor): Tensor {
