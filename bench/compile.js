@@ -177,7 +177,7 @@ export async function measureCompile({ quick = false, only = "", say = () => {} 
   return rows;
 }
 
-const PASSES = ["trace", "gradient", "simplify", "lower", "partition", "plan", "encode"];
+const PASSES = ["trace", "gradient", "simplify", "fuse", "match", "lower", "partition", "plan", "encode"];
 
 /** The tables of measureCompile's rows, as text. */
 export function printCompile(rows) {

@@ -1,7 +1,8 @@
 /** @file What lowering makes: instructions over buffers, before they have places in memory. */
+import type { OpDef } from "../graph/node.ts";
+import type { Opcode } from "../../assembly/isa.ts";
 import type { DType } from "../core/dtype.ts";
 import type { Shape } from "../core/shape.ts";
-import type { Opcode } from "../../assembly/isa.ts";
 
 /**
  * temp: lives in the arena while needed; input and output: written before the run and read after it by the host, in regions
@@ -36,6 +37,11 @@ export type Word = number | Ref;
 export interface Access {
   readonly buffer: Buffer;
   readonly unit: number;
+  /**
+   * Where the instruction works through tiles: the number of the last operation within one that reads the buffer, or of the
+   * first that writes it. A result may lie over an operand that is not read after it was written.
+   */
+  readonly at?: number;
   /** See Ref. */
   readonly after?: Buffer;
 }
@@ -47,6 +53,8 @@ export interface Described {
   readonly shape: Shape;
   /** Of its operands. */
   readonly shapes: string;
+  /** See OpDef. */
+  readonly called?: OpDef["called"];
   /** A bad index means that what is named there is not finite. */
   readonly finite?: readonly string[];
 }

@@ -5,18 +5,11 @@
  * the lower bound, the largest sum of bytes alive at once.
  */
 import * as isa from "../../assembly/isa.ts";
-import type { Access, Buffer, Instr, Ref } from "./instr.ts";
+import { align, type MemoryPlan } from "../program/program.ts";
+import type { Access, Buffer, Instr } from "./instr.ts";
 import { sameSlices } from "./partition.ts";
 
-const ALIGN = 64;
-
-export interface Plan {
-  /** Bytes of the arena. */
-  readonly bytes: number;
-  /** No plan can be smaller: the largest sum of bytes alive at once. */
-  readonly lowerBound: number;
-  /** Bytes if nothing shared memory. */
-  readonly unshared: number;
+export interface Plan extends MemoryPlan {
   /** Offset of each arena buffer, by buffer id. */
   readonly offsets: ReadonlyMap<number, number>;
 }
@@ -29,8 +22,6 @@ interface Life {
   offset: number;
 }
 
-/** Bytes rounded up to whole cache lines. */
-export const align = (n: number): number => Math.ceil(n / ALIGN) * ALIGN;
 const inArena = (b: Buffer): boolean => b.kind === "temp";
 
 /** When instructions touch their buffers: from `begin[k]` to `end[k]` the k-th one, in positions in their order. */
@@ -90,7 +81,7 @@ function lifetimes(buffers: readonly Buffer[], instrs: readonly Instr[]): Life[]
         if (!source || source === target || r.buffer.bytes !== w.buffer.bytes || r.unit !== w.unit) continue;
         if (source.to > end[k] || !lastUse(i, r, users[r.buffer.id])) continue;
         if (i.writes.some((x) => lives[x.buffer.id] === source)) continue; // taken by another result
-        if (!readBefore(i, r.buffer, w.buffer)) continue;
+        if ((r.at ?? -1) > (w.at ?? Number.POSITIVE_INFINITY)) continue; // read after it was written over
         source.to = Math.max(source.to, target.to);
         for (const b of target.buffers) {
           source.buffers.push(b);
@@ -110,24 +101,6 @@ function lastUse(i: Instr, read: Access, users: readonly Instr[]): boolean {
   for (let k = users.length - 2; k >= 0 && users[k].phase === i.phase; k--) {
     const o = users[k];
     if (!o.reads.every((x) => alike(o, x)) || !o.writes.every((x) => alike(o, x))) return false;
-  }
-  return true;
-}
-
-/** Whether within a tile every micro-operation that reads buffer r comes no later than the first one that writes w. */
-function readBefore(i: Instr, r: Buffer, w: Buffer): boolean {
-  const I = isa.Map;
-  const num = (at: number): number => i.words[at] as number;
-  const bufferOf = (slot: number): Buffer | undefined => {
-    const word = i.words[num(I.SlotsAt) + slot * 2 + 1];
-    return typeof word === "object" ? (word as Ref).buffer : undefined;
-  };
-  let written = false;
-  for (let m = 0; m < num(I.Micros); m++) {
-    const at = num(I.MicrosAt) + m * 5;
-    const op = num(at);
-    if (written && [2, 3, 4].some((k) => bufferOf(num(at + k)) === r)) return false;
-    if (op !== isa.Micro.Splat && bufferOf(num(at + 1)) === w) written = true;
   }
   return true;
 }

@@ -53,6 +53,8 @@ export interface OpDef {
    * operations run along all axes.
    */
   readonly along?: "flat" | ((node: Node, source: number) => readonly Along[]);
+  /** What users call it, and an index of it that is out of range: the labels of a cross-entropy. Default: its name, index, rows. */
+  readonly called?: { readonly name: string; readonly index: string; readonly of: string };
   /** Whether it draws random numbers: not for one example what it is for another. */
   readonly random?: true;
   /** The value in float64. Operations that are not elementwise have theirs in src/ops/reference.ts. */

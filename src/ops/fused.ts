@@ -82,8 +82,11 @@ const manyRows: OpDef["batch"] = (n, src, has) => {
   return reshape(makeNode(n.op, all, n.attrs), [size, ...n.shape]);
 };
 
+const LABELS = { name: "crossEntropy", index: "label", of: "classes" };
+
 const CROSS_ENTROPY: OpDef = {
   name: "crossEntropyRows",
+  called: LABELS,
   kind: "other",
   pattern: "compares",
   infer: ([x, labels]) => {
@@ -101,6 +104,7 @@ const CROSS_ENTROPY: OpDef = {
 
 const CROSS_ENTROPY_GRAD: OpDef = {
   name: "crossEntropyGradRows",
+  called: LABELS,
   kind: "other",
   pattern: "mixes",
   infer: ([x, labels]) => {

@@ -1,5 +1,5 @@
 /** @file What kernels recorded, as errors. */
-import type { Program } from "../compile/program.ts";
+import type { Program } from "../program/program.ts";
 import { type FourlaneError, IndexError, NonFiniteError } from "../core/errors.ts";
 import type { FaultRecord } from "./device.ts";
 import type { Loaded } from "./images.ts";
@@ -10,12 +10,10 @@ export function faultError(program: Program, loaded: Loaded, fault: FaultRecord)
   const label = program.labels.find((l) => words.includes(l.word));
   if (label?.finite)
     return new NonFiniteError(`assertFinite: ${label.finite[fault.value - 1]} has a NaN or an infinity`);
-  const op = label?.op ?? "a kernel";
-  const what = op.startsWith("crossEntropy") ? "label" : "index";
-  const name = op.startsWith("crossEntropy") ? "crossEntropy" : op;
+  const { name, index, of } = label?.called ?? { name: label?.op ?? "a kernel", index: "index", of: "rows" };
   return new IndexError(
-    `${name}: ${what} ${fault.value} at position ${fault.where} is out of range for ${fault.bound} ` +
-      `${what === "label" ? "classes" : "rows"} (operands ${label?.shapes ?? ""})`,
+    `${name}: ${index} ${fault.value} at position ${fault.where} is out of range for ${fault.bound} ${of} ` +
+      `(operands ${label?.shapes ?? ""})`,
     fault.value,
     fault.bound,
     fault.where,

@@ -1,7 +1,6 @@
 /** @file Programs in memory, as images: their code, adjusted to where everything lies, with their own inputs and outputs. */
 import type { TypedArray } from "../core/dtype.ts";
-import { align } from "../compile/plan.ts";
-import { INPUTS, OUTPUTS, type Program } from "../compile/program.ts";
+import { align, INPUTS, OUTPUTS, type Program } from "../program/program.ts";
 import type { Allocator } from "./memory.ts";
 
 /** The program's code in memory. */

@@ -1,5 +1,5 @@
 /** @file A launch put together: where everything lies, what is written before it and read after it. */
-import { INPUTS, OUTPUTS, type Program } from "../compile/program.ts";
+import { INPUTS, OUTPUTS, type Program } from "../program/program.ts";
 import { allocate, type TypedArray, viewAs } from "../core/dtype.ts";
 import { DisposedError } from "../core/errors.ts";
 import { numel } from "../core/shape.ts";

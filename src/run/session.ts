@@ -8,7 +8,7 @@ import { platform } from "#platform";
 import { type DType, type TypedArray, viewAs } from "../core/dtype.ts";
 import { DisposedError, OutOfMemoryError, WorkerError } from "../core/errors.ts";
 import { numel, type Shape } from "../core/shape.ts";
-import type { Program } from "../compile/program.ts";
+import type { Program } from "../program/program.ts";
 import { type Device, type JobResult, PrivateDevice, SharedDevice } from "./device.ts";
 import { faultError } from "./faults.ts";
 import { Holdings } from "./holdings.ts";

@@ -1,6 +1,6 @@
 /** @file Lazy graphs to programs: reading a tensor computes it, and the assignments that wait. */
 import { compileGraph } from "../compile/compile.ts";
-import type { Program } from "../compile/program.ts";
+import type { Program } from "../program/program.ts";
 import type { TypedArray } from "../core/dtype.ts";
 import { DisposedError, FourlaneError, ValueError, WorkerError } from "../core/errors.ts";
 import { type Graph, mapSources, type Node, toposort } from "../graph/node.ts";

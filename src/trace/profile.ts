@@ -1,5 +1,5 @@
 /** @file Where the time of a step goes: by instruction and worker, as text and as a trace for chrome://tracing or Perfetto. */
-import type { Label } from "../compile/program.ts";
+import type { Label } from "../program/program.ts";
 
 /** One instruction of a step. */
 export interface ProfiledInstruction {

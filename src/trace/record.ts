@@ -1,6 +1,6 @@
 /** @file A function recorded as a program, and launched. */
 import { compileGraph } from "../compile/compile.ts";
-import type { Program } from "../compile/program.ts";
+import type { Program } from "../program/program.ts";
 import { laterResult } from "../core/check.ts";
 import { isFloat, type TypedArray } from "../core/dtype.ts";
 import { FourlaneError } from "../core/errors.ts";

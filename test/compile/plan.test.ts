@@ -1,7 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { lower, type Lowered } from "../../src/compile/lower.ts";
+import { lower, type Lowered } from "../../src/compile/lower/index.ts";
 import type { Buffer, Instr } from "../../src/compile/instr.ts";
+import { fuse } from "../../src/compile/fuse.ts";
+import { match } from "../../src/compile/match.ts";
 import { partition } from "../../src/compile/partition.ts";
 import { type Plan, plan } from "../../src/compile/plan.ts";
 import { simplify } from "../../src/compile/simplify.ts";
@@ -20,7 +22,8 @@ interface Planned {
 }
 
 function planned(graph: Graph): Planned {
-  const low = lower(simplify(graph));
+  const simple = simplify(graph);
+  const low = lower(simple, match(simple, fuse(simple)));
   const phases = partition(low.instrs);
   return { low, phases, plan: plan(low.buffers, low.instrs) };
 }

@@ -6,7 +6,7 @@ import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
 import * as isa from "../../assembly/isa.ts";
 import { compileGraph } from "../../src/compile/compile.ts";
-import type { Program } from "../../src/compile/program.ts";
+import type { Program } from "../../src/program/program.ts";
 import { allocate, bytesOf, type DType, DTYPES, isFloat } from "../../src/core/dtype.ts";
 import { numel, type Shape } from "../../src/core/shape.ts";
 import { apply, BINARY, cast, COMPARE, LOGICAL, SELECT, UNARY, where } from "../../src/ops/elementwise.ts";

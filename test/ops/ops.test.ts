@@ -1,7 +1,7 @@
 /** For every operation and sample: WASM = float64 reference, derivatives right in both modes, to second order. */
 import { afterAll, describe, expect, test } from "vitest";
 import { compileGraph } from "../../src/compile/compile.ts";
-import { canLower } from "../../src/compile/lower.ts";
+import { canLower } from "../../src/compile/lower/index.ts";
 import { allocate } from "../../src/core/dtype.ts";
 import { jvp } from "../../src/diff/jvp.ts";
 import { vjp } from "../../src/diff/vjp.ts";

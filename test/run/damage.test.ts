@@ -1,7 +1,7 @@
 /** @file Programs that are not what they should be end their step: a worker that did nothing never passes for one that gave zeros. */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import * as isa from "../../assembly/isa.ts";
-import type { Program } from "../../src/compile/program.ts";
+import type { Program } from "../../src/program/program.ts";
 import * as fl from "../../src/index.ts";
 import { session } from "../../src/run/active.ts";
 import { chainInput, chainProgram, expectNoUnhandledRejections, fresh, POOLS, recoded, settle } from "./support.ts";

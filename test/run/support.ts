@@ -3,7 +3,7 @@ import { platform } from "#platform";
 import { afterAll, expect } from "vitest";
 import * as isa from "../../assembly/isa.ts";
 import { compileGraph } from "../../src/compile/compile.ts";
-import type { Program } from "../../src/compile/program.ts";
+import type { Program } from "../../src/program/program.ts";
 import { mul } from "../../src/ops/elementwise.ts";
 import { leaf } from "../../src/ops/leaf.ts";
 import { matmul } from "../../src/ops/contract.ts";

@@ -1,8 +1,9 @@
-/** @file Expressions that have an instruction of their own, recognised by what they compute. */
+/** @file Groups that have an instruction of their own, recognised by what they compute: an optimiser's update. */
+import type { Graph, Node, OpDef } from "../graph/node.ts";
 import { ADD, BINARY, MUL, SUB, UNARY } from "../ops/elementwise.ts";
 import { constantValue } from "../ops/leaf.ts";
 import { STRUCTURE } from "../ops/structure.ts";
-import type { Node, OpDef } from "../graph/node.ts";
+import type { Fused, Group } from "./fuse.ts";
 
 /** Adam's update of a parameter; see Adam in assembly/isa.ts. */
 export interface AdamUpdate {
@@ -49,7 +50,7 @@ function repeated(n: Node): Node | undefined {
 }
 
 /** Whether `newW` is Adam's new value of a parameter. */
-export function matchAdam(newW: Node): AdamUpdate | undefined {
+function matchAdam(newW: Node): AdamUpdate | undefined {
   if (newW.op !== SUB) return undefined;
   const [w, quotient] = newW.src;
   if (!is(quotient, BINARY.div) || !is(quotient.src[0], MUL) || !is(quotient.src[1], ADD)) return undefined;
@@ -84,4 +85,51 @@ export function matchAdam(newW: Node): AdamUpdate | undefined {
     eps: eps[0],
     nodes: new Set([newW, quotient, numerator, denominator, eps[1], sqrt, newM, newV, ...newM.src, ...newV.src, gv[1]]),
   };
+}
+
+/** Elementwise nodes that become one instruction, or as few as hold them; or an update of parameters. */
+export interface Work {
+  readonly nodes: Group;
+  readonly update?: AdamUpdate;
+}
+
+/** A graph in the order in which it is lowered. */
+export interface Matched {
+  readonly order: readonly Node[];
+  /** What is to be done when the last node of a group has come; of other elementwise nodes nothing. */
+  readonly works: ReadonlyMap<Node, readonly Work[]>;
+  /** Nodes that someone outside their own group reads, or that leave the program. */
+  readonly needed: ReadonlySet<Node>;
+}
+
+/** Splits updates of parameters off the groups they are in; what is in the group beside them comes before. */
+export function match({ outputs, updates }: Graph, { order, groups }: Fused): Matched {
+  const needed = new Set<Node>([...outputs, ...updates]);
+  for (const n of order) for (const s of n.src) if (!groups.get(s) || groups.get(s) !== groups.get(n)) needed.add(s);
+  const split = (group: Group): Work[] => {
+    for (const n of group) {
+      const a = matchAdam(n);
+      if (!a || !group.includes(a.newM)) continue;
+      const results = [a.newW, a.newM, a.newV];
+      const operands = [a.w, a.m, a.v, a.g, a.stepSize, a.root];
+      const rest = group.filter((x) => !a.nodes.has(x));
+      const inside = (x: Node): boolean => a.nodes.has(x);
+      // What it reads is there before: it is none of its own results either.
+      if (
+        operands.some(inside) ||
+        rest.some((x) => x.src.some(inside)) ||
+        [...a.nodes].some((x) => needed.has(x) && !results.includes(x))
+      )
+        continue;
+      for (const x of operands) needed.add(x);
+      return [...(rest.length > 0 ? split(rest) : []), { nodes: group.filter(inside), update: a }];
+    }
+    return [{ nodes: group }];
+  };
+  const works = new Map<Node, readonly Work[]>();
+  for (const group of new Set(groups.values())) {
+    for (const n of group) works.set(n, []);
+    works.set(group[group.length - 1], split(group));
+  }
+  return { order, works, needed };
 }

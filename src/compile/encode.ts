@@ -1,0 +1,100 @@
+/** @file Instructions to a program. */
+import * as isa from "../../assembly/isa.ts";
+import { byteLength, type DType } from "../core/dtype.ts";
+import type { Shape } from "../core/shape.ts";
+import {
+  align,
+  ARENA,
+  INPUTS,
+  type Label,
+  OUTPUTS,
+  type Place,
+  type Program,
+  type Region,
+  RESIDENTS,
+} from "../program/program.ts";
+import type { Buffer, Ref } from "./instr.ts";
+import type { Lowered } from "./lower/index.ts";
+import type { Plan } from "./plan.ts";
+import { print } from "./print.ts";
+
+/** Gives every word its number. */
+export function encode(low: Lowered, phases: number, plan: Plan): Program {
+  const code: number[] = [];
+  const relocations: number[] = [];
+  const labels: Label[] = [];
+  const residents = low.residents.length;
+
+  const regionOf = (b: Buffer): Region => {
+    if (b.kind === "resident") return RESIDENTS + b.index;
+    if (b.kind === "update") return RESIDENTS + residents + b.index;
+    return b.kind === "input" ? INPUTS : b.kind === "output" ? OUTPUTS : ARENA;
+  };
+  const offsets = new Map(plan.offsets);
+  /** Puts buffers side by side; returns the bytes they take. */
+  const sideBySide = (buffers: Iterable<Buffer>): number => {
+    let at = 0;
+    for (const b of buffers) {
+      offsets.set(b.id, at);
+      at += align(b.bytes);
+    }
+    return at;
+  };
+  const inputBytes = sideBySide(low.inputs);
+  const outputBytes = sideBySide(new Set(low.outputs.map((o) => o.buffer)));
+  const offsetOf = (b: Buffer): number => offsets.get(b.id) ?? 0;
+
+  let phase = 0;
+  for (const i of low.instrs) {
+    if (i.units === 0) continue;
+    for (; phase < i.phase; phase++) {
+      labels.push({ word: code.length, phase, op: "barrier", text: "barrier", shapes: "" });
+      code.push(isa.Opcode.Barrier, 4, 0, 0);
+    }
+    const { op, shapes, called, finite } = i.label;
+    labels.push({ word: code.length, phase, op, text: i.text, shapes, called, finite });
+    i.words[isa.At.Units] = i.units;
+    i.words[isa.At.Lanes] = i.lanes;
+    for (const w of i.words) {
+      if (typeof w === "number") code.push(w | 0);
+      else {
+        relocations.push(code.length, regionOf(w.buffer));
+        code.push(offsetOf(w.buffer) + w.offset);
+      }
+    }
+  }
+
+  // Workers refuse a program that does nothing; one whose results are empty or given still runs.
+  if (code.length === 0) {
+    labels.push({ word: 0, phase: 0, op: "barrier", text: "barrier", shapes: "" });
+    code.push(isa.Opcode.Barrier, 4, 0, 0);
+  }
+
+  const place = (ref: Ref, shape: Shape, dtype: DType, bytes: number): Place => ({
+    region: regionOf(ref.buffer),
+    offset: offsetOf(ref.buffer) + ref.offset,
+    bytes,
+    shape,
+    dtype,
+  });
+  const whole = (b: Buffer): Place => place({ buffer: b, offset: 0 }, [], b.dtype, b.bytes);
+  const instrs = low.instrs;
+  return {
+    code: new Int32Array(code),
+    relocations: new Int32Array(relocations),
+    arenaBytes: plan.bytes,
+    inputBytes,
+    outputBytes,
+    lanes: instrs.reduce((most, i) => Math.max(most, i.lanes), 1),
+    inputs: low.inputs.map(whole),
+    outputs: low.outputs.map(({ buffer, node }) =>
+      place({ buffer, offset: 0 }, node.shape, node.dtype, byteLength(node.shape, node.dtype)),
+    ),
+    residents: low.residents.map(whole),
+    updates: low.updates.map(whole),
+    phases,
+    plan,
+    labels,
+    print: () => print(instrs, plan),
+  };
+}

@@ -1,0 +1,30 @@
+/** @file What work costs, estimated: nanoseconds on one worker, for elements in a cache. They decide how many workers take part. */
+
+/** For each element of what the name says. */
+export const NS = {
+  /** A multiply-add of a matrix product; an element of B that is packed for it. */
+  multiplyAdd: 0.05,
+  pack: 0.2,
+  /** A multiply-add in float64. */
+  preciseMultiplyAdd: 0.3,
+  /** A micro-operation; loading and storing around all of them. */
+  micro: 0.12,
+  tile: 0.1,
+  zeros: 0.15,
+  iota: 0.2,
+  transpose: 0.5,
+  reduce: 0.2,
+  softmax: 3,
+  softmaxGrad: 2,
+  crossEntropy: 3,
+  gather: 0.3,
+  /** An index that every worker reads; an element of the result. */
+  scatterIndex: 0.4,
+  scatter: 0.1,
+  scan: 1.5,
+  sort: 40,
+  foldTerm: 1,
+  fold: 0.1,
+  random: 8,
+  adam: 1,
+} as const;

@@ -1,0 +1,116 @@
+/** @file Instructions and buffers as they are made, whatever they compute. */
+import * as isa from "../../../assembly/isa.ts";
+import { byteLength, type DType } from "../../core/dtype.ts";
+import { numel, show } from "../../core/shape.ts";
+import type { Node } from "../../graph/node.ts";
+import type { Access, Buffer, BufferKind, Described, Instr, Ref, Word } from "../instr.ts";
+
+/** Rows of a unit, where work is cut by rows: the height of the matrix kernel's tile. */
+export const ROWS = 4;
+/** Elements of a unit of a vector. */
+export const GRAIN = 16;
+
+const float = new Float32Array(1);
+const floatAsInt = new Int32Array(float.buffer);
+
+export function floatBits(v: number): number {
+  float[0] = v;
+  return floatAsInt[0];
+}
+
+/** A place that an instruction reads or writes, bytes of it for each unit, and when within a tile: see Access. */
+export type Touch = readonly [ref: Ref, unit: number, at?: number];
+
+/** Units of rows, each ROWS of them. */
+export const rowBlocks = (rows: number): number => Math.ceil(rows / ROWS);
+
+/**
+ * Elements of a unit where a vector may be cut by the rows of its shape: whole rows where there are enough, so that what follows
+ * row by row needs no barrier.
+ */
+export function grainOf(shape: readonly number[]): number {
+  const n = numel(shape);
+  return shape.length >= 2 && shape[0] >= 2 * ROWS && n > 0 ? ROWS * (n / shape[0]) : GRAIN;
+}
+
+export class Emission {
+  readonly instrs: Instr[] = [];
+  readonly buffers: Buffer[] = [];
+  /** Where a node's value lies, dense, once computed. */
+  readonly places = new Map<Node, Ref>();
+  private readonly labels = new Map<Node, Described>();
+
+  buffer(bytes: number, dtype: DType, kind: BufferKind = "temp", index = 0): Buffer {
+    const b: Buffer = { id: this.buffers.length, bytes, dtype, kind, index };
+    this.buffers.push(b);
+    return b;
+  }
+
+  /** A place for a node's value. */
+  result(n: Node): Ref {
+    const ref = { buffer: this.buffer(byteLength(n.shape, n.dtype), n.dtype), offset: 0 };
+    this.places.set(n, ref);
+    return ref;
+  }
+
+  /** The words of an instruction, from its operands by the names they have in the instruction set: all, and no others. */
+  words<Enum extends { Length: number }>(at: Enum, operands: Record<Exclude<keyof Enum, "Length">, Word>): Word[] {
+    const words = new Array<Word>(at.Length).fill(0);
+    for (const name in operands)
+      words[(at as unknown as Record<string, number>)[name]] = operands[name as keyof typeof operands];
+    return words;
+  }
+
+  /** `unit`: see Access; it only holds for a ref at the start of its buffer. */
+  emit(
+    opcode: isa.Opcode,
+    words: Word[],
+    units: number,
+    node: Node,
+    reads: readonly Touch[],
+    writes: readonly Touch[],
+    cost: number,
+    text = node.op.name,
+  ): void {
+    const access = ([ref, unit, at]: Touch): Access => ({
+      at,
+      buffer: ref.buffer,
+      after: ref.after,
+      unit: ref.offset === 0 && ref.buffer.bytes <= unit * units ? unit : 0,
+    });
+    const instr: Instr = {
+      opcode,
+      words,
+      units,
+      lanes: Math.max(1, Math.ceil(cost / isa.Lane.Nanoseconds)),
+      reads: reads.map(access),
+      writes: writes.map(access),
+      cost,
+      label: this.label(node),
+      text,
+      phase: 0,
+    };
+    words[isa.At.Opcode] = opcode;
+    words[isa.At.Length] = words.length;
+    // Work that continues on the slices of its producer, worker by worker, costs no barrier: join it on as many lanes.
+    for (const r of instr.reads) {
+      const w = r.buffer.writer;
+      if (w && r.unit > 0 && w.units === units && w.writes.some((x) => x.buffer === r.buffer && x.unit === r.unit))
+        if (w.lanes > instr.lanes) instr.lanes = w.lanes;
+    }
+    for (const w of instr.writes) w.buffer.writer ??= instr;
+    this.instrs.push(instr);
+  }
+
+  private label(n: Node): Described {
+    let label = this.labels.get(n);
+    if (!label) {
+      const { dtype, shape } = n;
+      const shapes = n.src.map((s) => show(s.shape)).join(" ");
+      const { name, called } = n.op;
+      label = { op: name, dtype, shape, shapes, called, finite: n.attrs.finite as string[] | undefined };
+      this.labels.set(n, label);
+    }
+    return label;
+  }
+}

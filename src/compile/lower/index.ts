@@ -1,0 +1,68 @@
+/** @file Nodes to instructions. What is in this folder, and nothing else, knows both operations and kernels. */
+import { byteLength } from "../../core/dtype.ts";
+import { FourlaneError, ShapeError } from "../../core/errors.ts";
+import { show } from "../../core/shape.ts";
+import type { Graph, Node, OpDef } from "../../graph/node.ts";
+import { LEAF } from "../../ops/leaf.ts";
+import type { Buffer, BufferKind, Instr } from "../instr.ts";
+import type { Matched } from "../match.ts";
+import { Lowering } from "./lowering.ts";
+import { emitAdam as adam } from "./rules/optimizer.ts";
+import { RULES } from "./table.ts";
+
+export interface Lowered {
+  readonly instrs: Instr[];
+  readonly buffers: Buffer[];
+  readonly outputs: { buffer: Buffer; node: Node }[];
+  readonly inputs: Buffer[];
+  readonly residents: Buffer[];
+  readonly updates: Buffer[];
+}
+
+/** Whether the compiler can run an operation: for the test that the op table is covered. */
+export function canLower(op: OpDef): boolean {
+  return ["elementwise", "view", "identity", "leaf"].includes(op.kind) || RULES.has(op);
+}
+
+function rule(l: Lowering, n: Node): void {
+  const lowerNode = RULES.get(n.op);
+  if (!lowerNode) throw new FourlaneError("NO_KERNEL", `${n.op.name}: cannot be compiled, it has no kernel`);
+  lowerNode(l, n);
+}
+
+/** Instructions for a simplified graph. */
+export function lower(graph: Graph, { order, works, needed }: Matched): Lowered {
+  for (const n of order)
+    if (n.shape.length > 8) throw new ShapeError(`${n.op.name}: rank ${n.shape.length} of ${show(n.shape)} is above 8`);
+  const low = new Lowering(needed);
+  const bind = (list: readonly Node[], kind: BufferKind): Buffer[] =>
+    list.map((n, i) => {
+      if (n.op !== LEAF) throw new FourlaneError("INTERNAL", `${n.op.name}: only leaves can be bound`);
+      const buffer = low.buffer(byteLength(n.shape, n.dtype), n.dtype, kind, i);
+      low.places.set(n, { buffer, offset: 0 });
+      return buffer;
+    });
+  const inputs = bind(graph.inputs, "input");
+  const residents = bind(graph.residents, "resident");
+  for (const n of order) {
+    const list = works.get(n);
+    for (const { update, nodes } of list ?? []) {
+      if (update) adam(low, update);
+      else low.map(nodes);
+    }
+    if (!list && !["elementwise", "leaf", "view"].includes(n.op.kind)) rule(low, n);
+  }
+  // What leaves the program has a buffer of its own, of the right kind.
+  const leave = (kind: BufferKind, n: Node, i: number): Buffer => {
+    let { buffer, offset } = low.ref(n);
+    if (buffer.kind === "output" && kind === "output" && offset === 0) return buffer;
+    const whole = offset === 0 && buffer.bytes === byteLength(n.shape, n.dtype);
+    if (buffer.kind !== "temp" || !whole) ({ buffer, offset } = low.copy(n));
+    buffer.kind = kind;
+    buffer.index = i;
+    return buffer;
+  };
+  const updates = graph.updates.map((n, i) => leave("update", n, i));
+  const outputs = graph.outputs.map((node, i) => ({ buffer: leave("output", node, i), node }));
+  return { instrs: low.instrs, buffers: low.buffers, outputs, inputs, residents, updates };
+}

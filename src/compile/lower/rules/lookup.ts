@@ -1,0 +1,91 @@
+/** @file Elements by index. */
+import * as isa from "../../../../assembly/isa.ts";
+import { isFloat } from "../../../core/dtype.ts";
+import { numel } from "../../../core/shape.ts";
+import type { Node } from "../../../graph/node.ts";
+import { CONSTANT } from "../../../ops/leaf.ts";
+import { LOOKUP } from "../../../ops/lookup.ts";
+import type { Ref } from "../../instr.ts";
+import { collapse, dense, type Strided } from "../../view.ts";
+import { NS } from "../cost.ts";
+import { rowBlocks, ROWS, type Touch } from "../emission.ts";
+import type { Lowering } from "../lowering.ts";
+import { around } from "./axes.ts";
+
+/** An index operand by its strides before, along and after the axis; copied if these are not one each. */
+export function indexOf(l: Lowering, n: Node, axis: number): { ref: Ref; outer: number; row: number; inner: number } {
+  const parts = (v: Strided): { dims: number[]; strides: number[] }[] =>
+    [0, axis, axis + 1].map((from, i) => {
+      const to = [axis, axis + 1, v.shape.length][i];
+      return collapse(v.shape.slice(from, to), v.strides.slice(from, to));
+    });
+  let v = l.view(n);
+  if (v.base.op === CONSTANT || parts(v).some((p) => p.dims.length > 1)) {
+    l.copy(n);
+    v = dense(n);
+  }
+  const base = l.ref(v.base);
+  const [outer, row, inner] = parts(v).map((p) => p.strides[0] ?? 0);
+  return { ref: { ...base, offset: base.offset + v.offset * 4 }, outer, row, inner };
+}
+
+export function gather(l: Lowering, n: Node): void {
+  const [x, index] = n.src;
+  const axis = n.attrs.axis as number;
+  const { Outer, rows, Inner } = around(n, axis);
+  const from = l.ref(x);
+  const at = indexOf(l, index, axis);
+  const out = l.result(n);
+  const words = l.words(isa.Gather, {
+    Out: out,
+    In: from,
+    Index: at.ref,
+    Outer,
+    Rows: rows,
+    Bound: x.shape[axis],
+    Inner,
+    IndexOuter: at.outer,
+    IndexRow: at.row,
+    IndexInner: at.inner,
+    Block: ROWS,
+  });
+  const own = Outer === 1 && at.row === 1 && at.inner === 0;
+  const reads: Touch[] = [
+    [from, 0],
+    [at.ref, own ? ROWS * 4 : 0],
+  ];
+  const units = rowBlocks(Outer * rows);
+  l.emit(isa.Opcode.Gather, words, units, n, reads, [[out, ROWS * Inner * 4]], numel(n.shape) * NS.gather);
+}
+
+/** scatterAdd of values by an index, or scatterLast of an index alone. */
+export function scatter(l: Lowering, n: Node): void {
+  const index = n.src[n.src.length - 1];
+  const axis = n.attrs.axis as number;
+  const { Outer, rows, Inner } = around(n, axis);
+  const at = indexOf(l, index, axis);
+  const last = n.op === LOOKUP.scatterLast;
+  const from = last ? at.ref : l.ref(n.src[0]);
+  const out = l.result(n);
+  const words = l.words(isa.ScatterAdd, {
+    Out: out,
+    In: from,
+    Index: at.ref,
+    Outer,
+    Rows: index.shape[axis],
+    Bound: rows,
+    Inner,
+    IndexOuter: at.outer,
+    IndexRow: at.row,
+    IndexInner: at.inner,
+    Kind: last ? isa.ScatterKind.Last : isFloat(n.dtype) ? isa.ScatterKind.Sum : isa.ScatterKind.SumI,
+    Block: ROWS,
+  });
+  const reads: Touch[] = [
+    [from, 0],
+    [at.ref, 0],
+  ];
+  const cost = numel(index.shape) * NS.scatterIndex + numel(n.shape) * NS.scatter;
+  const units = rowBlocks(Outer * rows);
+  l.emit(isa.Opcode.ScatterAdd, words, units, n, reads, [[out, ROWS * Inner * 4]], cost);
+}

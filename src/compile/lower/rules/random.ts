@@ -1,0 +1,29 @@
+/** @file Random draws. */
+import * as isa from "../../../../assembly/isa.ts";
+import { numel } from "../../../core/shape.ts";
+import type { Node } from "../../../graph/node.ts";
+import { RANDOM } from "../../../ops/random.ts";
+import { NS } from "../cost.ts";
+import { floatBits, GRAIN, grainOf } from "../emission.ts";
+import type { Lowering } from "../lowering.ts";
+
+export function random(l: Lowering, n: Node): void {
+  const state = l.ref(n.src[0]);
+  const out = l.result(n);
+  const size = numel(n.shape);
+  const kind = n.op === RANDOM.normal ? "Normal" : n.op === RANDOM.uniform ? "Uniform" : "Bits";
+  // Whole rows where the shape has them, so that what uses the draw needs no barrier.
+  const rows = grainOf(n.shape);
+  const grain = rows % 8 === 0 ? rows : GRAIN;
+  const words = l.words(isa.Random, {
+    Out: out,
+    State: state,
+    Draw: n.attrs.draw as number,
+    N: size,
+    Kind: isa.RandomKind[kind],
+    A: floatBits(n.attrs.a as number),
+    B: floatBits(n.attrs.b as number),
+    Grain: grain,
+  });
+  l.emit(isa.Opcode.Random, words, Math.ceil(size / grain), n, [[state, 0]], [[out, grain * 4]], size * NS.random);
+}

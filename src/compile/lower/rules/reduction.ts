@@ -1,0 +1,106 @@
+/** @file Reductions along axes. */
+import * as isa from "../../../../assembly/isa.ts";
+import { isFloat } from "../../../core/dtype.ts";
+import { numel } from "../../../core/shape.ts";
+import type { Node } from "../../../graph/node.ts";
+import type { Ref } from "../../instr.ts";
+import { NS } from "../cost.ts";
+import { GRAIN, ROWS } from "../emission.ts";
+import type { Lowering } from "../lowering.ts";
+
+/** Rows summed into one partial result when a long reduction has few outputs. */
+const SUM_BLOCK = 4096;
+
+/** Sum, max, min over any axes: runs of neighbouring axes one after the other, innermost first. */
+export function reduce(l: Lowering, n: Node): void {
+  const [x] = n.src;
+  const axes = n.attrs.axes as number[];
+  const name = n.op.name[0].toUpperCase() + n.op.name.slice(1) + (isFloat(n.dtype) ? "" : "I");
+  const kind = isa.ReduceKind[name as keyof typeof isa.ReduceKind];
+  let from = l.ref(x);
+  const shape = [...x.shape];
+  const left = [...axes];
+  while (left.length > 0) {
+    const last = left.pop() as number;
+    let first = last;
+    while (left.length > 0 && left[left.length - 1] === first - 1) first = left.pop() as number;
+    const outer = numel(shape.slice(0, first));
+    const rows = numel(shape.slice(first, last + 1));
+    const inner = numel(shape.slice(last + 1));
+    for (let d = first; d <= last; d++) shape[d] = 1;
+    from = reduceRun(l, n, from, kind, outer, rows, inner, left.length === 0);
+  }
+}
+
+export function argReduce(l: Lowering, n: Node): void {
+  const [x] = n.src;
+  const axis = n.attrs.axis as number;
+  const name = `${n.op.name === "argmax" ? "ArgMax" : "ArgMin"}${isFloat(x.dtype) ? "" : "I"}`;
+  const kind = isa.ReduceKind[name as keyof typeof isa.ReduceKind];
+  const outer = numel(x.shape.slice(0, axis));
+  reduceInto(l, n, l.ref(x), l.result(n), kind, outer, x.shape[axis], numel(x.shape.slice(axis + 1)), 0);
+}
+
+export function reduceRun(
+  l: Lowering,
+  n: Node,
+  from: Ref,
+  kind: isa.ReduceKind,
+  outer: number,
+  rows: number,
+  inner: number,
+  final: boolean,
+): Ref {
+  const target = (): Ref => (final ? l.result(n) : { buffer: l.buffer(outer * inner * 4, n.dtype), offset: 0 });
+  // Few results of many rows: partial results first, cut by shape alone.
+  if (rows >= 4 * SUM_BLOCK && outer * inner < 256) {
+    const blocks = Math.ceil(rows / SUM_BLOCK);
+    const partial = { buffer: l.buffer(outer * blocks * inner * 4, n.dtype), offset: 0 };
+    reduceInto(l, n, from, partial, kind, outer, rows, inner, SUM_BLOCK);
+    const out = target();
+    reduceInto(l, n, partial, out, kind, outer, blocks, inner, 0);
+    return out;
+  }
+  const out = target();
+  reduceInto(l, n, from, out, kind, outer, rows, inner, 0);
+  return out;
+}
+
+export function reduceInto(
+  l: Lowering,
+  n: Node,
+  from: Ref,
+  to: Ref,
+  kind: isa.ReduceKind,
+  outer: number,
+  rows: number,
+  inner: number,
+  blockRows: number,
+): void {
+  const block = blockRows || Math.max(rows, 1);
+  const blocks = Math.max(1, Math.ceil(rows / block));
+  const count = outer * blocks * inner;
+  // Row reductions follow the rows of whoever made them; column reductions take whole vectors.
+  const grain = inner === 1 ? ROWS : GRAIN;
+  const words = l.words(isa.Reduce, {
+    Out: to,
+    In: from,
+    Outer: outer,
+    R: rows,
+    Inner: inner,
+    Block: block,
+    Blocks: blocks,
+    Kind: kind,
+    Grain: grain,
+  });
+  l.emit(
+    isa.Opcode.Reduce,
+    words,
+    Math.ceil(count / grain),
+    n,
+    [[from, inner === 1 && blocks === 1 ? grain * rows * 4 : 0]],
+    [[to, grain * 4]],
+    outer * rows * inner * NS.reduce,
+    `${n.op.name} [${outer}, ${rows}, ${inner}]${blocks > 1 ? ` in ${blocks} blocks` : ""}`,
+  );
+}
