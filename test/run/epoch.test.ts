@@ -153,7 +153,7 @@ describe.each(POOLS)("an epoch in one launch, %s", (_, options) => {
     watchSpawns();
     await fresh(options);
     // So many that they take far longer than the worker has to live.
-    const many = 20_000;
+    const many = 80_000;
     const indices = Int32Array.from({ length: 8 * many }, (_x, i) => (i * 7) % 48);
     const all = rows();
     const loader = (steps: number): fl.DataLoader =>
