@@ -18,7 +18,7 @@ export function compileGraph(graph: Graph, run: RunPass = (_, pass) => pass()): 
   const groups = run("fuse", () => fuse(simple));
   const matched = run("match", () => match(simple, groups));
   const low = run("lower", () => lower(simple, matched));
-  const phases = run("partition", () => partition(low.instrs));
-  const memory = run("plan", () => plan(low.buffers, low.instrs));
-  return run("encode", () => encode(low, phases, memory));
+  const schedule = run("partition", () => partition(low.instrs));
+  const memory = run("plan", () => plan(low.buffers, low.homes, schedule));
+  return run("encode", () => encode(low, schedule, memory));
 }

@@ -13,22 +13,26 @@ import {
   type Region,
   RESIDENTS,
 } from "../program/program.ts";
-import type { Buffer, Ref } from "./instr.ts";
+import type { Buffer, Ref, Schedule } from "./instr.ts";
 import type { Lowered } from "./lower/index.ts";
 import type { Plan } from "./plan.ts";
 import { print } from "./print.ts";
 
 /** Gives every word its number. */
-export function encode(low: Lowered, phases: number, plan: Plan): Program {
+export function encode(low: Lowered, schedule: Schedule, plan: Plan): Program {
+  const { instrs, phaseOf, phases } = schedule;
+  const { homes } = low;
   const code: number[] = [];
   const relocations: number[] = [];
   const labels: Label[] = [];
   const residents = low.residents.length;
 
   const regionOf = (b: Buffer): Region => {
-    if (b.kind === "resident") return RESIDENTS + b.index;
-    if (b.kind === "update") return RESIDENTS + residents + b.index;
-    return b.kind === "input" ? INPUTS : b.kind === "output" ? OUTPUTS : ARENA;
+    const home = homes.get(b);
+    if (!home) return ARENA;
+    if (home.kind === "resident") return RESIDENTS + home.index;
+    if (home.kind === "update") return RESIDENTS + residents + home.index;
+    return home.kind === "input" ? INPUTS : OUTPUTS;
   };
   const offsets = new Map(plan.offsets);
   /** Puts buffers side by side; returns the bytes they take. */
@@ -45,16 +49,14 @@ export function encode(low: Lowered, phases: number, plan: Plan): Program {
   const offsetOf = (b: Buffer): number => offsets.get(b.id) ?? 0;
 
   let phase = 0;
-  for (const i of low.instrs) {
+  for (const [k, i] of instrs.entries()) {
     if (i.units === 0) continue;
-    for (; phase < i.phase; phase++) {
+    for (; phase < phaseOf[k]; phase++) {
       labels.push({ word: code.length, phase, op: "barrier", text: "barrier", shapes: "" });
       code.push(isa.Opcode.Barrier, 4, 0, 0);
     }
     const { op, shapes, called, finite } = i.label;
     labels.push({ word: code.length, phase, op, text: i.text, shapes, called, finite });
-    i.words[isa.At.Units] = i.units;
-    i.words[isa.At.Lanes] = i.lanes;
     for (const w of i.words) {
       if (typeof w === "number") code.push(w | 0);
       else {
@@ -78,7 +80,6 @@ export function encode(low: Lowered, phases: number, plan: Plan): Program {
     dtype,
   });
   const whole = (b: Buffer): Place => place({ buffer: b, offset: 0 }, [], b.dtype, b.bytes);
-  const instrs = low.instrs;
   return {
     code: new Int32Array(code),
     relocations: new Int32Array(relocations),
@@ -95,6 +96,6 @@ export function encode(low: Lowered, phases: number, plan: Plan): Program {
     phases,
     plan,
     labels,
-    print: () => print(instrs, plan),
+    print: () => print(schedule, homes, plan),
   };
 }

@@ -5,23 +5,25 @@ import type { DType } from "../core/dtype.ts";
 import type { Shape } from "../core/shape.ts";
 
 /**
- * temp: lives in the arena while needed; input and output: written before the run and read after it by the host, in regions
- * of their own, so that it can do so while another run uses the arena; resident: a leaf with a place of its own; update: the
- * new value of a variable, with a place of its own.
+ * Where a buffer lies that is not in the arena. input and output: written before the run and read after it by the host, in
+ * regions of their own, so that it can do so while another run uses the arena; resident: a leaf with a place of its own;
+ * update: the new value of a variable, with a place of its own.
  */
-export type BufferKind = "temp" | "input" | "output" | "resident" | "update";
+export interface Home {
+  readonly kind: "input" | "output" | "resident" | "update";
+  /** Which of them. */
+  readonly index: number;
+}
 
 export interface Buffer {
   /** Its position among the program's buffers. */
   readonly id: number;
   readonly bytes: number;
   readonly dtype: DType;
-  kind: BufferKind;
-  /** Which input, output, resident or update. */
-  index: number;
-  /** How the first writer cut it. */
-  writer?: Instr;
 }
+
+/** The homes of buffers. Those without one live in the arena, while they are needed. */
+export type Homes = ReadonlyMap<Buffer, Home>;
 
 /** A byte address within a buffer. */
 export interface Ref {
@@ -61,17 +63,25 @@ export interface Described {
 
 export interface Instr {
   readonly opcode: Opcode;
-  /** All words, header included; units and lanes are filled in by encode. */
-  readonly words: Word[];
+  /** All words, header included. */
+  readonly words: readonly Word[];
   readonly units: number;
-  lanes: number;
-  readonly reads: Access[];
-  readonly writes: Access[];
+  readonly lanes: number;
+  readonly reads: readonly Access[];
+  readonly writes: readonly Access[];
   /** Estimated time on one worker, in nanoseconds. */
   readonly cost: number;
   /** What it computes (the last node of a group), for messages. */
   readonly label: Described;
   /** How it reads, for explain(). */
   readonly text: string;
-  phase: number;
+}
+
+/** Instructions in the order in which they run. */
+export interface Schedule {
+  readonly instrs: readonly Instr[];
+  /** The phase of each. */
+  readonly phaseOf: Int32Array;
+  /** How many phases there are. */
+  readonly phases: number;
 }

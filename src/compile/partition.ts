@@ -3,7 +3,7 @@
  * so whatever an instruction reads must have been written in an earlier phase, or in its own by the same worker: writer and
  * reader then cut the buffer alike and use the same lanes. Row-local chains need no barrier.
  */
-import type { Access, Buffer, Instr } from "./instr.ts";
+import type { Access, Buffer, Instr, Schedule } from "./instr.ts";
 
 /** Whether the worker that does a piece of `a` also does the same piece of `b`, for any number of workers. */
 export function sameSlices(a: Instr, x: Access, b: Instr, y: Access): boolean {
@@ -21,35 +21,42 @@ function cutAlike(a: Instr, x: Access, b: Instr, y: Access): boolean {
 interface Written {
   readonly instr: Instr;
   readonly access: Access;
+  /** The phase of the first of them. */
+  readonly first: number;
   phase: number;
 }
 
-/** Gives each instruction the earliest phase it can run in, and orders them by phase. Returns the number of phases. */
-export function partition(instrs: Instr[]): number {
+/** Each instruction in the earliest phase it can run in. */
+export function partition(instrs: readonly Instr[]): Schedule {
   // Several instructions may write one buffer: zeros, then parts. Those that cut it alike are as one to who reads it.
   const written = new Map<Buffer, Written[]>();
+  const earliest = new Int32Array(instrs.length);
   let phases = 0;
-  for (const i of instrs) {
+  instrs.forEach((i, k) => {
+    let phase = 0;
     for (const r of i.reads) {
       for (const w of written.get(r.buffer) ?? [])
-        i.phase = Math.max(i.phase, w.phase + (sameSlices(w.instr, w.access, i, r) ? 0 : 1));
-      if (r.after) for (const w of written.get(r.after) ?? []) i.phase = Math.max(i.phase, w.phase + 1);
+        phase = Math.max(phase, w.phase + (sameSlices(w.instr, w.access, i, r) ? 0 : 1));
+      if (r.after) for (const w of written.get(r.after) ?? []) phase = Math.max(phase, w.phase + 1);
     }
     // Parts do not overlap, but come after the zeros they overwrite.
     for (const { buffer } of i.writes) {
       const zeros = written.get(buffer)?.[0];
       if (zeros && zeros.access.unit > 0)
-        i.phase = Math.max(i.phase, zeros.instr.phase + (i.lanes === 1 && zeros.instr.lanes === 1 ? 0 : 1));
+        phase = Math.max(phase, zeros.first + (i.lanes === 1 && zeros.instr.lanes === 1 ? 0 : 1));
     }
     for (const access of i.writes) {
       const list = written.get(access.buffer);
       const alike = list?.find((w) => cutAlike(w.instr, w.access, i, access));
-      if (alike) alike.phase = Math.max(alike.phase, i.phase);
-      else if (list) list.push({ instr: i, access, phase: i.phase });
-      else written.set(access.buffer, [{ instr: i, access, phase: i.phase }]);
+      const own = { instr: i, access, first: phase, phase };
+      if (alike) alike.phase = Math.max(alike.phase, phase);
+      else if (list) list.push(own);
+      else written.set(access.buffer, [own]);
     }
-    phases = Math.max(phases, i.phase + 1);
-  }
-  instrs.sort((a, b) => a.phase - b.phase);
-  return phases;
+    earliest[k] = phase;
+    phases = Math.max(phases, phase + 1);
+  });
+  // By phase; in one, as they were.
+  const order = [...instrs.keys()].sort((a, b) => earliest[a] - earliest[b]);
+  return { instrs: order.map((k) => instrs[k]), phaseOf: Int32Array.from(order, (k) => earliest[k]), phases };
 }

@@ -4,9 +4,8 @@
  * instructions. Placement is greedy by size (Pisarchyk and Lee, arXiv 2001.03288), then in other orders unless that reaches
  * the lower bound, the largest sum of bytes alive at once.
  */
-import * as isa from "../../assembly/isa.ts";
 import { align, type MemoryPlan } from "../program/program.ts";
-import type { Access, Buffer, Instr } from "./instr.ts";
+import type { Access, Buffer, Homes, Instr, Schedule } from "./instr.ts";
 import { sameSlices } from "./partition.ts";
 
 export interface Plan extends MemoryPlan {
@@ -22,8 +21,6 @@ interface Life {
   offset: number;
 }
 
-const inArena = (b: Buffer): boolean => b.kind === "temp";
-
 /** When instructions touch their buffers: from `begin[k]` to `end[k]` the k-th one, in positions in their order. */
 interface Times {
   readonly begin: Int32Array;
@@ -34,11 +31,11 @@ interface Times {
  * The first worker does what is for one worker alone in the order of the instructions. What several do is spread over the
  * whole phase: they do not wait for each other.
  */
-function timesOf(instrs: readonly Instr[]): Times {
+function timesOf({ instrs, phaseOf }: Schedule): Times {
   const begin = Int32Array.from(instrs.keys());
   const end = begin.slice();
   for (let first = 0, next = 0; first < instrs.length; first = next) {
-    while (next < instrs.length && instrs[next].phase === instrs[first].phase) next++;
+    while (next < instrs.length && phaseOf[next] === phaseOf[first]) next++;
     for (let k = first; k < next; k++) {
       if (instrs[k].lanes === 1) continue;
       begin[k] = first;
@@ -49,15 +46,17 @@ function timesOf(instrs: readonly Instr[]): Times {
 }
 
 /** Lifetimes, with buffers that may share one place merged. */
-function lifetimes(buffers: readonly Buffer[], instrs: readonly Instr[]): Life[] {
-  const { begin, end } = timesOf(instrs);
+function lifetimes(buffers: readonly Buffer[], homes: Homes, schedule: Schedule): Life[] {
+  const { instrs } = schedule;
+  const { begin, end } = timesOf(schedule);
   const after = instrs.length;
   // By buffer.
   const lives = buffers.map((b): Life | undefined => {
-    if (!inArena(b)) return undefined;
+    if (homes.has(b)) return undefined;
     return { buffers: [b], bytes: align(b.bytes), from: after, to: -1, offset: 0 };
   });
-  const users = buffers.map((): Instr[] => []);
+  /** By buffer: the positions of the instructions that touch it. */
+  const users = buffers.map((): number[] => []);
   instrs.forEach((i, k) => {
     const touch = ({ buffer }: Access): void => {
       const life = lives[buffer.id];
@@ -65,23 +64,22 @@ function lifetimes(buffers: readonly Buffer[], instrs: readonly Instr[]): Life[]
       life.from = Math.min(life.from, begin[k]);
       life.to = Math.max(life.to, end[k]);
       const list = users[buffer.id];
-      if (list[list.length - 1] !== i) list.push(i);
+      if (list[list.length - 1] !== k) list.push(k);
     };
     i.reads.forEach(touch);
     i.writes.forEach(touch);
   });
-  // In place: a Map may write over an operand nobody needs afterwards.
+  // In place: what works through tiles may write over an operand nobody needs afterwards.
   instrs.forEach((i, k) => {
-    if (i.opcode !== isa.Opcode.Map) return;
     for (const w of i.writes) {
       const target = lives[w.buffer.id];
-      if (!target || w.unit === 0 || users[w.buffer.id][0] !== i) continue;
+      if (!target || w.at === undefined || w.unit === 0 || users[w.buffer.id][0] !== k) continue;
       for (const r of i.reads) {
         const source = lives[r.buffer.id];
         if (!source || source === target || r.buffer.bytes !== w.buffer.bytes || r.unit !== w.unit) continue;
-        if (source.to > end[k] || !lastUse(i, r, users[r.buffer.id])) continue;
+        if (source.to > end[k] || !lastUse(schedule, k, r, users[r.buffer.id])) continue;
         if (i.writes.some((x) => lives[x.buffer.id] === source)) continue; // taken by another result
-        if ((r.at ?? -1) > (w.at ?? Number.POSITIVE_INFINITY)) continue; // read after it was written over
+        if ((r.at ?? -1) > w.at) continue; // read after it was written over
         source.to = Math.max(source.to, target.to);
         for (const b of target.buffers) {
           source.buffers.push(b);
@@ -94,12 +92,13 @@ function lifetimes(buffers: readonly Buffer[], instrs: readonly Instr[]): Life[]
   return [...new Set(lives)].filter((l) => l !== undefined && l.to >= l.from && l.bytes > 0) as Life[];
 }
 
-/** Whether i, which reads a buffer, is its last user, and those of the same phase use it in the same slices. */
-function lastUse(i: Instr, read: Access, users: readonly Instr[]): boolean {
-  if (users[users.length - 1] !== i) return false;
+/** Whether the instruction at k, which reads a buffer, is its last user, and those of its phase use it in the same slices. */
+function lastUse({ instrs, phaseOf }: Schedule, k: number, read: Access, users: readonly number[]): boolean {
+  if (users[users.length - 1] !== k) return false;
+  const i = instrs[k];
   const alike = (o: Instr, x: Access): boolean => x.buffer !== read.buffer || sameSlices(o, x, i, read);
-  for (let k = users.length - 2; k >= 0 && users[k].phase === i.phase; k--) {
-    const o = users[k];
+  for (let u = users.length - 2; u >= 0 && phaseOf[users[u]] === phaseOf[k]; u--) {
+    const o = instrs[users[u]];
     if (!o.reads.every((x) => alike(o, x)) || !o.writes.every((x) => alike(o, x))) return false;
   }
   return true;
@@ -200,10 +199,10 @@ function mostAlive(lives: readonly Life[], end: number): number {
   return most;
 }
 
-/** Places for the buffers of instructions that are ordered by phase. */
-export function plan(buffers: readonly Buffer[], instrs: readonly Instr[]): Plan {
-  const lives = lifetimes(buffers, instrs);
-  const lowerBound = mostAlive(lives, instrs.length);
+/** Places in the arena for the buffers without a home. */
+export function plan(buffers: readonly Buffer[], homes: Homes, schedule: Schedule): Plan {
+  const lives = lifetimes(buffers, homes, schedule);
+  const lowerBound = mostAlive(lives, schedule.instrs.length);
   const offsets = new Map<number, number>();
   let bytes = Number.POSITIVE_INFINITY;
   for (const place of PLACEMENTS) {
@@ -213,6 +212,6 @@ export function plan(buffers: readonly Buffer[], instrs: readonly Instr[]): Plan
     for (const l of lives) for (const b of l.buffers) offsets.set(b.id, l.offset);
     if (bytes === lowerBound) break;
   }
-  const unshared = buffers.reduce((s, b) => s + (inArena(b) ? align(b.bytes) : 0), 0);
+  const unshared = buffers.reduce((s, b) => s + (homes.has(b) ? 0 : align(b.bytes)), 0);
   return { bytes, lowerBound, unshared, offsets };
 }

@@ -2,24 +2,26 @@
 import * as isa from "../../assembly/isa.ts";
 import { show } from "../core/shape.ts";
 import type { MemoryPlan } from "../program/program.ts";
-import type { Buffer, Instr } from "./instr.ts";
+import type { Buffer, Homes, Schedule } from "./instr.ts";
 
 const NAMES = new Map(Object.entries(isa.Opcode).map(([name, opcode]) => [opcode, name]));
 const kb = (n: number): string => (n < 10_240 ? `${n} B` : `${(n / 1024).toFixed(1)} KB`);
 
-function bufferName(b: Buffer): string {
-  const prefix = { temp: "t", input: "in", output: "out", resident: "r", update: "new" }[b.kind];
-  return b.kind === "temp" ? `t${b.id}` : `${prefix}${b.index}`;
+const PREFIXES = { input: "in", output: "out", resident: "r", update: "new" };
+
+function bufferName(b: Buffer, homes: Homes): string {
+  const home = homes.get(b);
+  return home ? `${PREFIXES[home.kind]}${home.index}` : `t${b.id}`;
 }
 
 /** The program as text: instructions by phase, then the memory plan. */
-export function print(instrs: readonly Instr[], plan: MemoryPlan): string {
+export function print({ instrs, phaseOf }: Schedule, homes: Homes, plan: MemoryPlan): string {
   const lines: string[] = [];
   const list = (xs: readonly { buffer: Buffer }[]): string =>
-    [...new Set(xs.map((x) => bufferName(x.buffer)))].join(" ");
+    [...new Set(xs.map((x) => bufferName(x.buffer, homes)))].join(" ");
   let phases = 0;
-  for (const i of instrs) {
-    for (; phases <= i.phase; phases++) lines.push(phases === 0 ? "phase 0" : `phase ${phases}  (after a barrier)`);
+  for (const [k, i] of instrs.entries()) {
+    for (; phases <= phaseOf[k]; phases++) lines.push(phases === 0 ? "phase 0" : `phase ${phases}  (after a barrier)`);
     const lanes = i.lanes === 1 ? "1 worker" : `<= ${i.lanes} workers`;
     const name = NAMES.get(i.opcode) as string;
     const call = `${name[0].toLowerCase()}${name.slice(1)}`;

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { lower, type Lowered } from "../../src/compile/lower/index.ts";
-import type { Buffer, Instr } from "../../src/compile/instr.ts";
+import type { Buffer, Homes, Instr, Schedule } from "../../src/compile/instr.ts";
 import { fuse } from "../../src/compile/fuse.ts";
 import { match } from "../../src/compile/match.ts";
 import { partition } from "../../src/compile/partition.ts";
@@ -17,15 +17,15 @@ import { concat, expand, expandBack, max, mean, pad, slice, sum, transposeLast }
 
 interface Planned {
   readonly low: Lowered;
-  readonly phases: number;
+  readonly schedule: Schedule;
   readonly plan: Plan;
 }
 
 function planned(graph: Graph): Planned {
   const simple = simplify(graph);
   const low = lower(simple, match(simple, fuse(simple)));
-  const phases = partition(low.instrs);
-  return { low, phases, plan: plan(low.buffers, low.instrs) };
+  const schedule = partition(low.instrs);
+  return { low, schedule, plan: plan(low.buffers, low.homes, schedule) };
 }
 
 interface Touch {
@@ -38,7 +38,7 @@ interface Touch {
 }
 
 /** The arena bytes each worker touches in an instruction, as the kernels cut the work. */
-function touches(i: Instr, workers: number, { offsets }: Plan): Touch[] {
+function touches(i: Instr, workers: number, { low, plan: { offsets } }: Planned): Touch[] {
   const lanes = Math.min(workers, i.lanes);
   const list: Touch[] = [];
   for (let w = 0; w < lanes; w++) {
@@ -50,7 +50,7 @@ function touches(i: Instr, workers: number, { offsets }: Plan): Touch[] {
       [i.writes, true],
     ] as const)
       for (const { buffer, unit } of accesses) {
-        const base = place(buffer, offsets);
+        const base = place(buffer, low.homes, offsets);
         if (base === undefined) continue;
         const from = unit > 0 ? Math.min(buffer.bytes, first * unit) : 0;
         const to = unit > 0 ? Math.min(buffer.bytes, last * unit) : buffer.bytes;
@@ -60,14 +60,19 @@ function touches(i: Instr, workers: number, { offsets }: Plan): Touch[] {
   return list;
 }
 
-function place(b: Buffer, offsets: ReadonlyMap<number, number>): number | undefined {
-  return b.kind === "temp" ? offsets.get(b.id) : undefined;
+function place(b: Buffer, homes: Homes, offsets: ReadonlyMap<number, number>): number | undefined {
+  return homes.has(b) ? undefined : offsets.get(b.id);
+}
+
+/** The instructions of each phase. */
+function byPhase({ schedule: { instrs, phaseOf, phases } }: Planned): Instr[][] {
+  return Array.from({ length: phases }, (_, phase) => instrs.filter((_i, k) => phaseOf[k] === phase));
 }
 
 /** Workers do not wait for each other inside a phase: what one writes there, no other may touch. */
-function expectNoRaces({ low, phases, plan: p }: Planned, workers: number): void {
-  for (let phase = 0; phase < phases; phase++) {
-    const all = low.instrs.filter((i) => i.phase === phase).flatMap((i) => touches(i, workers, p));
+function expectNoRaces(p: Planned, workers: number): void {
+  for (const [phase, instrs] of byPhase(p).entries()) {
+    const all = instrs.flatMap((i) => touches(i, workers, p));
     for (const a of all) {
       if (!a.write) continue;
       for (const b of all)
@@ -83,15 +88,15 @@ function expectNoRaces({ low, phases, plan: p }: Planned, workers: number): void
 }
 
 /** Each read finds what its writer wrote: replays the program on labelled bytes (one label per 64-byte line). */
-function expectDataflow({ low, phases, plan: p }: Planned): void {
+function expectDataflow(p: Planned): void {
   const owner = new Map<number, number>();
   const lines = (b: Buffer): number[] => {
-    const base = place(b, p.offsets);
+    const base = place(b, p.low.homes, p.plan.offsets);
     if (base === undefined) return [];
     return Array.from({ length: Math.ceil(b.bytes / 64) }, (_, k) => base / 64 + k);
   };
-  for (let phase = 0; phase < phases; phase++)
-    for (const i of low.instrs.filter((x) => x.phase === phase)) {
+  for (const instrs of byPhase(p))
+    for (const i of instrs) {
       if (i.units === 0) continue;
       for (const r of i.reads)
         for (const l of lines(r.buffer))
@@ -121,8 +126,8 @@ function mlp(batch: number, sizes: number[]): Graph {
 
 describe("phases", () => {
   test("a training step of a network has two barriers: row-local chains need none", () => {
-    const { phases } = planned(mlp(64, [784, 128, 10]));
-    expect(phases).toBeLessThanOrEqual(3);
+    const { schedule } = planned(mlp(64, [784, 128, 10]));
+    expect(schedule.phases).toBeLessThanOrEqual(3);
   });
 
   test("work too small to share stays on one worker", () => {
@@ -150,7 +155,7 @@ describe("memory plan", () => {
     const y = apply(UNARY.exp, sum(expand(scale(x, 2), [3, 1024]), [0]));
     const z = sum(expand(y, [3, 1024]), [0]);
     const p = planned({ inputs: [x], residents: [], outputs: [z], updates: [] });
-    const sizes = p.low.buffers.filter((b) => b.kind === "temp").length;
+    const sizes = p.low.buffers.filter((b) => !p.low.homes.has(b)).length;
     expect(sizes).toBeGreaterThan(1);
     expect(p.plan.bytes).toBeLessThan(p.plan.unshared);
   });
@@ -160,7 +165,7 @@ describe("memory plan", () => {
     let y: Node = x;
     for (let i = 0; i < 100; i++) y = matmul(softmax(y), x);
     const p = planned({ inputs: [x], residents: [], outputs: [y], updates: [] });
-    expect(p.phases).toBe(1);
+    expect(p.schedule.phases).toBe(1);
     expect(p.plan.bytes).toBe(2 * 256);
     expectDataflow(p);
   });
@@ -171,7 +176,7 @@ describe("memory plan", () => {
     const big = softmax(x); // all workers
     const late = softmax(apply(UNARY.tanh, small)); // one worker, after
     const p = planned({ inputs: [x, v], residents: [], outputs: [big, late], updates: [] });
-    expect(p.low.instrs.map((i) => [i.phase, i.lanes > 1])).toContainEqual([0, true]);
+    expect(p.schedule.instrs.map((i, k) => [p.schedule.phaseOf[k], i.lanes > 1])).toContainEqual([0, true]);
     for (const workers of [2, 3, 7]) expectNoRaces(p, workers);
     expectDataflow(p);
   });

@@ -3,7 +3,7 @@ import * as isa from "../../../assembly/isa.ts";
 import { byteLength, type DType } from "../../core/dtype.ts";
 import { numel, show } from "../../core/shape.ts";
 import type { Node } from "../../graph/node.ts";
-import type { Access, Buffer, BufferKind, Described, Instr, Ref, Word } from "../instr.ts";
+import type { Access, Buffer, Described, Instr, Ref, Word } from "../instr.ts";
 
 /** Rows of a unit, where work is cut by rows: the height of the matrix kernel's tile. */
 export const ROWS = 4;
@@ -39,9 +39,11 @@ export class Emission {
   /** Where a node's value lies, dense, once computed. */
   readonly places = new Map<Node, Ref>();
   private readonly labels = new Map<Node, Described>();
+  /** By buffer: the first instruction that writes it. Others follow how that one cuts it. */
+  private readonly writers: Instr[] = [];
 
-  buffer(bytes: number, dtype: DType, kind: BufferKind = "temp", index = 0): Buffer {
-    const b: Buffer = { id: this.buffers.length, bytes, dtype, kind, index };
+  buffer(bytes: number, dtype: DType): Buffer {
+    const b: Buffer = { id: this.buffers.length, bytes, dtype };
     this.buffers.push(b);
     return b;
   }
@@ -61,6 +63,10 @@ export class Emission {
     return words;
   }
 
+  protected writerOf(b: Buffer): Instr | undefined {
+    return this.writers[b.id];
+  }
+
   /** `unit`: see Access; it only holds for a ref at the start of its buffer. */
   emit(
     opcode: isa.Opcode,
@@ -78,27 +84,21 @@ export class Emission {
       after: ref.after,
       unit: ref.offset === 0 && ref.buffer.bytes <= unit * units ? unit : 0,
     });
-    const instr: Instr = {
-      opcode,
-      words,
-      units,
-      lanes: Math.max(1, Math.ceil(cost / isa.Lane.Nanoseconds)),
-      reads: reads.map(access),
-      writes: writes.map(access),
-      cost,
-      label: this.label(node),
-      text,
-      phase: 0,
-    };
+    const from = reads.map(access);
+    const to = writes.map(access);
+    let lanes = Math.max(1, Math.ceil(cost / isa.Lane.Nanoseconds));
+    // Work that continues on the slices of its producer, worker by worker, costs no barrier: join it on as many lanes.
+    for (const r of from) {
+      const w = this.writerOf(r.buffer);
+      if (w && r.unit > 0 && w.units === units && w.writes.some((x) => x.buffer === r.buffer && x.unit === r.unit))
+        lanes = Math.max(lanes, w.lanes);
+    }
     words[isa.At.Opcode] = opcode;
     words[isa.At.Length] = words.length;
-    // Work that continues on the slices of its producer, worker by worker, costs no barrier: join it on as many lanes.
-    for (const r of instr.reads) {
-      const w = r.buffer.writer;
-      if (w && r.unit > 0 && w.units === units && w.writes.some((x) => x.buffer === r.buffer && x.unit === r.unit))
-        if (w.lanes > instr.lanes) instr.lanes = w.lanes;
-    }
-    for (const w of instr.writes) w.buffer.writer ??= instr;
+    words[isa.At.Units] = units;
+    words[isa.At.Lanes] = lanes;
+    const instr: Instr = { opcode, words, units, lanes, reads: from, writes: to, cost, label: this.label(node), text };
+    for (const { buffer } of to) this.writers[buffer.id] ??= instr;
     this.instrs.push(instr);
   }
 

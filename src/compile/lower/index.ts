@@ -4,15 +4,16 @@ import { FourlaneError, ShapeError } from "../../core/errors.ts";
 import { show } from "../../core/shape.ts";
 import type { Graph, Node, OpDef } from "../../graph/node.ts";
 import { LEAF } from "../../ops/leaf.ts";
-import type { Buffer, BufferKind, Instr } from "../instr.ts";
+import type { Buffer, Home, Homes, Instr } from "../instr.ts";
 import type { Matched } from "../match.ts";
 import { Lowering } from "./lowering.ts";
 import { emitAdam as adam } from "./rules/optimizer.ts";
 import { RULES } from "./table.ts";
 
 export interface Lowered {
-  readonly instrs: Instr[];
-  readonly buffers: Buffer[];
+  readonly instrs: readonly Instr[];
+  readonly buffers: readonly Buffer[];
+  readonly homes: Homes;
   readonly outputs: { buffer: Buffer; node: Node }[];
   readonly inputs: Buffer[];
   readonly residents: Buffer[];
@@ -35,10 +36,12 @@ export function lower(graph: Graph, { order, works, needed }: Matched): Lowered 
   for (const n of order)
     if (n.shape.length > 8) throw new ShapeError(`${n.op.name}: rank ${n.shape.length} of ${show(n.shape)} is above 8`);
   const low = new Lowering(needed);
-  const bind = (list: readonly Node[], kind: BufferKind): Buffer[] =>
+  const homes = new Map<Buffer, Home>();
+  const bind = (list: readonly Node[], kind: Home["kind"]): Buffer[] =>
     list.map((n, i) => {
       if (n.op !== LEAF) throw new FourlaneError("INTERNAL", `${n.op.name}: only leaves can be bound`);
-      const buffer = low.buffer(byteLength(n.shape, n.dtype), n.dtype, kind, i);
+      const buffer = low.buffer(byteLength(n.shape, n.dtype), n.dtype);
+      homes.set(buffer, { kind, index: i });
       low.places.set(n, { buffer, offset: 0 });
       return buffer;
     });
@@ -52,17 +55,17 @@ export function lower(graph: Graph, { order, works, needed }: Matched): Lowered 
     }
     if (!list && !["elementwise", "leaf", "view"].includes(n.op.kind)) rule(low, n);
   }
-  // What leaves the program has a buffer of its own, of the right kind.
-  const leave = (kind: BufferKind, n: Node, i: number): Buffer => {
+  // What leaves the program has a buffer of its own: a copy, if what it lies in has a home already, or holds more.
+  const leave = (kind: "output" | "update", n: Node, i: number): Buffer => {
     let { buffer, offset } = low.ref(n);
-    if (buffer.kind === "output" && kind === "output" && offset === 0) return buffer;
+    const home = homes.get(buffer);
+    if (home?.kind === "output" && kind === "output" && offset === 0) return buffer;
     const whole = offset === 0 && buffer.bytes === byteLength(n.shape, n.dtype);
-    if (buffer.kind !== "temp" || !whole) ({ buffer, offset } = low.copy(n));
-    buffer.kind = kind;
-    buffer.index = i;
+    if (home || !whole) ({ buffer, offset } = low.copy(n));
+    homes.set(buffer, { kind, index: i });
     return buffer;
   };
   const updates = graph.updates.map((n, i) => leave("update", n, i));
   const outputs = graph.outputs.map((node, i) => ({ buffer: leave("output", node, i), node }));
-  return { instrs: low.instrs, buffers: low.buffers, outputs, inputs, residents, updates };
+  return { instrs: low.instrs, buffers: low.buffers, homes, outputs, inputs, residents, updates };
 }

@@ -320,7 +320,7 @@ export class Lowering extends Emission {
   /** Elements per unit: that of an operand's writer if one fits, so that no barrier is needed; else rows of the shape. */
   grain(shape: readonly number[], operands: readonly Buffer[], n: number): number {
     for (const b of operands) {
-      const w = b.writer;
+      const w = this.writerOf(b);
       if (!w) continue;
       const unit = (w.writes.find((x) => x.buffer === b)?.unit ?? 0) / bytesOf(b.dtype);
       if (unit > 0 && unit % 4 === 0 && w.units === Math.ceil(n / unit)) return unit;
