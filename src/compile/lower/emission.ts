@@ -1,9 +1,10 @@
 /** @file Instructions and buffers as they are made, whatever they compute. */
 import * as isa from "../../../assembly/isa.ts";
-import { byteLength, type DType } from "../../core/dtype.ts";
+import { byteLength, bytesOf, type DType } from "../../core/dtype.ts";
 import { numel, show } from "../../core/shape.ts";
 import type { Node } from "../../graph/node.ts";
 import type { Access, Buffer, Described, Instr, Ref, Word } from "../instr.ts";
+import type { Strided } from "../view.ts";
 
 /** Rows of a unit, where work is cut by rows: the height of the matrix kernel's tile. */
 export const ROWS = 4;
@@ -26,14 +27,18 @@ export const rowBlocks = (rows: number): number => Math.ceil(rows / ROWS);
 
 /**
  * Elements of a unit where a vector may be cut by the rows of its shape: whole rows where there are enough, so that what follows
- * row by row needs no barrier.
+ * row by row needs no barrier, if they make the multiple that the kernel wants.
  */
-export function grainOf(shape: readonly number[]): number {
+export function grainOf(shape: readonly number[], multiple = 1): number {
   const n = numel(shape);
-  return shape.length >= 2 && shape[0] >= 2 * ROWS && n > 0 ? ROWS * (n / shape[0]) : GRAIN;
+  const rows = shape.length >= 2 && shape[0] >= 2 * ROWS && n > 0 ? ROWS * (n / shape[0]) : GRAIN;
+  return rows % multiple === 0 ? rows : GRAIN;
 }
 
-export class Emission {
+/** Lines along an axis that make a unit: as many as rows where whole ones lie together, else a vector beside each other. */
+export const linesOf = (inner: number): number => (inner === 1 ? ROWS : GRAIN);
+
+export abstract class Emission {
   readonly instrs: Instr[] = [];
   readonly buffers: Buffer[] = [];
   /** Where a node's value lies, dense, once computed. */
@@ -41,6 +46,12 @@ export class Emission {
   private readonly labels = new Map<Node, Described>();
   /** By buffer: the first instruction that writes it. Others follow how that one cuts it. */
   private readonly writers: Instr[] = [];
+
+  /** The node's value as a strided view of something that lies in memory (or of a constant). */
+  abstract view(n: Node): Strided;
+
+  /** Where the node's value lies, dense; copied there if it only exists as a view or a constant. */
+  abstract ref(n: Node): Ref;
 
   buffer(bytes: number, dtype: DType): Buffer {
     const b: Buffer = { id: this.buffers.length, bytes, dtype };
@@ -63,7 +74,13 @@ export class Emission {
     return words;
   }
 
-  protected writerOf(b: Buffer): Instr | undefined {
+  /** Where the first element of a view lies. */
+  origin({ base, offset }: Strided): Ref {
+    const ref = this.ref(base);
+    return { ...ref, offset: ref.offset + offset * bytesOf(base.dtype) };
+  }
+
+  writerOf(b: Buffer): Instr | undefined {
     return this.writers[b.id];
   }
 

@@ -1,8 +1,14 @@
-/** @file What rules share: the extents around an axis. */
+/** @file What rules share: the extents around an axis, the rows of a shape. */
 import { numel } from "../../../core/shape.ts";
 import type { Node } from "../../../graph/node.ts";
 
 /** Extents before, along and after an axis. */
 export function around(n: Node, axis: number): { Outer: number; rows: number; Inner: number } {
   return { Outer: numel(n.shape.slice(0, axis)), rows: n.shape[axis], Inner: numel(n.shape.slice(axis + 1)) };
+}
+
+/** A value as rows along its last axis. */
+export function rowsOf({ shape }: Node): { rows: number; cols: number } {
+  const cols = shape[shape.length - 1];
+  return { rows: cols === 0 ? 0 : numel(shape) / cols, cols };
 }

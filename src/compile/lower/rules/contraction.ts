@@ -20,102 +20,65 @@ interface Matrix {
   readonly batch: number;
 }
 
-export function matmul(l: Lowering, n: Node): void {
-  const [a, b] = n.src;
-  const r = n.shape.length;
-  const [m, k] = a.shape.slice(-2);
-  const cols = n.shape[r - 1];
-  const A = matrix(l, a);
-  const B = matrix(l, b);
-  const out = l.result(n);
-  const batch = numel(n.shape.slice(0, -2));
-  const orientation = `${A.row === 1 && A.col !== 1 ? "T" : "N"}${B.row === 1 && B.col !== 1 ? "T" : "N"}`;
-  const text = `matmul ${orientation} ${batch > 1 ? `${batch} x ` : ""}${m}x${k}x${cols}`;
-  if (n.dtype === "int32" || (n.attrs.precise === true && batch * m * cols * k <= SMALL_PRODUCT)) {
-    product(l, n, A, B, out, text);
-    return;
-  }
-  // Rows are cut where there are enough of them; otherwise columns keep all workers busy.
-  const byRows = batch * rowBlocks(m) >= 8 || cols <= 16;
-  const block = byRows ? ROWS : 8 * Math.max(1, Math.ceil(cols / 256));
-  const blocks = Math.ceil((byRows ? m : cols) / block);
-  const words = l.words(isa.Gemm, {
-    C: out,
-    A: A.ref,
-    B: B.ref,
-    M: m,
-    N: cols,
-    K: k,
-    CRow: cols,
-    ARow: A.row,
-    ACol: A.col,
-    BRow: B.row,
-    BCol: B.col,
-    Batch: batch,
-    CBatch: m * cols,
-    ABatch: A.batch,
-    BBatch: B.batch,
-    Slice: byRows ? 0 : 1,
-    Block: block,
-  });
-  const even = byRows && (batch === 1 || m % ROWS === 0);
-  const rowMajor = A.col === 1 && A.row === k && (batch === 1 || A.batch === m * k);
-  l.emit(
-    isa.Opcode.Gemm,
-    words,
-    batch * blocks,
-    n,
-    [
-      [A.ref, even && rowMajor ? ROWS * k * 4 : 0],
-      [B.ref, 0],
-    ],
-    [[out, even ? ROWS * cols * 4 : 0]],
-    batch * (m * cols * k * NS.multiplyAdd + k * cols * NS.pack),
-    text,
-  );
+/** Two matrices, and many of them, as operands: what both kernels take. */
+function operands(n: Node, A: Matrix, B: Matrix, C: Ref) {
+  const [M, K] = n.src[0].shape.slice(-2);
+  const N = n.shape[n.shape.length - 1];
+  const Batch = numel(n.shape.slice(0, -2));
+  const [strides, batches] = [
+    { ARow: A.row, ACol: A.col, BRow: B.row, BCol: B.col },
+    { ABatch: A.batch, BBatch: B.batch },
+  ];
+  return { C, A: A.ref, B: B.ref, M, N, K, Batch, ...strides, ...batches };
 }
 
-export function product(l: Lowering, n: Node, A: Matrix, B: Matrix, out: Ref, text: string): void {
-  const [m, k] = n.src[0].shape.slice(-2);
-  const cols = n.shape[n.shape.length - 1];
-  const batch = numel(n.shape.slice(0, -2));
-  const words = l.words(isa.Product, {
-    C: out,
-    A: A.ref,
-    B: B.ref,
-    M: m,
-    N: cols,
-    K: k,
-    ARow: A.row,
-    ACol: A.col,
-    BRow: B.row,
-    BCol: B.col,
-    Batch: batch,
-    ABatch: A.batch,
-    BBatch: B.batch,
-    Block: ROWS,
-    Integer: n.dtype === "int32" ? 1 : 0,
-  });
-  const rowMajor = A.col === 1 && A.row === k && (batch === 1 || A.batch === m * k);
+/** Whether the rows of all of A lie one after the other. */
+function isRowMajor(A: Matrix, { M, K, Batch }: { M: number; K: number; Batch: number }): boolean {
+  return A.col === 1 && A.row === K && (Batch === 1 || A.batch === M * K);
+}
+
+const orientation = ({ row, col }: Matrix): string => (row === 1 && col !== 1 ? "T" : "N");
+
+export function matmul(l: Lowering, n: Node): void {
+  const A = matrix(l, n.src[0]);
+  const B = matrix(l, n.src[1]);
+  const of = operands(n, A, B, l.result(n));
+  const { M, N, K, Batch } = of;
+  const text = `matmul ${orientation(A)}${orientation(B)} ${Batch > 1 ? `${Batch} x ` : ""}${M}x${K}x${N}`;
+  if (n.dtype === "int32" || (n.attrs.precise === true && Batch * M * N * K <= SMALL_PRODUCT))
+    product(l, n, A, of, text);
+  else gemm(l, n, A, of, text);
+}
+
+function gemm(l: Lowering, n: Node, A: Matrix, of: ReturnType<typeof operands>, text: string): void {
+  const { M, N, K, Batch } = of;
+  // Rows are cut where there are enough of them; otherwise columns keep all workers busy.
+  const byRows = Batch * rowBlocks(M) >= 8 || N <= 16;
+  const block = byRows ? ROWS : 8 * Math.max(1, Math.ceil(N / 256));
+  const blocks = Math.ceil((byRows ? M : N) / block);
+  const words = l.words(isa.Gemm, { ...of, CRow: N, CBatch: M * N, Slice: byRows ? 0 : 1, Block: block });
+  const even = byRows && (Batch === 1 || M % ROWS === 0);
   const reads: Touch[] = [
-    [A.ref, rowMajor ? ROWS * k * 4 : 0],
-    [B.ref, 0],
+    [of.A, even && isRowMajor(A, of) ? ROWS * K * 4 : 0],
+    [of.B, 0],
   ];
-  const units = rowBlocks(batch * m);
-  l.emit(
-    isa.Opcode.Product,
-    words,
-    units,
-    n,
-    reads,
-    [[out, ROWS * cols * 4]],
-    batch * m * cols * k * NS.preciseMultiplyAdd,
-    text,
-  );
+  const cost = Batch * (M * N * K * NS.multiplyAdd + K * N * NS.pack);
+  l.emit(isa.Opcode.Gemm, words, Batch * blocks, n, reads, [[of.C, even ? ROWS * N * 4 : 0]], cost, text);
+}
+
+function product(l: Lowering, n: Node, A: Matrix, of: ReturnType<typeof operands>, text: string): void {
+  const { M, N, K, Batch } = of;
+  const words = l.words(isa.Product, { ...of, Block: ROWS, Integer: n.dtype === "int32" ? 1 : 0 });
+  const reads: Touch[] = [
+    [of.A, isRowMajor(A, of) ? ROWS * K * 4 : 0],
+    [of.B, 0],
+  ];
+  const cost = Batch * M * N * K * NS.preciseMultiplyAdd;
+  l.emit(isa.Opcode.Product, words, rowBlocks(Batch * M), n, reads, [[of.C, ROWS * N * 4]], cost, text);
 }
 
 /** Base address and strides of a matrix operand; copied if its batch has no single stride. */
-export function matrix(l: Lowering, n: Node): Matrix {
+function matrix(l: Lowering, n: Node): Matrix {
   let v = l.view(n);
   const lead = v.shape.length - 2;
   let c = collapse(v.shape.slice(0, lead), v.strides.slice(0, lead));
@@ -124,12 +87,6 @@ export function matrix(l: Lowering, n: Node): Matrix {
     v = dense(n);
     c = collapse(v.shape.slice(0, lead), v.strides.slice(0, lead));
   }
-  const base = l.ref(v.base);
   const [row, col] = v.strides.slice(lead);
-  return {
-    ref: { ...base, offset: base.offset + v.offset * 4 },
-    row,
-    col,
-    batch: c.dims.length === 0 ? 0 : c.strides[0],
-  };
+  return { ref: l.origin(v), row, col, batch: c.dims.length === 0 ? 0 : c.strides[0] };
 }

@@ -12,8 +12,16 @@ import { rowBlocks, ROWS, type Touch } from "../emission.ts";
 import type { Lowering } from "../lowering.ts";
 import { around } from "./axes.ts";
 
+/** An index operand: where it lies, its strides. */
+interface Index {
+  readonly ref: Ref;
+  readonly outer: number;
+  readonly row: number;
+  readonly inner: number;
+}
+
 /** An index operand by its strides before, along and after the axis; copied if these are not one each. */
-export function indexOf(l: Lowering, n: Node, axis: number): { ref: Ref; outer: number; row: number; inner: number } {
+function indexOf(l: Lowering, n: Node, axis: number): Index {
   const parts = (v: Strided): { dims: number[]; strides: number[] }[] =>
     [0, axis, axis + 1].map((from, i) => {
       const to = [axis, axis + 1, v.shape.length][i];
@@ -24,9 +32,8 @@ export function indexOf(l: Lowering, n: Node, axis: number): { ref: Ref; outer: 
     l.copy(n);
     v = dense(n);
   }
-  const base = l.ref(v.base);
   const [outer, row, inner] = parts(v).map((p) => p.strides[0] ?? 0);
-  return { ref: { ...base, offset: base.offset + v.offset * 4 }, outer, row, inner };
+  return { ref: l.origin(v), outer, row, inner };
 }
 
 export function gather(l: Lowering, n: Node): void {

@@ -4,10 +4,9 @@ import { bytesOf } from "../../../core/dtype.ts";
 import { numel, stridesOf } from "../../../core/shape.ts";
 import type { Node } from "../../../graph/node.ts";
 import { CONSTANT } from "../../../ops/leaf.ts";
-import type { Word } from "../../instr.ts";
 import { NS } from "../cost.ts";
-import { GRAIN } from "../emission.ts";
 import type { Lowering } from "../lowering.ts";
+import { emitFill, emitMap, type MicroProgram } from "../map.ts";
 
 /** Parts written side by side, each by a strided store. */
 export function concat(l: Lowering, n: Node): void {
@@ -18,7 +17,7 @@ export function concat(l: Lowering, n: Node): void {
   for (const x of n.src) {
     const to = { buffer: out.buffer, offset: at * strides[axis] * bytesOf(n.dtype) };
     if (numel(x.shape) > 0)
-      l.emitMap(n, x.shape, [], [{ node: x, to, into: { base: n, offset: 0, shape: x.shape, strides } }]);
+      emitMap(l, n, x.shape, [], [{ node: x, to, into: { base: n, offset: 0, shape: x.shape, strides } }]);
     at += x.shape[axis];
   }
 }
@@ -31,18 +30,21 @@ export function pad(l: Lowering, n: Node): void {
   const size = numel(n.shape);
   // Whatever the dtype, zeros are words of zero; buffers have room for the last one.
   const count = Math.ceil((size * bytesOf(n.dtype)) / 4);
-  const slots: [isa.Slot, Word][] = [
-    [isa.Slot.Register, 0],
-    [isa.Slot.Immediate, 0],
-    [isa.Slot.Dense, out],
-  ];
-  const words = l.mapWords(count, GRAIN, slots, [[isa.Micro.Splat, 0, 1, 0, 0]], [[isa.Micro.Copy, 2, 0, 0, 0]]);
-  l.emit(isa.Opcode.Map, words, Math.ceil(count / GRAIN), n, [], [[out, GRAIN * 4]], size * NS.zeros, "zeros");
+  const zeros: MicroProgram = {
+    slots: [
+      [isa.Slot.Register, 0],
+      [isa.Slot.Immediate, 0],
+      [isa.Slot.Dense, out],
+    ],
+    once: [[isa.Micro.Splat, 0, 1, 0, 0]],
+    each: [[isa.Micro.Copy, 2, 0, 0, 0]],
+  };
+  emitFill(l, n, out, count, zeros, size * NS.zeros, "zeros");
   if (numel(x.shape) === 0) return;
   const strides = stridesOf(n.shape);
   const offset = begin.reduce((o, b, i) => o + b * strides[i], 0) * bytesOf(n.dtype);
   const into = { base: n, offset: 0, shape: x.shape, strides: strides.map((s, i) => s * step[i]) };
-  l.emitMap(n, x.shape, [], [{ node: x, to: { buffer: out.buffer, offset }, into }]);
+  emitMap(l, n, x.shape, [], [{ node: x, to: { buffer: out.buffer, offset }, into }]);
 }
 
 /** The same bytes, for readers in a phase after the one that writes the second operand. */
@@ -60,6 +62,6 @@ export function bytes(l: Lowering, n: Node): void {
 export function iota(l: Lowering, n: Node): void {
   const out = l.result(n);
   const count = numel(n.shape);
-  const words = l.mapWords(count, GRAIN, [[isa.Slot.Dense, out]], [], [[isa.Micro.Iota, 0, 0, 0, 0]]);
-  l.emit(isa.Opcode.Map, words, Math.ceil(count / GRAIN), n, [], [[out, GRAIN * 4]], count * NS.iota, "iota");
+  const numbers: MicroProgram = { slots: [[isa.Slot.Dense, out]], once: [], each: [[isa.Micro.Iota, 0, 0, 0, 0]] };
+  emitFill(l, n, out, count, numbers, count * NS.iota, "iota");
 }

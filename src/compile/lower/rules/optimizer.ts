@@ -5,13 +5,15 @@ import type { AdamUpdate } from "../../match.ts";
 import { NS } from "../cost.ts";
 import { floatBits, type Touch } from "../emission.ts";
 import type { Lowering } from "../lowering.ts";
+import { grainFor } from "../map.ts";
 
 export function emitAdam(l: Lowering, a: AdamUpdate): void {
   const n = numel(a.newW.shape);
   const old = [a.w, a.m, a.v, a.g].map((x) => l.ref(x));
   const [stepSize, root] = [l.ref(a.stepSize), l.ref(a.root)];
   const [newW, newM, newV] = [a.newW, a.newM, a.newV].map((x) => l.result(x));
-  const grain = l.grain(
+  const grain = grainFor(
+    l,
     a.newW.shape,
     old.map((r) => r.buffer),
     n,

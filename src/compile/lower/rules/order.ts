@@ -4,16 +4,15 @@ import { byteLength, isFloat } from "../../../core/dtype.ts";
 import { numel } from "../../../core/shape.ts";
 import type { Node } from "../../../graph/node.ts";
 import { NS } from "../cost.ts";
-import { GRAIN, ROWS, type Touch } from "../emission.ts";
+import { linesOf, type Touch } from "../emission.ts";
 import type { Lowering } from "../lowering.ts";
-import { around } from "./axes.ts";
+import { around, rowsOf } from "./axes.ts";
 
 export function cumsum(l: Lowering, n: Node): void {
   const { Outer, rows, Inner } = around(n, n.attrs.axis as number);
   const from = l.ref(n.src[0]);
   const out = l.result(n);
-  // Whole rows lie together, columns do not.
-  const grain = Inner === 1 ? ROWS : GRAIN;
+  const grain = linesOf(Inner);
   const words = l.words(isa.Scan, {
     Out: out,
     In: from,
@@ -24,15 +23,14 @@ export function cumsum(l: Lowering, n: Node): void {
     Integer: isFloat(n.dtype) ? 0 : 1,
     Grain: grain,
   });
-  const unit = Inner === 1 ? ROWS * rows * 4 : 0;
+  const unit = Inner === 1 ? grain * rows * 4 : 0;
   const units = Math.ceil((Outer * Inner) / grain);
   l.emit(isa.Opcode.Scan, words, units, n, [[from, unit]], [[out, unit]], numel(n.shape) * NS.scan);
 }
 
 export function argsort(l: Lowering, n: Node): void {
   const [x] = n.src;
-  const cols = x.shape[x.shape.length - 1];
-  const rows = cols === 0 ? 0 : numel(x.shape) / cols;
+  const { rows, cols } = rowsOf(x);
   const from = l.ref(x);
   const out = l.result(n);
   const spare = { buffer: l.buffer(byteLength(n.shape, n.dtype), n.dtype), offset: 0 };

@@ -4,7 +4,7 @@ import { numel } from "../../../core/shape.ts";
 import type { Node } from "../../../graph/node.ts";
 import { RANDOM } from "../../../ops/random.ts";
 import { NS } from "../cost.ts";
-import { floatBits, GRAIN, grainOf } from "../emission.ts";
+import { floatBits, grainOf } from "../emission.ts";
 import type { Lowering } from "../lowering.ts";
 
 export function random(l: Lowering, n: Node): void {
@@ -12,9 +12,8 @@ export function random(l: Lowering, n: Node): void {
   const out = l.result(n);
   const size = numel(n.shape);
   const kind = n.op === RANDOM.normal ? "Normal" : n.op === RANDOM.uniform ? "Uniform" : "Bits";
-  // Whole rows where the shape has them, so that what uses the draw needs no barrier.
-  const rows = grainOf(n.shape);
-  const grain = rows % 8 === 0 ? rows : GRAIN;
+  // Whole blocks of threefry.
+  const grain = grainOf(n.shape, 8);
   const words = l.words(isa.Random, {
     Out: out,
     State: state,

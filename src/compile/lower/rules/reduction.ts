@@ -5,7 +5,7 @@ import { numel } from "../../../core/shape.ts";
 import type { Node } from "../../../graph/node.ts";
 import type { Ref } from "../../instr.ts";
 import { NS } from "../cost.ts";
-import { GRAIN, ROWS } from "../emission.ts";
+import { linesOf } from "../emission.ts";
 import type { Lowering } from "../lowering.ts";
 
 /** Rows summed into one partial result when a long reduction has few outputs. */
@@ -81,7 +81,7 @@ export function reduceInto(
   const blocks = Math.max(1, Math.ceil(rows / block));
   const count = outer * blocks * inner;
   // Row reductions follow the rows of whoever made them; column reductions take whole vectors.
-  const grain = inner === 1 ? ROWS : GRAIN;
+  const grain = linesOf(inner);
   const words = l.words(isa.Reduce, {
     Out: to,
     In: from,

@@ -1,0 +1,254 @@
+/** @file Elementwise nodes, copies and fillings as Map instructions: slots, micro-operations, and the tiles they run over. */
+import * as isa from "../../../assembly/isa.ts";
+import { bytesOf, isFloat } from "../../core/dtype.ts";
+import { FourlaneError } from "../../core/errors.ts";
+import { numel } from "../../core/shape.ts";
+import type { Node } from "../../graph/node.ts";
+import { constantValue } from "../../ops/leaf.ts";
+import type { Buffer, Ref, Word } from "../instr.ts";
+import { collapse, isDense, type Strided } from "../view.ts";
+import { NS } from "./cost.ts";
+import { type Emission, floatBits, GRAIN, grainOf, type Touch } from "./emission.ts";
+import { microsOf } from "./micros.ts";
+
+/** Buffers by when, within a tile, a Map reads them last and writes them first: by the number of the micro-operation. */
+function touched(
+  slots: readonly (readonly [isa.Slot, Word])[],
+  micros: readonly (readonly number[])[],
+): { lastRead: Map<Buffer, number>; firstWrite: Map<Buffer, number> } {
+  const bufferOf = (slot: number): Buffer | undefined => {
+    const word = slots[slot]?.[1];
+    return typeof word === "object" ? word.buffer : undefined;
+  };
+  const lastRead = new Map<Buffer, number>();
+  const firstWrite = new Map<Buffer, number>();
+  micros.forEach(([op, dst, ...operands], m) => {
+    for (const slot of operands) {
+      const b = bufferOf(slot);
+      if (b) lastRead.set(b, m);
+    }
+    const written = op === isa.Micro.Splat ? undefined : bufferOf(dst);
+    if (written && !firstWrite.has(written)) firstWrite.set(written, m);
+  });
+  return { lastRead, firstWrite };
+}
+
+/**
+ * One Map instruction over `shape`: computes `nodes`, then writes each of `outs` to its place. With `into`, an output goes
+ * to a strided part of its place instead. False, and nothing emitted, if there is not room for all in one.
+ */
+export function emitMap(
+  l: Emission,
+  label: Node,
+  shape: readonly number[],
+  nodes: readonly Node[],
+  outs: readonly { node: Node; to: Ref; into?: Strided }[],
+): boolean {
+  const n = numel(shape);
+  const slots: [number, Word][] = [];
+  const viewWords: { slot: number; words: Word[] }[] = [];
+  const once: number[][] = [];
+  const each: number[][] = [];
+  const reads = new Map<Buffer, [Ref, "slice" | "all"]>();
+  const free: number[] = [];
+  const registerOf = new Map<number, number>();
+  let registers = 0;
+
+  const slot = (kind: isa.Slot, value: Word): number => slots.push([kind, value]) - 1;
+  const register = (): number => {
+    const r = free.pop() ?? registers++;
+    const s = slot(isa.Slot.Register, r);
+    registerOf.set(s, r);
+    return s;
+  };
+  // A register filled once per call keeps its tile for good: neither taken from the free ones nor freed.
+  const keptRegister = (): number => slot(isa.Slot.Register, registers++);
+  const splats = new Map<number, number>();
+  const immediate = (bits: number): number => {
+    let s = splats.get(bits);
+    if (s === undefined) {
+      s = keptRegister();
+      once.push([isa.Micro.Splat, s, slot(isa.Slot.Immediate, bits), 0, 0]);
+      splats.set(bits, s);
+    }
+    return s;
+  };
+  const reading = (ref: Ref, how: "slice" | "all"): void => {
+    const before = reads.get(ref.buffer);
+    const same = !before || (before[1] === how && before[0].offset === ref.offset);
+    reads.set(ref.buffer, [ref, same ? how : "all"]);
+  };
+
+  const slotOf = new Map<Node, number>();
+  const lastUse = new Map<Node, number>();
+  nodes.forEach((x, i) => x.src.forEach((s) => lastUse.set(s, i)));
+  for (const o of outs) lastUse.set(o.node, Number.POSITIVE_INFINITY);
+
+  const viewSlot = (address: Ref, bytes: number, v: Strided): number => {
+    const { dims, strides } = collapse(v.shape, v.strides);
+    const words: Word[] = [address, bytes, dims.length, ...dims, ...strides];
+    const s = slot(isa.Slot.View, 0);
+    viewWords.push({ slot: s, words });
+    return s;
+  };
+
+  const operand = (x: Node): number => {
+    const known = slotOf.get(x);
+    if (known !== undefined) return known;
+    const v = l.view(x);
+    const value = constantValue(v.base);
+    let s: number;
+    if (value !== undefined) s = immediate(isFloat(x.dtype) ? floatBits(value) : value);
+    else {
+      const bytes = bytesOf(x.dtype);
+      const at = l.origin(v);
+      if (isDense(v) && numel(v.shape) === n) {
+        reading(at, "slice");
+        if (bytes === 4) s = slot(isa.Slot.Dense, at);
+        else {
+          s = register();
+          each.push([isa.Micro.LoadByte, s, slot(isa.Slot.Bytes, at), 0, 0]);
+        }
+      } else {
+        reading(at, "all");
+        const single = v.strides.every((st, i) => st === 0 || v.shape[i] === 1);
+        s = single ? keptRegister() : register();
+        (single ? once : each).push([isa.Micro.LoadView, s, viewSlot(at, bytes, v), 0, 0]);
+      }
+    }
+    slotOf.set(x, s);
+    return s;
+  };
+
+  const outOf = new Map(outs.filter((o) => !o.into && bytesOf(o.node.dtype) === 4).map((o) => [o.node, o]));
+  nodes.forEach((x, i) => {
+    let src = x.src.map(operand);
+    const steps = microsOf(x);
+    const out = outOf.get(x);
+    for (const s of new Set(x.src))
+      if (lastUse.get(s) === i) {
+        const sl = slotOf.get(s) as number;
+        const r = registerOf.get(sl);
+        if (r !== undefined) {
+          free.push(r);
+          registerOf.delete(sl);
+        }
+      }
+    const dst = out ? slot(isa.Slot.Dense, out.to) : register();
+    for (const { name, immediates = [] } of steps) {
+      const micro = isa.Micro[name as keyof typeof isa.Micro];
+      if (micro === undefined)
+        throw new FourlaneError("NO_KERNEL", `${x.op.name}: no kernel ${name} for ${x.src[0].dtype}`);
+      const args = [...src, ...immediates.map(immediate)];
+      each.push([micro, dst, args[0], args[1] ?? 0, args[2] ?? 0]);
+      src = [dst];
+    }
+    slotOf.set(x, dst);
+  });
+  for (const o of outs) {
+    const bytes = bytesOf(o.node.dtype);
+    const from = operand(o.node);
+    if (o.into) each.push([isa.Micro.StoreView, viewSlot(o.to, bytes, o.into), from, 0, 0]);
+    else if (bytes === 1) each.push([isa.Micro.StoreByte, slot(isa.Slot.Bytes, o.to), from, 0, 0]);
+    else if (!nodes.includes(o.node)) each.push([isa.Micro.Copy, slot(isa.Slot.Dense, o.to), from, 0, 0]);
+  }
+  if (registers > isa.MapTile.Registers || slots.length > isa.MapTile.Slots) return false;
+
+  const grain = grainFor(
+    l,
+    shape,
+    [...reads.values()].filter(([, how]) => how === "slice").map(([ref]) => ref.buffer),
+    n,
+  );
+  const units = Math.ceil(n / grain);
+  const words = mapWords(l, n, grain, slots, once, each, viewWords);
+
+  const text = mapText(nodes, outs);
+  const order = touched(slots, [...once, ...each]);
+  l.emit(
+    isa.Opcode.Map,
+    words,
+    units,
+    label,
+    [...reads.values()].map(
+      ([ref, how]): Touch => [
+        ref,
+        how === "slice" ? grain * bytesOf(ref.buffer.dtype) : 0,
+        order.lastRead.get(ref.buffer),
+      ],
+    ),
+    outs.map((o): Touch => [o.to, o.into ? 0 : grain * bytesOf(o.node.dtype), order.firstWrite.get(o.to.buffer)]),
+    n * (NS.micro * each.length + NS.tile),
+    text,
+  );
+  return true;
+}
+
+/** The words of a Map: its fixed part, slot table, micro-program, views. */
+export function mapWords(
+  l: Emission,
+  n: number,
+  grain: number,
+  slots: readonly (readonly [isa.Slot, Word])[],
+  once: readonly (readonly number[])[],
+  each: readonly (readonly number[])[],
+  views: readonly { readonly slot: number; readonly words: readonly Word[] }[] = [],
+): Word[] {
+  const at = isa.Map.Length;
+  const micros = once.length + each.length;
+  const words = l.words(isa.Map, {
+    N: n,
+    Grain: grain,
+    Slots: slots.length,
+    SlotsAt: at,
+    Micros: micros,
+    MicrosAt: at + slots.length * 2,
+    Once: once.length,
+  });
+  for (const [kind, value] of slots) words.push(kind, value);
+  for (const micro of once) words.push(...micro);
+  for (const micro of each) words.push(...micro);
+  for (const v of views) {
+    words[at + v.slot * 2 + 1] = words.length;
+    words.push(...v.words);
+  }
+  return words;
+}
+
+/** Elements per unit: that of an operand's writer if one fits, so that no barrier is needed; else rows of the shape. */
+export function grainFor(l: Emission, shape: readonly number[], operands: readonly Buffer[], n: number): number {
+  for (const b of operands) {
+    const w = l.writerOf(b);
+    if (!w) continue;
+    const unit = (w.writes.find((x) => x.buffer === b)?.unit ?? 0) / bytesOf(b.dtype);
+    if (unit > 0 && unit % 4 === 0 && w.units === Math.ceil(n / unit)) return unit;
+  }
+  return grainOf(shape);
+}
+
+/** The micro-program of a Map: its slots, what is done once, what for each tile. */
+export interface MicroProgram {
+  readonly slots: readonly (readonly [isa.Slot, Word])[];
+  readonly once: readonly (readonly number[])[];
+  readonly each: readonly (readonly number[])[];
+}
+
+/** One Map instruction that fills `count` words of a result and reads nothing. */
+export function emitFill(
+  l: Emission,
+  node: Node,
+  out: Ref,
+  count: number,
+  { slots, once, each }: MicroProgram,
+  cost: number,
+  text: string,
+): void {
+  const words = mapWords(l, count, GRAIN, slots, once, each);
+  l.emit(isa.Opcode.Map, words, Math.ceil(count / GRAIN), node, [], [[out, GRAIN * 4]], cost, text);
+}
+
+function mapText(nodes: readonly Node[], outs: readonly { node: Node }[]): string {
+  if (nodes.length === 0) return "copy";
+  const names = nodes.map((x) => x.op.name).join(" ");
+  return outs.length > 1 ? `${names} (${outs.length} results)` : names;
+}
