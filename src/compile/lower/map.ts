@@ -1,7 +1,6 @@
 /** @file Elementwise nodes, copies and fillings as Map instructions: slots, micro-operations, and the tiles they run over. */
 import * as isa from "../../../assembly/isa.ts";
 import { bytesOf, isFloat } from "../../core/dtype.ts";
-import { FourlaneError } from "../../core/errors.ts";
 import { numel } from "../../core/shape.ts";
 import type { Node } from "../../graph/node.ts";
 import { constantValue } from "../../ops/leaf.ts";
@@ -135,10 +134,7 @@ export function emitMap(
         }
       }
     const dst = out ? slot(isa.Slot.Dense, out.to) : register();
-    for (const { name, immediates = [] } of steps) {
-      const micro = isa.Micro[name as keyof typeof isa.Micro];
-      if (micro === undefined)
-        throw new FourlaneError("NO_KERNEL", `${x.op.name}: no kernel ${name} for ${x.src[0].dtype}`);
+    for (const [micro, ...immediates] of steps) {
       const args = [...src, ...immediates.map(immediate)];
       each.push([micro, dst, args[0], args[1] ?? 0, args[2] ?? 0]);
       src = [dst];

@@ -1,17 +1,22 @@
 /** @file Random draws. */
 import * as isa from "../../../../assembly/isa.ts";
 import { numel } from "../../../core/shape.ts";
-import type { Node } from "../../../graph/node.ts";
+import type { Node, OpDef } from "../../../graph/node.ts";
 import { RANDOM } from "../../../ops/random.ts";
 import { NS } from "../cost.ts";
 import { floatBits, grainOf } from "../emission.ts";
 import type { Lowering } from "../lowering.ts";
 
+const KINDS: ReadonlyMap<OpDef, isa.RandomKind> = new Map([
+  [RANDOM.randomBits, isa.RandomKind.Bits],
+  [RANDOM.uniform, isa.RandomKind.Uniform],
+  [RANDOM.normal, isa.RandomKind.Normal],
+]);
+
 export function random(l: Lowering, n: Node): void {
   const state = l.ref(n.src[0]);
   const out = l.result(n);
   const size = numel(n.shape);
-  const kind = n.op === RANDOM.normal ? "Normal" : n.op === RANDOM.uniform ? "Uniform" : "Bits";
   // Whole blocks of threefry.
   const grain = grainOf(n.shape, 8);
   const words = l.words(isa.Random, {
@@ -19,7 +24,7 @@ export function random(l: Lowering, n: Node): void {
     State: state,
     Draw: n.attrs.draw as number,
     N: size,
-    Kind: isa.RandomKind[kind],
+    Kind: KINDS.get(n.op) ?? isa.RandomKind.Bits,
     A: floatBits(n.attrs.a as number),
     B: floatBits(n.attrs.b as number),
     Grain: grain,

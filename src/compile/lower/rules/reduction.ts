@@ -1,8 +1,10 @@
 /** @file Reductions along axes. */
 import * as isa from "../../../../assembly/isa.ts";
 import { isFloat } from "../../../core/dtype.ts";
+import { FourlaneError } from "../../../core/errors.ts";
 import { numel } from "../../../core/shape.ts";
-import type { Node } from "../../../graph/node.ts";
+import type { Node, OpDef } from "../../../graph/node.ts";
+import { STRUCTURE } from "../../../ops/structure.ts";
 import type { Ref } from "../../instr.ts";
 import { NS } from "../cost.ts";
 import { linesOf } from "../emission.ts";
@@ -11,12 +13,27 @@ import type { Lowering } from "../lowering.ts";
 /** Rows summed into one partial result when a long reduction has few outputs. */
 const SUM_BLOCK = 4096;
 
+/** For operands of float32, and of int32. */
+const KINDS: ReadonlyMap<OpDef, readonly [float: isa.ReduceKind, whole: isa.ReduceKind]> = new Map([
+  [STRUCTURE.sum, [isa.ReduceKind.Sum, isa.ReduceKind.SumI]],
+  [STRUCTURE.prod, [isa.ReduceKind.Prod, isa.ReduceKind.ProdI]],
+  [STRUCTURE.max, [isa.ReduceKind.Max, isa.ReduceKind.MaxI]],
+  [STRUCTURE.min, [isa.ReduceKind.Min, isa.ReduceKind.MinI]],
+  [STRUCTURE.argmax, [isa.ReduceKind.ArgMax, isa.ReduceKind.ArgMaxI]],
+  [STRUCTURE.argmin, [isa.ReduceKind.ArgMin, isa.ReduceKind.ArgMinI]],
+]);
+
+function kindOf({ op, src: [x] }: Node): isa.ReduceKind {
+  const kinds = KINDS.get(op);
+  if (!kinds) throw new FourlaneError("NO_KERNEL", `${op.name}: is no reduction`);
+  return kinds[isFloat(x.dtype) ? 0 : 1];
+}
+
 /** Sum, max, min over any axes: runs of neighbouring axes one after the other, innermost first. */
 export function reduce(l: Lowering, n: Node): void {
   const [x] = n.src;
   const axes = n.attrs.axes as number[];
-  const name = n.op.name[0].toUpperCase() + n.op.name.slice(1) + (isFloat(n.dtype) ? "" : "I");
-  const kind = isa.ReduceKind[name as keyof typeof isa.ReduceKind];
+  const kind = kindOf(n);
   let from = l.ref(x);
   const shape = [...x.shape];
   const left = [...axes];
@@ -35,8 +52,7 @@ export function reduce(l: Lowering, n: Node): void {
 export function argReduce(l: Lowering, n: Node): void {
   const [x] = n.src;
   const axis = n.attrs.axis as number;
-  const name = `${n.op.name === "argmax" ? "ArgMax" : "ArgMin"}${isFloat(x.dtype) ? "" : "I"}`;
-  const kind = isa.ReduceKind[name as keyof typeof isa.ReduceKind];
+  const kind = kindOf(n);
   const outer = numel(x.shape.slice(0, axis));
   reduceInto(l, n, l.ref(x), l.result(n), kind, outer, x.shape[axis], numel(x.shape.slice(axis + 1)), 0);
 }
