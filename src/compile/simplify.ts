@@ -4,14 +4,14 @@
  */
 import { numel, sameShape } from "../core/shape.ts";
 import { Interned } from "../graph/intern.ts";
-import { type Graph, makeNode, mapSources, type Node, type OpDef, toposort } from "../graph/node.ts";
-import { CONTRACT, matmul } from "../ops/contract.ts";
+import { type Attrs, type Graph, isOp, makeNode, mapSources, type Node, type OpDef, toposort } from "../graph/node.ts";
+import { CONTRACT, matmul, type MatmulAttrs } from "../ops/contract.ts";
 import { CAST, DIV, MUL, NEG, SUB } from "../ops/elementwise.ts";
 import { CONSTANT, constant, constantValue, LEAF } from "../ops/leaf.ts";
-import { STRUCTURE, transposeLast } from "../ops/structure.ts";
+import { type AxesAttrs, STRUCTURE, transposeLast } from "../ops/structure.ts";
 
 /** What a node may be replaced with; undefined or the node itself if there is nothing simpler. */
-type Rule = (n: Node) => Node | undefined;
+type Rule<A extends Attrs = Attrs> = (n: Node<A>) => Node | undefined;
 
 const isConstant = (n: Node, v: number): boolean => Object.is(constantValue(n), v);
 
@@ -26,24 +26,26 @@ function viewOfView(n: Node): Node {
   return x.op === n.op ? makeNode(n.op, x.src, n.attrs) : n;
 }
 
-function permuteOfPermute(n: Node): Node {
+function permuteOfPermute(n: Node<AxesAttrs>): Node {
   const [x] = n.src;
-  const axes = n.attrs.axes as number[];
-  if (x.op !== STRUCTURE.permute) return axes.every((a, i) => a === i) ? x : n;
-  const inner = x.attrs.axes as number[];
-  return makeNode(n.op, x.src, { axes: axes.map((a) => inner[a]) });
+  const { axes } = n.attrs;
+  if (!isOp(x, STRUCTURE.permute)) return axes.every((a, i) => a === i) ? x : n;
+  return makeNode(n.op, x.src, { axes: axes.map((a) => x.attrs.axes[a]) });
 }
 
+/** An operation with the rule that looks at it. */
+const rule = <A extends Attrs>(op: OpDef<A>, f: Rule<NoInfer<A>>): readonly [OpDef, Rule] => [op, f as Rule];
+
 /** Rules by the operation they look at. */
-const RULES: ReadonlyMap<OpDef, Rule> = new Map<OpDef, Rule>([
-  [CAST, (n) => (n.src[0].dtype === n.dtype ? n.src[0] : n)],
-  [MUL, timesOne],
-  [DIV, ({ src: [a, b] }) => (isConstant(b, 1) ? a : undefined)],
-  [SUB, ({ src: [a, b] }) => (isConstant(b, 0) ? a : undefined)],
-  [NEG, ({ src: [x] }) => (x.op === NEG ? x.src[0] : undefined)],
-  [STRUCTURE.reshape, (n) => (sameShape(n.shape, n.src[0].shape) ? n.src[0] : viewOfView(n))],
-  [STRUCTURE.expand, viewOfView],
-  [STRUCTURE.permute, permuteOfPermute],
+const RULES: ReadonlyMap<OpDef, Rule> = new Map([
+  rule(CAST, (n) => (n.src[0].dtype === n.dtype ? n.src[0] : n)),
+  rule(MUL, timesOne),
+  rule(DIV, ({ src: [a, b] }) => (isConstant(b, 1) ? a : undefined)),
+  rule(SUB, ({ src: [a, b] }) => (isConstant(b, 0) ? a : undefined)),
+  rule(NEG, ({ src: [x] }) => (x.op === NEG ? x.src[0] : undefined)),
+  rule(STRUCTURE.reshape, (n) => (sameShape(n.shape, n.src[0].shape) ? n.src[0] : viewOfView(n))),
+  rule(STRUCTURE.expand, viewOfView),
+  rule(STRUCTURE.permute, permuteOfPermute),
 ]);
 
 /** The constant that an operation on constants makes. */
@@ -63,11 +65,11 @@ const simpler: Rule = (n) => {
 };
 
 /** The product a node transposes, if it does. */
-function transposedProduct(n: Node): Node | undefined {
+function transposedProduct(n: Node): Node<MatmulAttrs> | undefined {
   const [x] = n.src;
-  if (n.op !== STRUCTURE.permute || x.op !== CONTRACT.matmul) return;
+  if (!isOp(n, STRUCTURE.permute) || !isOp(x, CONTRACT.matmul)) return;
   const r = n.shape.length;
-  const axes = n.attrs.axes as number[];
+  const { axes } = n.attrs;
   if (axes[r - 1] !== r - 2 || axes.slice(0, r - 2).some((a, i) => a !== i)) return;
   return x;
 }

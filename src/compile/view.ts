@@ -1,6 +1,6 @@
 /** @file Strided views: how the movement operations disappear into addresses. */
 import { numel, type Shape, stridesOf } from "../core/shape.ts";
-import type { Node } from "../graph/node.ts";
+import { isOp, type Node } from "../graph/node.ts";
 import { STRUCTURE } from "../ops/structure.ts";
 import { WINDOW, windowStrides } from "../ops/windows.ts";
 
@@ -66,30 +66,23 @@ function reshaped(v: Strided, shape: Shape): Strided | undefined {
 
 /** The view a movement node makes of its source's view; undefined if the source must be copied first. */
 export function viewThrough(n: Node, v: Strided): Strided | undefined {
-  switch (n.op) {
-    case STRUCTURE.expand:
-      return { ...v, shape: n.shape, strides: v.strides.map((s, i) => (v.shape[i] === n.shape[i] ? s : 0)) };
-    case STRUCTURE.permute: {
-      const axes = n.attrs.axes as number[];
-      return { ...v, shape: n.shape, strides: axes.map((a) => v.strides[a]) };
-    }
-    case STRUCTURE.flip: {
-      const axes = n.attrs.axes as number[];
-      const offset = axes.reduce((o, a) => o + Math.max(0, v.shape[a] - 1) * v.strides[a], v.offset);
-      return { ...v, offset, strides: v.strides.map((s, i) => (axes.includes(i) ? -s : s)) };
-    }
-    case STRUCTURE.slice: {
-      const { begin, step } = n.attrs as { begin: number[]; step: number[] };
-      const offset = begin.reduce((o, b, i) => o + b * v.strides[i], v.offset);
-      return { ...v, offset, shape: n.shape, strides: v.strides.map((s, i) => s * step[i]) };
-    }
-    case WINDOW.windows:
-      return { ...v, shape: n.shape, strides: windowStrides(v.strides, n.attrs) };
-    case STRUCTURE.reshape:
-      return reshaped(v, n.shape);
-    default:
-      return undefined;
+  const { shape } = n;
+  if (isOp(n, STRUCTURE.reshape)) return reshaped(v, shape);
+  if (isOp(n, STRUCTURE.expand))
+    return { ...v, shape, strides: v.strides.map((s, i) => (v.shape[i] === shape[i] ? s : 0)) };
+  if (isOp(n, STRUCTURE.permute)) return { ...v, shape, strides: n.attrs.axes.map((a) => v.strides[a]) };
+  if (isOp(n, STRUCTURE.flip)) {
+    const { axes } = n.attrs;
+    const offset = axes.reduce((o, a) => o + Math.max(0, v.shape[a] - 1) * v.strides[a], v.offset);
+    return { ...v, offset, strides: v.strides.map((s, i) => (axes.includes(i) ? -s : s)) };
   }
+  if (isOp(n, STRUCTURE.slice)) {
+    const { begin, step } = n.attrs;
+    const offset = begin.reduce((o, b, i) => o + b * v.strides[i], v.offset);
+    return { ...v, offset, shape, strides: v.strides.map((s, i) => s * step[i]) };
+  }
+  if (isOp(n, WINDOW.windows)) return { ...v, shape, strides: windowStrides(v.strides, n.attrs) };
+  return undefined;
 }
 
 /** Merges neighbouring dimensions that one stride can walk, drops extents of 1. */

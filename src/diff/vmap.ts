@@ -14,17 +14,8 @@ const STACK_LIMIT = 64;
 /** What random draws made for one example are for all: refused, the same numbers, or different ones. */
 export type Randomness = "error" | "same" | "different";
 
-/** Attributes that name an axis count one more; lists of extents, starts or steps begin with the batch axis's own. */
-function lifted(attrs: Attrs, size: number): Attrs {
-  const first: Record<string, number> = { shape: size, size, begin: 0, step: 1 };
-  return Object.fromEntries(
-    Object.entries(attrs).map(([k, v]) => {
-      if (k === "axis") return [k, (v as number) + 1];
-      if (k === "axes") return [k, (v as number[]).map((a) => a + 1)];
-      return [k, Array.isArray(v) && k in first ? [first[k], ...v] : v];
-    }),
-  );
-}
+/** n's attributes where its operands have a batch axis of `size` in front. */
+const lifted = (n: Node, size: number): Attrs => n.op.lift?.(n.attrs, size) ?? n.attrs;
 
 /** Operation n on sources of which some have a batch axis of `size` in front. */
 function batched(n: Node, src: readonly Node[], has: readonly boolean[], size: number): Node {
@@ -32,7 +23,7 @@ function batched(n: Node, src: readonly Node[], has: readonly boolean[], size: n
   if (special) return special;
   const all = forEveryExample(src, has, size);
   try {
-    const whole = makeNode(n.op, all, lifted(n.attrs, size));
+    const whole = makeNode(n.op, all, lifted(n, size));
     if (sameShape(whole.shape, [size, ...n.shape])) return whole;
   } catch (error) {
     if (!(error instanceof FourlaneError)) throw error;
@@ -93,7 +84,7 @@ export function vmap(
             "RANDOMNESS",
             'vmap: the function draws random numbers; say randomness: "different" or "same" for all examples',
           );
-        map.set(n, makeNode(n.op, n.src, lifted(n.attrs, size)));
+        map.set(n, makeNode(n.op, n.src, lifted(n, size)));
       }
     },
   );

@@ -5,6 +5,9 @@ import { checkSize, type Shape } from "../core/shape.ts";
 /** Static parameters of a node: plain values, so that nodes print and compare. */
 export type Attrs = Readonly<Record<string, unknown>>;
 
+/** Of an operation that has none. */
+export type NoAttrs = Readonly<Record<string, never>>;
+
 export interface Spec {
   readonly shape: Shape;
   readonly dtype: DType;
@@ -19,11 +22,17 @@ export interface RefArray {
 /** The axis of a source that an axis of the result runs along, forwards or backwards, or what it does instead. */
 export type Along = number | { readonly reversed: number } | "free" | "mixed";
 
-/** Computes a node's value in float64. */
-export type Reference = (src: readonly RefArray[], node: Node) => Float64Array;
+// Written as methods, so that an operation with attributes of its own is one among others.
+interface Rules<A extends Attrs> {
+  reference(src: readonly RefArray[], node: Node<A>): Float64Array;
+  along(node: Node<A>, source: number): readonly Along[];
+}
 
-/** What an operation is. One entry per operation, in src/ops. */
-export interface OpDef {
+/** Computes a node's value in float64. */
+export type Reference<A extends Attrs = Attrs> = Rules<A>["reference"];
+
+/** What an operation is, and what attributes its nodes have. One entry per operation, in src/ops. */
+export interface OpDef<A extends Attrs = Attrs> {
   readonly name: string;
   /**
    * elementwise: one output element per input element of the same index; linear: linear in its float operands;
@@ -34,45 +43,47 @@ export interface OpDef {
   /** What backward does to the gradient, in a word: add distributes it, mul switches, max routes, a sum copies, a copy sums. */
   readonly pattern: string;
   /** Shape and dtype of the result; throws a typed error on operands that do not fit. */
-  infer(src: readonly Node[], attrs: Attrs): Spec;
+  infer(src: readonly Node[], attrs: A): Spec;
   /** Cotangents of the sources, given that of the result; null where there is none. */
-  vjp?(node: Node, g: Node): (Node | null)[];
+  vjp?(node: Node<A>, g: Node): (Node | null)[];
   /** Tangent of the result, given those of the sources (null = zero); null if zero. */
-  jvp?(node: Node, tangents: readonly (Node | null)[]): Node | null;
+  jvp?(node: Node<A>, tangents: readonly (Node | null)[]): Node | null;
   /** The same in terms of simpler operations, for derivatives of any order. */
-  decompose?(node: Node): Node;
+  decompose?(node: Node<A>): Node;
   /**
    * The same for a batch: some of the sources (`has`) have an axis more, in front. Without a rule, or where it returns
-   * nothing, all sources get one, attributes that name axes or extents are adjusted, and the operation is the same.
+   * nothing, all sources get one, and the operation is the same, with attributes that `lift` adjusts.
    */
-  batch?(node: Node, src: readonly Node[], has: readonly boolean[]): Node | undefined;
+  batch?(node: Node<A>, src: readonly Node[], has: readonly boolean[]): Node | undefined;
+  /** The attributes where operands have an axis of `size` more, in front: what names axes or extents. Default: as they are. */
+  lift?(attrs: A, size: number): Attrs;
   /**
    * Of an operation that is linear in a source: for each axis of the result the axis of that source it runs along, place by
    * place. Along a "free" axis every place is the same sum, or what another source makes of it; a "mixed" one may be anything.
    * Axes of the source that are not named are summed over. "flat": elements keep their row-major order. Elementwise
    * operations run along all axes.
    */
-  readonly along?: "flat" | ((node: Node, source: number) => readonly Along[]);
+  readonly along?: "flat" | Rules<A>["along"];
   /** What users call it, and an index of it that is out of range: the labels of a cross-entropy. Default: its name, index, rows. */
   readonly called?: { readonly name: string; readonly index: string; readonly of: string };
   /** Whether it draws random numbers: not for one example what it is for another. */
   readonly random?: true;
   /** The value in float64. Operations that are not elementwise have theirs in src/ops/reference.ts. */
-  readonly ref?: Reference;
+  readonly ref?: Reference<A>;
 }
 
 /** A value of the computation. Immutable; `id` grows with creation, so sources have smaller ids. */
-export interface Node extends Spec {
+export interface Node<A extends Attrs = Attrs> extends Spec {
   readonly id: number;
-  readonly op: OpDef;
+  readonly op: OpDef<A>;
   readonly src: readonly Node[];
-  readonly attrs: Attrs;
+  readonly attrs: A;
   /** The checkpointed call that made it: its value is not kept for derivatives, but computed again. */
   readonly region?: object;
 }
 
 let nextId = 1;
-const NO_ATTRS: Attrs = Object.freeze({});
+const NO_ATTRS: NoAttrs = Object.freeze({});
 
 let region: object | undefined;
 let observer: ((n: Node) => void) | undefined;
@@ -104,11 +115,21 @@ export function isOpen(r: object): boolean {
   return r === region;
 }
 
-/** Makes a node; the operation infers and checks. */
-export function makeNode(op: OpDef, src: readonly Node[], attrs: Attrs = NO_ATTRS): Node {
+/** Whether n is a node of this operation, and so has its attributes. */
+export function isOp<A extends Attrs>(n: Node, op: OpDef<A>): n is Node<A> {
+  return n.op === op;
+}
+
+/** Makes a node; the operation infers and checks. Attributes may be left out where the operation needs none. */
+export function makeNode<A extends Attrs>(
+  op: OpDef<A>,
+  src: readonly Node[],
+  ...given: NoAttrs extends A ? [attrs?: NoInfer<A>] : [attrs: NoInfer<A>]
+): Node<A> {
+  const attrs = given[0] ?? (NO_ATTRS as Attrs as A);
   const { shape, dtype } = op.infer(src, attrs);
   if (shape !== src[0]?.shape) checkSize(op.name, shape);
-  const n: Node = { id: nextId++, op, src, attrs, shape, dtype, region };
+  const n: Node<A> = { id: nextId++, op, src, attrs, shape, dtype, region };
   observer?.(n);
   return n;
 }

@@ -5,8 +5,10 @@ import { makeNode, type Node, type OpDef } from "../graph/node.ts";
 import { add } from "./elementwise.ts";
 import { reshape, transposeLast } from "./structure.ts";
 
+export type MatmulAttrs = { readonly precise?: boolean };
+
 /** [..., M, K] times [..., K, N] with equal leading extents, float32 or int32. Where `precise`, small products are summed in float64. */
-const MATMUL: OpDef = {
+const MATMUL: OpDef<MatmulAttrs> = {
   name: "matmul",
   kind: "other",
   // Each column of the result is a sum over the left one's columns; each row, one over the right one's rows.

@@ -6,13 +6,15 @@
 import { type DType, isFloat } from "../core/dtype.ts";
 import { DTypeError, ShapeError } from "../core/errors.ts";
 import { sameShape, show } from "../core/shape.ts";
-import { type Attrs, makeNode, type Node, type OpDef } from "../graph/node.ts";
+import { makeNode, type NoAttrs, type Node, type OpDef } from "../graph/node.ts";
 import { constantLike, constantValue } from "./leaf.ts";
 
 /** The linear map of one operand: t times the partial derivative, as a graph; null where it is zero everywhere. */
 type Partial1 = ((n: Node, t: Node) => Node) | null;
 
 type Domain = "float" | "number" | "int" | "any";
+
+export type CastAttrs = { readonly dtype: DType };
 
 interface Entry {
   /** The function on float64 numbers. */
@@ -24,11 +26,11 @@ interface Entry {
   /** dtypes the operands may have (all the same); default float. */
   domain?: Domain;
   /** dtype of the result; default that of the operands. */
-  result?: (src: readonly Node[], attrs: Attrs) => DType;
+  result?: () => DType;
   /** The reference on integers, where float64 would round: at least the low 32 bits are right. */
   int?: (...x: number[]) => number;
-  /** Checks the operands itself (where, cast). */
-  infer?: OpDef["infer"];
+  /** Checks the operands itself (where). */
+  infer?: OpDef<NoAttrs>["infer"];
 }
 
 function takes(domain: Domain, dtype: DType): boolean {
@@ -85,7 +87,7 @@ export function addCotangents(a: Node, b: Node): Node {
   return where(apply(LOGICAL.or, holds(x), holds(y)), sum, constantLike(sum, 0));
 }
 
-function elementwise(name: string, entry: Entry): OpDef {
+function elementwise(name: string, entry: Entry): OpDef<NoAttrs> {
   const { f, d, domain = "float", result } = entry;
   return {
     name,
@@ -93,7 +95,7 @@ function elementwise(name: string, entry: Entry): OpDef {
     pattern: entry.pattern ?? (d.some((di) => di) ? "scales" : "stops"),
     infer:
       entry.infer ??
-      ((src, attrs) => {
+      ((src) => {
         const [x] = src;
         for (const y of src) {
           if (!sameShape(x.shape, y.shape))
@@ -101,7 +103,7 @@ function elementwise(name: string, entry: Entry): OpDef {
           if (y.dtype !== x.dtype || !takes(domain, y.dtype))
             throw new DTypeError(`${name}: dtypes ${src.map((s) => s.dtype).join(" and ")} are not supported`);
         }
-        return { shape: x.shape, dtype: result ? result(src, attrs) : x.dtype };
+        return { shape: x.shape, dtype: result ? result() : x.dtype };
       }),
     vjp: (n, g) => n.src.map((x, i) => (isFloat(x.dtype) && d[i] ? mapped(d[i], n, g) : null)),
     jvp: (n, ts) => {
@@ -132,16 +134,16 @@ const unary = (
   f: (x: number) => number,
   d: (x: Node, t: Node, y: Node) => Node,
   { domain, pattern }: Pick<Entry, "domain" | "pattern"> = {},
-): OpDef => elementwise(name, { f, d: [(n, t) => d(n.src[0], t, n)], domain, pattern });
+): OpDef<NoAttrs> => elementwise(name, { f, d: [(n, t) => d(n.src[0], t, n)], domain, pattern });
 
 /** A function whose derivative is zero wherever it has one. */
-const flat = (name: string, f: (x: number) => number, domain?: Domain): OpDef =>
+const flat = (name: string, f: (x: number) => number, domain?: Domain): OpDef<NoAttrs> =>
   elementwise(name, { f, d: [null], domain });
 
-const compare = (name: string, f: (a: number, b: number) => boolean): OpDef =>
+const compare = (name: string, f: (a: number, b: number) => boolean): OpDef<NoAttrs> =>
   elementwise(name, { f: (a, b) => (f(a, b) ? 1 : 0), d: [null, null], domain: "any", result: () => "bool" });
 
-const logical = (name: string, f: (...x: number[]) => number, arity: number): OpDef =>
+const logical = (name: string, f: (...x: number[]) => number, arity: number): OpDef<NoAttrs> =>
   elementwise(name, { f, d: new Array(arity).fill(null), domain: "int" });
 
 function roundHalfEven(x: number): number {
@@ -179,7 +181,7 @@ export const mul = (a: Node, b: Node): Node => makeNode(MUL, [a, b]);
 export const div = (a: Node, b: Node): Node => makeNode(DIV, [a, b]);
 export const neg = (a: Node): Node => makeNode(NEG, [a]);
 export const where = (c: Node, a: Node, b: Node): Node => makeNode(WHERE, [c, a, b]);
-export const apply = (op: OpDef, ...src: Node[]): Node => makeNode(op, src);
+export const apply = (op: OpDef<NoAttrs>, ...src: Node[]): Node => makeNode(op, src);
 /** a times the number s. */
 export const scale = (a: Node, s: number): Node => mul(a, constantLike(a, s));
 /** a plus the number s. */
@@ -191,7 +193,7 @@ export function cast(n: Node, dtype: DType): Node {
 }
 
 /** Half of t where a and b are equal, 0 where `loses` holds, else t (NaN too): how PyTorch splits the gradient of a tie. */
-const routed = (n: Node, t: Node, loses: OpDef): Node =>
+const routed = (n: Node, t: Node, loses: OpDef<NoAttrs>): Node =>
   where(apply(EQ, n.src[0], n.src[1]), scale(t, 0.5), where(apply(loses, n.src[0], n.src[1]), constantLike(t, 0), t));
 
 const NEG = elementwise("neg", { f: (x) => -x, d: [(_, t) => neg(t)], pattern: "negates", domain: "number" });
@@ -233,13 +235,11 @@ const WHERE = elementwise("where", {
     return { shape: a.shape, dtype: a.dtype };
   },
 });
-const CAST: OpDef = {
-  ...elementwise("cast", {
-    f: (x) => x,
-    d: [(n, t) => cast(t, n.dtype)],
-    pattern: "passes",
-    infer: ([x], attrs) => ({ shape: x.shape, dtype: attrs.dtype as DType }),
-  }),
+const CAST: OpDef<CastAttrs> = {
+  name: "cast",
+  kind: "elementwise",
+  pattern: "passes",
+  infer: ([x], { dtype }) => ({ shape: x.shape, dtype }),
   vjp: (n, g) => [isFloat(n.dtype) && isFloat(n.src[0].dtype) ? g : null],
   jvp: (n, [t]) => (isFloat(n.dtype) ? t : null),
   ref: ([x], n) =>
@@ -256,9 +256,9 @@ const RELU_MASK = elementwise("reluMask", {
   pattern: "masks",
 });
 const SIN = unary("sin", Math.sin, (x, t) => mul(t, apply(COS, x)));
-const COS: OpDef = unary("cos", Math.cos, (x, t) => neg(mul(t, apply(SIN, x))));
+const COS: OpDef<NoAttrs> = unary("cos", Math.cos, (x, t) => neg(mul(t, apply(SIN, x))));
 const SINH = unary("sinh", Math.sinh, (x, t) => mul(t, apply(COSH, x)));
-const COSH: OpDef = unary("cosh", Math.cosh, (x, t) => mul(t, apply(SINH, x)));
+const COSH: OpDef<NoAttrs> = unary("cosh", Math.cosh, (x, t) => mul(t, apply(SINH, x)));
 const SIGN = flat("sign", (x) => (x > 0 ? 1 : x < 0 ? -1 : 0), "number");
 const SQUARE = unary(
   "square",
@@ -285,7 +285,7 @@ const powExponent = (n: Node, t: Node): Node => {
 function powInt(x: number, y: number): number {
   return y < 2 ? x ** y : Math.imul(powInt(Math.imul(x, x), y >> 1), y & 1 ? x : 1);
 }
-const POW: OpDef = elementwise("pow", {
+const POW: OpDef<NoAttrs> = elementwise("pow", {
   // C's pow: 1 to the anything is 1, where JavaScript says NaN.
   f: (x, y) => (x === 1 || (x === -1 && Math.abs(y) === Infinity) ? 1 : x ** y),
   int: powInt,

@@ -5,7 +5,7 @@
 import { DTypeError, ShapeError } from "../core/errors.ts";
 import { isFloat } from "../core/dtype.ts";
 import { type Shape, show } from "../core/shape.ts";
-import { makeNode, type Node, type OpDef } from "../graph/node.ts";
+import { makeNode, type NoAttrs, type Node, type OpDef } from "../graph/node.ts";
 import { apply, cast, COMPARE, mul, sub, UNARY, where } from "./elementwise.ts";
 import { constantLike } from "./leaf.ts";
 import { expand, expandBack, forEveryExample, iota, reshape, sum } from "./structure.ts";
@@ -17,7 +17,7 @@ function checkRows(op: string, x: Node): void {
   if (x.shape.length < 1) throw new ShapeError(`${op}: shape ${show(x.shape)} has no axis to work along`);
 }
 
-const rowMap = (name: string, vjp: NonNullable<OpDef["vjp"]>): OpDef => ({
+const rowMap = (name: string, vjp: NonNullable<OpDef<NoAttrs>["vjp"]>): OpDef<NoAttrs> => ({
   name,
   kind: "other",
   pattern: "mixes",
@@ -38,7 +38,7 @@ const rowMap = (name: string, vjp: NonNullable<OpDef["vjp"]>): OpDef => ({
 const SOFTMAX = rowMap("softmax", (n, g) => [makeNode(SOFTMAX_GRAD, [n, g])]);
 const LOG_SOFTMAX = rowMap("logSoftmax", (n, g) => [makeNode(LOG_SOFTMAX_GRAD, [n, g])]);
 
-const rowGrad = (name: string, decompose: (y: Node, g: Node) => Node): OpDef => ({
+const rowGrad = (name: string, decompose: (y: Node, g: Node) => Node): OpDef<NoAttrs> => ({
   name,
   kind: "other",
   pattern: "mixes",
@@ -51,11 +51,11 @@ const rowGrad = (name: string, decompose: (y: Node, g: Node) => Node): OpDef => 
   decompose: (n) => decompose(n.src[0], n.src[1]),
 });
 
-const SOFTMAX_GRAD: OpDef = rowGrad("softmaxGrad", (y, g) => {
+const SOFTMAX_GRAD: OpDef<NoAttrs> = rowGrad("softmaxGrad", (y, g) => {
   const axes = [lastAxis(y)];
   return mul(y, sub(g, expandBack(sum(mul(g, y), axes), y.shape, axes)));
 });
-const LOG_SOFTMAX_GRAD: OpDef = rowGrad("logSoftmaxGrad", (y, g) => {
+const LOG_SOFTMAX_GRAD: OpDef<NoAttrs> = rowGrad("logSoftmaxGrad", (y, g) => {
   const axes = [lastAxis(y)];
   return sub(g, mul(apply(UNARY.exp, y), expandBack(sum(g, axes), y.shape, axes)));
 });
@@ -76,15 +76,18 @@ function oneHotLike(x: Node, labels: Node): Node {
 }
 
 /** Rows of all examples are rows of one operation. */
-const manyRows: OpDef["batch"] = (n, src, has) => {
+const manyRows: OpDef<CrossEntropyAttrs>["batch"] = (n, src, has) => {
   const size = src[has.indexOf(true)].shape[0];
   const all = forEveryExample(src, has, size).map((s) => reshape(s, [size * s.shape[1], ...s.shape.slice(2)]));
   return reshape(makeNode(n.op, all, n.attrs), [size, ...n.shape]);
 };
 
+/** Rows with this label have no loss. */
+export type CrossEntropyAttrs = { readonly ignore: number };
+
 const LABELS = { name: "crossEntropy", index: "label", of: "classes" };
 
-const CROSS_ENTROPY: OpDef = {
+const CROSS_ENTROPY: OpDef<CrossEntropyAttrs> = {
   name: "crossEntropyRows",
   called: LABELS,
   kind: "other",
@@ -102,7 +105,7 @@ const CROSS_ENTROPY: OpDef = {
   batch: manyRows,
 };
 
-const CROSS_ENTROPY_GRAD: OpDef = {
+const CROSS_ENTROPY_GRAD: OpDef<CrossEntropyAttrs> = {
   name: "crossEntropyGradRows",
   called: LABELS,
   kind: "other",
@@ -113,7 +116,7 @@ const CROSS_ENTROPY_GRAD: OpDef = {
   },
   decompose: (n) => {
     const [x, labels, g] = n.src;
-    const kept = apply(COMPARE.ne, labels, constantLike(labels, n.attrs.ignore as number));
+    const kept = apply(COMPARE.ne, labels, constantLike(labels, n.attrs.ignore));
     const weight = where(kept, g, constantLike(g, 0));
     const p = makeNode(SOFTMAX, [x]);
     return mul(sub(p, oneHotLike(x, labels)), expand(reshape(weight, [x.shape[0], 1]), x.shape));

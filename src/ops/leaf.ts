@@ -1,23 +1,23 @@
 /** @file Leaves: values from outside the graph, and constants. */
 import type { DType } from "../core/dtype.ts";
 import { numel, type Shape } from "../core/shape.ts";
-import { makeNode, type Node, type OpDef, type Spec } from "../graph/node.ts";
+import { isOp, makeNode, type Node, type OpDef, type Spec } from "../graph/node.ts";
 
-const fromAttrs = (_: readonly Node[], attrs: Readonly<Record<string, unknown>>): Spec => ({
-  shape: attrs.shape as Shape,
-  dtype: attrs.dtype as DType,
-});
+export type LeafAttrs = { readonly shape: Shape; readonly dtype: DType };
+export type ConstantAttrs = LeafAttrs & { readonly value: number };
+
+const fromAttrs = (_: readonly Node[], { shape, dtype }: LeafAttrs): Spec => ({ shape, dtype });
 
 /** A value that is bound when a program runs. Its identity is the node itself. */
-export const LEAF: OpDef = { name: "leaf", kind: "leaf", pattern: "ends", infer: fromAttrs };
+export const LEAF: OpDef<LeafAttrs> = { name: "leaf", kind: "leaf", pattern: "ends", infer: fromAttrs };
 
 /** One number, repeated over a shape. */
-export const CONSTANT: OpDef = {
+export const CONSTANT: OpDef<ConstantAttrs> = {
   name: "constant",
   kind: "leaf",
   pattern: "ends",
   infer: fromAttrs,
-  ref: (_, n) => new Float64Array(numel(n.shape)).fill(n.attrs.value as number),
+  ref: (_, n) => new Float64Array(numel(n.shape)).fill(n.attrs.value),
 };
 
 export function leaf(shape: Shape, dtype: DType): Node {
@@ -35,5 +35,5 @@ export function constantLike(n: Spec, v: number): Node {
 
 /** The value of a constant node, or undefined for any other node. */
 export function constantValue(n: Node): number | undefined {
-  return n.op === CONSTANT ? (n.attrs.value as number) : undefined;
+  return isOp(n, CONSTANT) ? n.attrs.value : undefined;
 }

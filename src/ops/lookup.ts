@@ -3,6 +3,7 @@ import { DTypeError, ShapeError, ValueError } from "../core/errors.ts";
 import { isFloat } from "../core/dtype.ts";
 import { numel, type Shape, show } from "../core/shape.ts";
 import { makeNode, type Node, type OpDef } from "../graph/node.ts";
+import { liftAxis } from "./lift.ts";
 import { expand, offAxis, reshape } from "./structure.ts";
 
 function checkIndex(op: string, index: Node, bound: number): void {
@@ -18,13 +19,17 @@ function checkNumbers(op: string, x: Node): void {
 const replaced = (shape: Shape, axis: number, extent: number): number[] =>
   shape.map((d, i) => (i === axis ? extent : d));
 
-const GATHER: OpDef = {
+/** A bad index means that what `finite` names there is not finite. */
+export type GatherAttrs = { readonly axis: number; readonly finite?: readonly string[] };
+export type ScatterAttrs = { readonly axis: number; readonly extent: number };
+
+const GATHER: OpDef<GatherAttrs> = {
   name: "gather",
+  lift: liftAxis,
   kind: "other",
   along: offAxis,
   pattern: "scatters",
-  infer: ([x, index], attrs) => {
-    const axis = attrs.axis as number;
+  infer: ([x, index], { axis }) => {
     checkNumbers("gather", x);
     checkIndex("gather", index, x.shape[axis]);
     if (show(replaced(x.shape, axis, index.shape[axis])) !== show(index.shape))
@@ -32,36 +37,36 @@ const GATHER: OpDef = {
     return { shape: index.shape, dtype: x.dtype };
   },
   vjp: (n, g) => {
-    const axis = n.attrs.axis as number;
+    const { axis } = n.attrs;
     return [isFloat(n.dtype) ? scatterAdd(g, n.src[1], axis, n.src[0].shape[axis]) : null, null];
   },
-  jvp: (n, [t]) => (t ? gather(t, n.src[1], n.attrs.axis as number) : null),
+  jvp: (n, [t]) => (t ? gather(t, n.src[1], n.attrs.axis) : null),
 };
 
-const SCATTER_ADD: OpDef = {
+const SCATTER_ADD: OpDef<ScatterAttrs> = {
   name: "scatterAdd",
+  lift: liftAxis,
   kind: "other",
   along: offAxis,
   pattern: "gathers",
-  infer: ([x, index], attrs) => {
-    const { axis, extent } = attrs as { axis: number; extent: number };
+  infer: ([x, index], { axis, extent }) => {
     checkNumbers("scatterAdd", x);
     checkIndex("scatterAdd", index, extent);
     if (show(x.shape) !== show(index.shape))
       throw new ShapeError(`scatterAdd: shapes ${show(x.shape)} and ${show(index.shape)} of values and index differ`);
     return { shape: replaced(x.shape, axis, extent), dtype: x.dtype };
   },
-  vjp: (n, g) => [isFloat(n.dtype) ? gather(g, n.src[1], n.attrs.axis as number) : null, null],
+  vjp: (n, g) => [isFloat(n.dtype) ? gather(g, n.src[1], n.attrs.axis) : null, null],
   jvp: (n, [t]) => (t ? makeNode(SCATTER_ADD, [t, n.src[1]], n.attrs) : null),
 };
 
 /** Along the axis: the last position of the index that names a place, -1 if none does. */
-const SCATTER_LAST: OpDef = {
+const SCATTER_LAST: OpDef<ScatterAttrs> = {
   name: "scatterLast",
+  lift: liftAxis,
   kind: "other",
   pattern: "stops",
-  infer: ([index], attrs) => {
-    const { axis, extent } = attrs as { axis: number; extent: number };
+  infer: ([index], { axis, extent }) => {
     checkIndex("scatterLast", index, extent);
     return { shape: replaced(index.shape, axis, extent), dtype: "int32" };
   },

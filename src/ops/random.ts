@@ -5,17 +5,28 @@
 import { DTypeError } from "../core/errors.ts";
 import { type Shape, show } from "../core/shape.ts";
 import { makeNode, type Node, type OpDef } from "../graph/node.ts";
+import { liftShape } from "./lift.ts";
 
-function draw(name: string, dtype: "float32" | "int32"): OpDef {
+export type DrawAttrs = {
+  readonly shape: Shape;
+  /** Which of the draws from one state. */
+  readonly draw: number;
+  /** low and high, mean and standard deviation. */
+  readonly a: number;
+  readonly b: number;
+};
+
+function draw(name: string, dtype: "float32" | "int32"): OpDef<DrawAttrs> {
   return {
     name,
     kind: "other",
     pattern: "stops",
     random: true,
-    infer: ([state], attrs) => {
+    lift: liftShape,
+    infer: ([state], { shape }) => {
       if (state.dtype !== "int32" || state.shape.length !== 1 || state.shape[0] !== 3)
         throw new DTypeError(`${name}: the state must be int32[3], got ${state.dtype}${show(state.shape)}`);
-      return { shape: attrs.shape as Shape, dtype };
+      return { shape, dtype };
     },
     vjp: () => [null],
     jvp: () => null,

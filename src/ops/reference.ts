@@ -5,7 +5,7 @@
 import { numel, reducedShape, type Shape, stridesOf } from "../core/shape.ts";
 import { threefry } from "../core/threefry.ts";
 import type { OpDef, RefArray, Reference } from "../graph/node.ts";
-import { windowStrides } from "./windows.ts";
+import { type WindowAttrs, windowStrides } from "./windows.ts";
 
 const dot = (at: readonly number[], strides: readonly number[]): number =>
   at.reduce((s, a, i) => s + a * strides[i], 0);
@@ -219,7 +219,7 @@ const REFERENCES: Readonly<Record<string, Reference>> = {
   argmin: argExtremum((a, b) => a < b),
   iota: (_, n) => Float64Array.from({ length: numel(n.shape) }, (_v, i) => i),
   bytes: ([x]) => Float64Array.from(new Uint8Array(Int32Array.from(x.data).buffer)),
-  windows: ([x], n) => strided(x, n.shape, windowStrides(stridesOf(x.shape), n.attrs)),
+  windows: ([x], n) => strided(x, n.shape, windowStrides(stridesOf(x.shape), n.attrs as WindowAttrs)),
   fold: ([x], n) => {
     const { axis, step, dilation } = n.attrs as { axis: number; step: number; dilation: number };
     const size = x.shape[x.shape.length - 1];

@@ -1,9 +1,13 @@
 /** @file Along an axis: running sums, from the front | from the back, each the other's adjoint; and the sorted order. */
 import { DTypeError } from "../core/errors.ts";
 import { makeNode, type Node, type OpDef } from "../graph/node.ts";
+import { liftAxis } from "./lift.ts";
 import { linear, offAxis } from "./structure.ts";
 
-const CUMSUM: OpDef = linear(
+export type CumsumAttrs = { readonly axis: number; readonly reverse: boolean };
+export type ArgsortAttrs = { readonly descending: boolean };
+
+const CUMSUM: OpDef<CumsumAttrs> = linear<CumsumAttrs>(
   "cumsum",
   "linear",
   "sums",
@@ -12,12 +16,13 @@ const CUMSUM: OpDef = linear(
       throw new DTypeError(`cumsum: dtype ${x.dtype} is not supported, only float32 and int32`);
     return { shape: x.shape, dtype: x.dtype };
   },
-  (n, g) => cumsum(g, n.attrs.axis as number, !n.attrs.reverse),
+  (n, g) => cumsum(g, n.attrs.axis, !n.attrs.reverse),
   offAxis,
+  liftAxis,
 );
 
 /** The positions along the last axis in stable sorted order; NaN counts as the largest. */
-const ARGSORT: OpDef = {
+const ARGSORT: OpDef<ArgsortAttrs> = {
   name: "argsort",
   kind: "other",
   pattern: "stops",

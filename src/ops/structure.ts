@@ -6,28 +6,41 @@
 import { DTypeError, ShapeError, ValueError } from "../core/errors.ts";
 import { isFloat } from "../core/dtype.ts";
 import { numel, reducedShape, sameShape, type Shape, show } from "../core/shape.ts";
-import { type Along, type Attrs, makeNode, type Node, type OpDef } from "../graph/node.ts";
+import { type Along, type Attrs, makeNode, type NoAttrs, type Node, type OpDef } from "../graph/node.ts";
 import { apply, cast, COMPARE, div, mul, where } from "./elementwise.ts";
 import { constantLike } from "./leaf.ts";
+import { liftAxes, liftAxis, liftShape } from "./lift.ts";
+
+export type ShapeAttrs = { readonly shape: Shape };
+export type AxisAttrs = { readonly axis: number };
+/** Normalised, sorted. */
+export type AxesAttrs = { readonly axes: readonly number[] };
+export type ReduceAttrs = AxesAttrs & { readonly keepdim: boolean };
+export type ArgReduceAttrs = AxisAttrs & { readonly keepdim: boolean };
+type Steps = { readonly begin: readonly number[]; readonly step: readonly number[] };
+export type SliceAttrs = Steps & { readonly size: Shape };
+export type PadAttrs = Steps & { readonly shape: Shape };
 
 /** A linear operation is its own tangent map; its vjp is its adjoint. */
-export function linear(
+export function linear<A extends Attrs>(
   name: string,
   kind: "linear" | "view",
   pattern: string,
-  infer: OpDef["infer"],
-  adjoint: (n: Node, g: Node) => Node,
-  along: OpDef["along"],
-  batch?: OpDef["batch"],
-): OpDef {
-  const op: OpDef = {
+  infer: OpDef<A>["infer"],
+  adjoint: (n: Node<A>, g: Node) => Node,
+  along: OpDef<A>["along"],
+  lift?: (attrs: A, size: number) => A,
+  batch?: OpDef<A>["batch"],
+): OpDef<A> {
+  const op: OpDef<A> = {
     name,
     kind,
     pattern,
     infer,
     vjp: (n, g) => [adjoint(n, g)],
-    jvp: (n, [t]) => (t ? makeNode(op, [t], n.attrs) : null),
+    jvp: (n, [t]) => (t ? makeNode<A>(op, [t], n.attrs) : null),
     along,
+    lift,
     batch,
   };
   return op;
@@ -40,38 +53,39 @@ const keptExtents =
     n.shape.map((d, a) => (d === n.src[i].shape[a] ? a : other));
 
 /** Runs along all axes of the source but the one it works on. */
-export const offAxis = (n: Node, i: number): Along[] =>
+export const offAxis = (n: Node<AxisAttrs>, i: number): Along[] =>
   n.shape.map((_, a) => (a === n.attrs.axis || a >= n.src[i].shape.length ? "mixed" : a));
 
 // --- expand | sum -----------------------------------------------------------------------------------------------------
 
-const EXPAND = linear(
+const EXPAND: OpDef<ShapeAttrs> = linear<ShapeAttrs>(
   "expand",
   "view",
   "sums",
-  ([x], attrs) => {
-    const shape = attrs.shape as Shape;
+  ([x], { shape }) => {
     if (shape.length !== x.shape.length || x.shape.some((d, i) => d !== 1 && d !== shape[i]))
       throw new ShapeError(`expand: cannot expand ${show(x.shape)} to ${show(shape)}`);
     return { shape, dtype: x.dtype };
   },
   (n, g) => sumTo(g, n.src[0].shape),
   keptExtents("free"),
+  liftShape,
 );
 
-const SUM = linear(
+const SUM: OpDef<ReduceAttrs> = linear<ReduceAttrs>(
   "sum",
   "linear",
   "copies",
   ([x], attrs) => {
     if (x.dtype !== "float32" && x.dtype !== "int32") throw new DTypeError(`sum: dtype ${x.dtype} is not supported`);
-    return { shape: reducedShape(x.shape, attrs.axes as number[], attrs.keepdim as boolean), dtype: x.dtype };
+    return { shape: reducedShape(x.shape, attrs.axes, attrs.keepdim), dtype: x.dtype };
   },
-  (n, g) => expandBack(g, n.src[0].shape, n.attrs.axes as number[]),
+  (n, g) => expandBack(g, n.src[0].shape, n.attrs.axes),
   (n) => {
-    const { axes, keepdim } = n.attrs as { axes: number[]; keepdim: boolean };
+    const { axes, keepdim } = n.attrs;
     return n.src[0].shape.flatMap((_, a) => (!axes.includes(a) ? a : keepdim ? "free" : []));
   },
+  liftAxes,
 );
 
 /** x broadcast to a shape by NumPy's rules. */
@@ -103,49 +117,50 @@ export function expandBack(g: Node, shape: Shape, axes: readonly number[]): Node
 
 // --- reshape, permute, flip: their own kind is their adjoint ----------------------------------------------------------------
 
-const RESHAPE = linear(
+const RESHAPE: OpDef<ShapeAttrs> = linear<ShapeAttrs>(
   "reshape",
   "view",
   "passes",
-  ([x], attrs) => {
-    const shape = attrs.shape as Shape;
+  ([x], { shape }) => {
     if (numel(shape) !== numel(x.shape))
       throw new ShapeError(`reshape: cannot reshape ${show(x.shape)} to ${show(shape)}`);
     return { shape, dtype: x.dtype };
   },
   (n, g) => reshape(g, n.src[0].shape),
   "flat",
+  liftShape,
 );
 
-const PERMUTE = linear(
+const PERMUTE: OpDef<AxesAttrs> = linear<AxesAttrs>(
   "permute",
   "view",
   "passes",
-  ([x], attrs) => {
-    const axes = attrs.axes as number[];
+  ([x], { axes }) => {
     if (axes.length !== x.shape.length || new Set(axes).size !== axes.length)
       throw new ValueError(`permute: axes ${show(axes)} do not fit shape ${show(x.shape)}`);
     return { shape: axes.map((a) => x.shape[a]), dtype: x.dtype };
   },
   (n, g) => {
-    const axes = n.attrs.axes as number[];
+    const { axes } = n.attrs;
     return permute(
       g,
       axes.map((_, i) => axes.indexOf(i)),
     );
   },
-  (n) => n.attrs.axes as number[],
-  (n, [x]) => permute(x, [0, ...(n.attrs.axes as number[]).map((a) => a + 1)]),
+  (n) => n.attrs.axes,
+  undefined,
+  (n, [x]) => permute(x, [0, ...n.attrs.axes.map((a) => a + 1)]),
 );
 
-const FLIP = linear(
+const FLIP: OpDef<AxesAttrs> = linear<AxesAttrs>(
   "flip",
   "view",
   "passes",
   ([x]) => ({ shape: x.shape, dtype: x.dtype }),
   (n, g) => makeNode(FLIP, [g], n.attrs),
-  (n) => n.shape.map((_, a) => ((n.attrs.axes as number[]).includes(a) ? { reversed: a } : a)),
-) as OpDef;
+  (n) => n.shape.map((_, a) => (n.attrs.axes.includes(a) ? { reversed: a } : a)),
+  liftAxes,
+);
 
 export function reshape(x: Node, shape: Shape): Node {
   return sameShape(x.shape, shape) ? x : makeNode(RESHAPE, [x], { shape });
@@ -167,13 +182,18 @@ export function flip(x: Node, axes: readonly number[]): Node {
 
 // --- slice | pad ------------------------------------------------------------------------------------------------------------
 
+const liftSteps = <A extends Steps>(attrs: A): A => ({
+  ...attrs,
+  begin: [0, ...attrs.begin],
+  step: [1, ...attrs.step],
+});
+
 /** Elements begin[i] + k*step[i], k < the result's extent. Steps are positive. */
-const SLICE = linear(
+const SLICE: OpDef<SliceAttrs> = linear<SliceAttrs>(
   "slice",
   "view",
   "pads",
-  ([x], attrs) => {
-    const { begin, size, step } = attrs as { begin: number[]; size: number[]; step: number[] };
+  ([x], { begin, size, step }) => {
     x.shape.forEach((d, i) => {
       const last = begin[i] + (size[i] - 1) * step[i];
       if (begin[i] < 0 || size[i] < 0 || step[i] < 1 || (size[i] > 0 && last >= d))
@@ -185,15 +205,15 @@ const SLICE = linear(
   },
   (n, g) => makeNode(PAD, [g], { begin: n.attrs.begin, step: n.attrs.step, shape: n.src[0].shape }),
   keptExtents("mixed"),
-) as OpDef;
+  (attrs, count) => ({ ...liftSteps(attrs), size: [count, ...attrs.size] }),
+);
 
 /** The source at positions begin + k*step of a result of zeros. */
-const PAD = linear(
+const PAD: OpDef<PadAttrs> = linear<PadAttrs>(
   "pad",
   "linear",
   "slices",
-  ([x], attrs) => {
-    const { begin, step, shape } = attrs as { begin: number[]; step: number[]; shape: number[] };
+  ([x], { begin, step, shape }) => {
     x.shape.forEach((d, i) => {
       if (begin[i] < 0 || (d > 0 && begin[i] + (d - 1) * step[i] >= shape[i]))
         throw new ValueError(`pad: ${show(x.shape)} at ${show(begin)} step ${show(step)} leaves ${show(shape)}`);
@@ -202,7 +222,8 @@ const PAD = linear(
   },
   (n, g) => makeNode(SLICE, [g], { begin: n.attrs.begin, step: n.attrs.step, size: n.src[0].shape }),
   keptExtents("mixed"),
-) as OpDef;
+  (attrs, count) => liftShape(liftSteps(attrs), count),
+);
 
 export function slice(x: Node, begin: readonly number[], size: readonly number[], step?: readonly number[]): Node {
   const steps = step ?? begin.map(() => 1);
@@ -222,13 +243,13 @@ export function spread(x: Node, step: readonly number[], shape: Shape): Node {
 
 // --- concat | slices --------------------------------------------------------------------------------------------------------
 
-const CONCAT: OpDef = {
+const CONCAT: OpDef<AxisAttrs> = {
   name: "concat",
+  lift: liftAxis,
   kind: "linear",
   along: keptExtents("mixed"),
   pattern: "splits",
-  infer: (src, attrs) => {
-    const axis = attrs.axis as number;
+  infer: (src, { axis }) => {
     const [x] = src;
     for (const y of src) {
       if (y.dtype !== x.dtype) throw new DTypeError(`concat: dtypes ${x.dtype} and ${y.dtype} differ`);
@@ -242,7 +263,7 @@ const CONCAT: OpDef = {
     let at = 0;
     return n.src.map((x) => {
       const begin = x.shape.map((_, i) => (i === n.attrs.axis ? at : 0));
-      at += x.shape[n.attrs.axis as number];
+      at += x.shape[n.attrs.axis];
       return isFloat(x.dtype) ? slice(g, begin, x.shape) : null;
     });
   },
@@ -262,36 +283,35 @@ export function concat(xs: readonly Node[], axis: number): Node {
 
 // --- max, min: the gradient is routed to the winners, shared equally among ties, as PyTorch's amax --------------------------
 
-const checkNonEmpty = (name: string, x: Node, attrs: Attrs): void => {
-  if ((attrs.axes as number[]).some((a) => x.shape[a] === 0))
-    throw new ShapeError(
-      `${name}: cannot reduce the empty axes ${show(attrs.axes as number[])} of shape ${show(x.shape)}`,
-    );
+const checkNonEmpty = (name: string, x: Node, axes: readonly number[]): void => {
+  if (axes.some((a) => x.shape[a] === 0))
+    throw new ShapeError(`${name}: cannot reduce the empty axes ${show(axes)} of shape ${show(x.shape)}`);
 };
 
-function extremum(name: "max" | "min"): OpDef {
+function extremum(name: "max" | "min"): OpDef<ReduceAttrs> {
   return {
     name,
+    lift: liftAxes,
     kind: "other",
     pattern: "routes",
     infer: ([x], attrs) => {
-      checkNonEmpty(name, x, attrs);
+      checkNonEmpty(name, x, attrs.axes);
       if (x.dtype !== "float32" && x.dtype !== "int32")
         throw new DTypeError(`${name}: dtype ${x.dtype} is not supported`);
-      return { shape: reducedShape(x.shape, attrs.axes as number[], attrs.keepdim as boolean), dtype: x.dtype };
+      return { shape: reducedShape(x.shape, attrs.axes, attrs.keepdim), dtype: x.dtype };
     },
     vjp: (n, g) => {
       const [x] = n.src;
-      const axes = n.attrs.axes as number[];
+      const { axes } = n.attrs;
       const mask = cast(winners(n), "float32");
       const share = div(mask, expandBack(sum(mask, axes, true), x.shape, axes));
       return [mul(expandBack(g, x.shape, axes), share)];
     },
     jvp: (n, [t]) => {
       if (!t) return null;
-      const axes = n.attrs.axes as number[];
+      const { axes } = n.attrs;
       const mask = cast(winners(n), "float32");
-      const keep = n.attrs.keepdim as boolean;
+      const keep = n.attrs.keepdim;
       const hit = sum(where(winners(n), t, constantLike(t, 0)), axes, keep);
       return div(hit, sum(mask, axes, keep));
     },
@@ -299,22 +319,23 @@ function extremum(name: "max" | "min"): OpDef {
 }
 
 /** Where x equals its reduction. */
-function winners(n: Node): Node {
+function winners(n: Node<ReduceAttrs>): Node {
   const [x] = n.src;
-  return apply(COMPARE.eq, x, expandBack(n, x.shape, n.attrs.axes as number[]));
+  return apply(COMPARE.eq, x, expandBack(n, x.shape, n.attrs.axes));
 }
 
 /** Half of the axis times the other half, until one is left: any derivative of it is right where elements are 0. */
-const PROD: OpDef = {
+const PROD: OpDef<ReduceAttrs> = {
   name: "prod",
+  lift: liftAxes,
   kind: "other",
   pattern: "switches",
   infer: ([x], attrs) => {
     if (x.dtype !== "float32" && x.dtype !== "int32") throw new DTypeError(`prod: dtype ${x.dtype} is not supported`);
-    return { shape: reducedShape(x.shape, attrs.axes as number[], attrs.keepdim as boolean), dtype: x.dtype };
+    return { shape: reducedShape(x.shape, attrs.axes, attrs.keepdim), dtype: x.dtype };
   },
   decompose: (n) => {
-    const axes = n.attrs.axes as number[];
+    const { axes } = n.attrs;
     const [x] = n.src;
     // The axes become one, behind the others.
     const rest = x.shape.map((_, i) => i).filter((i) => !axes.includes(i));
@@ -336,16 +357,17 @@ const PROD: OpDef = {
   },
 };
 
-function argExtremum(name: "argmax" | "argmin"): OpDef {
+function argExtremum(name: "argmax" | "argmin"): OpDef<ArgReduceAttrs> {
   return {
     name,
+    lift: liftAxis,
     kind: "other",
     pattern: "stops",
     infer: ([x], attrs) => {
-      checkNonEmpty(name, x, { axes: [attrs.axis] });
+      checkNonEmpty(name, x, [attrs.axis]);
       if (x.dtype !== "float32" && x.dtype !== "int32")
         throw new DTypeError(`${name}: dtype ${x.dtype} is not supported`);
-      return { shape: reducedShape(x.shape, [attrs.axis as number], attrs.keepdim as boolean), dtype: "int32" };
+      return { shape: reducedShape(x.shape, [attrs.axis], attrs.keepdim), dtype: "int32" };
     },
     vjp: () => [null],
     jvp: () => null,
@@ -393,7 +415,7 @@ export function forEveryExample(src: readonly Node[], has: readonly boolean[], s
 // --- identities that matter to differentiation ------------------------------------------------------------------------------
 
 /** An operation with its first source's value: what it means to differentiation is another matter. */
-export const identity = (name: string, through: boolean): OpDef => ({
+export const identity = (name: string, through: boolean): OpDef<NoAttrs> => ({
   name,
   kind: "identity",
   pattern: through ? "passes" : "stops",
@@ -407,14 +429,14 @@ const ALIAS = identity("alias", true);
 const DETACH = identity("detach", false);
 
 /** x; what flows back is multiplied by `factor`. No function has this gradient: forward mode knows nothing of it. */
-const SCALE_GRADIENT: OpDef = {
+const SCALE_GRADIENT: OpDef<NoAttrs> = {
   ...identity("scaleGradient", true),
   pattern: "scales",
   vjp: (n, g) => [mul(g, n.src[1]), null],
 };
 
 /** x, for a recomputation: its own node, so that nothing is merged with what was computed from x before. */
-const FENCE: OpDef = { ...identity("fence", true), kind: "other", vjp: (_, g) => [g, null] };
+const FENCE: OpDef<NoAttrs> = { ...identity("fence", true), kind: "other", vjp: (_, g) => [g, null] };
 
 /** A node of its own with x's value: what grad() differentiates with respect to. */
 export function alias(x: Node): Node {
@@ -452,11 +474,11 @@ export function scaleGradient(x: Node, factor: Node): Node {
 
 // --- iota -------------------------------------------------------------------------------------------------------------------
 
-const IOTA: OpDef = {
+const IOTA: OpDef<ShapeAttrs> = {
   name: "iota",
   kind: "other",
   pattern: "ends",
-  infer: (_, attrs) => ({ shape: attrs.shape as Shape, dtype: "int32" }),
+  infer: (_, attrs) => ({ shape: attrs.shape, dtype: "int32" }),
 };
 
 /** 0, 1, 2, ... as int32, in row-major order. */
@@ -466,7 +488,7 @@ export function iota(shape: Shape): Node {
 
 // --- bytes ------------------------------------------------------------------------------------------------------------------
 
-const BYTES: OpDef = {
+const BYTES: OpDef<NoAttrs> = {
   name: "bytes",
   kind: "other",
   pattern: "stops",

@@ -5,19 +5,21 @@
 import { DTypeError, ShapeError, ValueError } from "../core/errors.ts";
 import { isFloat } from "../core/dtype.ts";
 import { show } from "../core/shape.ts";
-import { type Attrs, makeNode, type Node, type OpDef } from "../graph/node.ts";
+import { makeNode, type Node, type OpDef } from "../graph/node.ts";
+import { liftAxis } from "./lift.ts";
 import { linear, offAxis, slice } from "./structure.ts";
 
-export interface WindowSizes {
+export type WindowSizes = {
   /** Elements of a window. */
   readonly size: number;
   /** From one window to the next. */
   readonly step: number;
   /** From one element of a window to the next. */
   readonly dilation: number;
-}
+};
 
-type WindowAttrs = WindowSizes & { axis: number };
+export type WindowAttrs = WindowSizes & { readonly axis: number };
+export type FoldAttrs = Omit<WindowAttrs, "size"> & { readonly extent: number };
 
 /** Elements from the first to behind the last of a window, or of `count` windows. */
 export function span({ size, step, dilation }: WindowSizes, count = 1): number {
@@ -25,18 +27,16 @@ export function span({ size, step, dilation }: WindowSizes, count = 1): number {
 }
 
 /** Strides of the windows along an axis of elements with these strides; those of the elements of a window come last. */
-export function windowStrides(strides: readonly number[], attrs: Attrs): number[] {
-  const { axis, step, dilation } = attrs as unknown as WindowAttrs;
+export function windowStrides(strides: readonly number[], { axis, step, dilation }: WindowAttrs): number[] {
   return [...strides.map((s, i) => (i === axis ? s * step : s)), strides[axis] * dilation];
 }
 
 /** Element t of window w, element w * step + t * dilation of the axis; the t are a new last axis. */
-const WINDOWS: OpDef = linear(
+const WINDOWS: OpDef<WindowAttrs> = linear<WindowAttrs>(
   "windows",
   "view",
   "folds",
-  ([x], attrs) => {
-    const { axis, ...w } = attrs as unknown as WindowAttrs;
+  ([x], { axis, ...w }) => {
     for (const [name, v] of Object.entries(w))
       if (!Number.isInteger(v) || v < 1) throw new ValueError(`unfold: ${name} must be a positive integer, got ${v}`);
     const count = Math.floor((x.shape[axis] - span(w)) / w.step) + 1;
@@ -45,19 +45,19 @@ const WINDOWS: OpDef = linear(
     return { shape: [...x.shape.map((d, i) => (i === axis ? count : d)), w.size], dtype: x.dtype };
   },
   (n, g) => {
-    const { axis, step, dilation } = n.attrs as unknown as WindowAttrs;
+    const { axis, step, dilation } = n.attrs;
     return fold(g, axis, { step, dilation }, n.src[0].shape[axis]);
   },
   offAxis,
+  liftAxis,
 );
 
 /** The sum of all elements of windows that lie over each other, along an axis of `extent` elements. */
-const FOLD: OpDef = linear(
+const FOLD: OpDef<FoldAttrs> = linear<FoldAttrs>(
   "fold",
   "linear",
   "unfolds",
-  ([x], attrs) => {
-    const { axis, step, dilation, extent } = attrs as unknown as WindowAttrs & { extent: number };
+  ([x], { axis, step, dilation, extent }) => {
     if (!isFloat(x.dtype)) throw new DTypeError(`fold: dtype ${x.dtype} is not supported, only float32`);
     const size = x.shape[x.shape.length - 1];
     if (span({ size, step, dilation }, x.shape[axis]) > extent)
@@ -65,7 +65,7 @@ const FOLD: OpDef = linear(
     return { shape: x.shape.slice(0, -1).map((d, i) => (i === axis ? extent : d)), dtype: x.dtype };
   },
   (n, g) => {
-    const { axis, step, dilation } = n.attrs as unknown as WindowAttrs;
+    const { axis, step, dilation } = n.attrs;
     const [x] = n.src;
     const size = x.shape[x.shape.length - 1];
     const used = span({ size, step, dilation }, x.shape[axis]);
@@ -77,6 +77,7 @@ const FOLD: OpDef = linear(
     return windows(cut, axis, { size, step, dilation });
   },
   offAxis,
+  liftAxis,
 );
 
 /** Windows along an axis: [..., L, ...] to [..., count, ..., size]. */

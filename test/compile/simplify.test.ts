@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { simplify } from "../../src/compile/simplify.ts";
-import { type Graph, makeNode, type Node } from "../../src/graph/node.ts";
+import { type Attrs, type Graph, makeNode, type Node } from "../../src/graph/node.ts";
 import { printGraph } from "../../src/graph/print.ts";
 import { matmul } from "../../src/ops/contract.ts";
 import { add, apply, mul, neg, scale, UNARY } from "../../src/ops/elementwise.ts";
@@ -50,7 +50,7 @@ return %3, %2
   });
 
   test("an attribute that is undefined is none", () => {
-    const [x1, x2] = [{}, { precise: undefined }].map((attrs) => makeNode(UNARY.exp, [x], attrs));
+    const [x1, x2] = [{}, { precise: undefined }].map((attrs) => makeNode<Attrs>(UNARY.exp, [x], attrs));
     for (const outputs of [
       [x1, x2],
       [x2, x1],

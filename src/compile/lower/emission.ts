@@ -2,7 +2,8 @@
 import * as isa from "../../../assembly/isa.ts";
 import { byteLength, bytesOf, type DType } from "../../core/dtype.ts";
 import { numel, show } from "../../core/shape.ts";
-import type { Node } from "../../graph/node.ts";
+import { isOp, type Node } from "../../graph/node.ts";
+import { LOOKUP } from "../../ops/lookup.ts";
 import type { Access, Buffer, Described, Instr, Ref, Word } from "../instr.ts";
 import type { Strided } from "../view.ts";
 
@@ -125,7 +126,7 @@ export abstract class Emission {
       const { dtype, shape } = n;
       const shapes = n.src.map((s) => show(s.shape)).join(" ");
       const { name, called } = n.op;
-      label = { op: name, dtype, shape, shapes, called, finite: n.attrs.finite as string[] | undefined };
+      label = { op: name, dtype, shape, shapes, called, finite: isOp(n, LOOKUP.gather) ? n.attrs.finite : undefined };
       this.labels.set(n, label);
     }
     return label;

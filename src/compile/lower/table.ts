@@ -1,5 +1,5 @@
 /** @file The rule of each operation that has an instruction of its own. A new family adds a file, and lines here. */
-import type { Node, OpDef } from "../../graph/node.ts";
+import type { Attrs, Node, OpDef } from "../../graph/node.ts";
 import { CONTRACT } from "../../ops/contract.ts";
 import { FUSED } from "../../ops/fused.ts";
 import { LOOKUP } from "../../ops/lookup.ts";
@@ -17,35 +17,38 @@ import { argReduce, reduce } from "./rules/reduction.ts";
 import { crossEntropy, softmax, softmaxGrad } from "./rules/rows.ts";
 import { fold } from "./rules/windows.ts";
 
+type Rule<A extends Attrs = Attrs> = (l: Lowering, n: Node<A>) => void;
+
+/** An operation with its rule, which knows its attributes. */
+const rule = <A extends Attrs>(op: OpDef<A>, lower: Rule<NoInfer<A>>): readonly [OpDef, Rule] => [op, lower as Rule];
+
 /** Operations with instructions of their own; elementwise ones become Map, views become addresses. */
-export const RULES: ReadonlyMap<OpDef, (l: Lowering, n: Node) => void> = new Map<OpDef, (l: Lowering, n: Node) => void>(
-  [
-    [CONTRACT.matmul, matmul],
-    [STRUCTURE.sum, reduce],
-    [STRUCTURE.max, reduce],
-    [STRUCTURE.min, reduce],
-    [STRUCTURE.argmax, argReduce],
-    [STRUCTURE.argmin, argReduce],
-    [STRUCTURE.concat, concat],
-    [STRUCTURE.pad, pad],
-    [STRUCTURE.iota, iota],
-    [STRUCTURE.bytes, bytes],
-    [STRUCTURE.fence, fence],
-    [FUSED.softmax, softmax],
-    [FUSED.logSoftmax, softmax],
-    [FUSED.softmaxGrad, softmaxGrad],
-    [FUSED.logSoftmaxGrad, softmaxGrad],
-    [FUSED.crossEntropyRows, crossEntropy],
-    [FUSED.crossEntropyGradRows, crossEntropy],
-    [RANDOM.randomBits, random],
-    [RANDOM.uniform, random],
-    [RANDOM.normal, random],
-    [STRUCTURE.prod, reduce],
-    [LOOKUP.gather, gather],
-    [LOOKUP.scatterAdd, scatter],
-    [LOOKUP.scatterLast, scatter],
-    [SCAN.cumsum, cumsum],
-    [SCAN.argsort, argsort],
-    [WINDOW.fold, fold],
-  ],
-);
+export const RULES: ReadonlyMap<OpDef, Rule> = new Map([
+  rule(CONTRACT.matmul, matmul),
+  rule(STRUCTURE.sum, reduce),
+  rule(STRUCTURE.max, reduce),
+  rule(STRUCTURE.min, reduce),
+  rule(STRUCTURE.argmax, argReduce),
+  rule(STRUCTURE.argmin, argReduce),
+  rule(STRUCTURE.concat, concat),
+  rule(STRUCTURE.pad, pad),
+  rule(STRUCTURE.iota, iota),
+  rule(STRUCTURE.bytes, bytes),
+  rule(STRUCTURE.fence, fence),
+  rule(FUSED.softmax, softmax),
+  rule(FUSED.logSoftmax, softmax),
+  rule(FUSED.softmaxGrad, softmaxGrad),
+  rule(FUSED.logSoftmaxGrad, softmaxGrad),
+  rule(FUSED.crossEntropyRows, crossEntropy),
+  rule(FUSED.crossEntropyGradRows, crossEntropy),
+  rule(RANDOM.randomBits, random),
+  rule(RANDOM.uniform, random),
+  rule(RANDOM.normal, random),
+  rule(STRUCTURE.prod, reduce),
+  rule(LOOKUP.gather, gather),
+  rule(LOOKUP.scatterAdd, scatter),
+  rule(LOOKUP.scatterLast, scatter),
+  rule(SCAN.cumsum, cumsum),
+  rule(SCAN.argsort, argsort),
+  rule(WINDOW.fold, fold),
+]);

@@ -2,6 +2,7 @@
 import * as isa from "../../../../assembly/isa.ts";
 import { numel } from "../../../core/shape.ts";
 import type { Node } from "../../../graph/node.ts";
+import type { MatmulAttrs } from "../../../ops/contract.ts";
 import { CONSTANT } from "../../../ops/leaf.ts";
 import type { Ref } from "../../instr.ts";
 import { collapse, dense } from "../../view.ts";
@@ -39,7 +40,7 @@ function isRowMajor(A: Matrix, { M, K, Batch }: { M: number; K: number; Batch: n
 
 const orientation = ({ row, col }: Matrix): string => (row === 1 && col !== 1 ? "T" : "N");
 
-export function matmul(l: Lowering, n: Node): void {
+export function matmul(l: Lowering, n: Node<MatmulAttrs>): void {
   const A = matrix(l, n.src[0]);
   const B = matrix(l, n.src[1]);
   const of = operands(n, A, B, l.result(n));

@@ -3,6 +3,7 @@ import * as isa from "../../../../assembly/isa.ts";
 import { isFloat } from "../../../core/dtype.ts";
 import { numel } from "../../../core/shape.ts";
 import type { Node } from "../../../graph/node.ts";
+import type { AxisAttrs } from "../../../ops/structure.ts";
 import { CONSTANT } from "../../../ops/leaf.ts";
 import { LOOKUP } from "../../../ops/lookup.ts";
 import type { Ref } from "../../instr.ts";
@@ -36,9 +37,9 @@ function indexOf(l: Lowering, n: Node, axis: number): Index {
   return { ref: l.origin(v), outer, row, inner };
 }
 
-export function gather(l: Lowering, n: Node): void {
+export function gather(l: Lowering, n: Node<AxisAttrs>): void {
   const [x, index] = n.src;
-  const axis = n.attrs.axis as number;
+  const { axis } = n.attrs;
   const { Outer, rows, Inner } = around(n, axis);
   const from = l.ref(x);
   const at = indexOf(l, index, axis);
@@ -66,9 +67,9 @@ export function gather(l: Lowering, n: Node): void {
 }
 
 /** scatterAdd of values by an index, or scatterLast of an index alone. */
-export function scatter(l: Lowering, n: Node): void {
+export function scatter(l: Lowering, n: Node<AxisAttrs>): void {
   const index = n.src[n.src.length - 1];
-  const axis = n.attrs.axis as number;
+  const { axis } = n.attrs;
   const { Outer, rows, Inner } = around(n, axis);
   const at = indexOf(l, index, axis);
   const last = n.op === LOOKUP.scatterLast;

@@ -3,15 +3,16 @@ import * as isa from "../../../../assembly/isa.ts";
 import { bytesOf } from "../../../core/dtype.ts";
 import { numel, stridesOf } from "../../../core/shape.ts";
 import type { Node } from "../../../graph/node.ts";
+import type { AxisAttrs, PadAttrs } from "../../../ops/structure.ts";
 import { CONSTANT } from "../../../ops/leaf.ts";
 import { NS } from "../cost.ts";
 import type { Lowering } from "../lowering.ts";
 import { emitFill, emitMap, type MicroProgram } from "../map.ts";
 
 /** Parts written side by side, each by a strided store. */
-export function concat(l: Lowering, n: Node): void {
+export function concat(l: Lowering, n: Node<AxisAttrs>): void {
   const out = l.result(n);
-  const axis = n.attrs.axis as number;
+  const { axis } = n.attrs;
   const strides = stridesOf(n.shape);
   let at = 0;
   for (const x of n.src) {
@@ -23,9 +24,9 @@ export function concat(l: Lowering, n: Node): void {
 }
 
 /** Zeros, then the source in its place. */
-export function pad(l: Lowering, n: Node): void {
+export function pad(l: Lowering, n: Node<PadAttrs>): void {
   const [x] = n.src;
-  const { begin, step } = n.attrs as { begin: number[]; step: number[] };
+  const { begin, step } = n.attrs;
   const out = l.result(n);
   const size = numel(n.shape);
   // Whatever the dtype, zeros are words of zero; buffers have room for the last one.

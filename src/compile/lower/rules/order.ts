@@ -3,13 +3,14 @@ import * as isa from "../../../../assembly/isa.ts";
 import { byteLength, isFloat } from "../../../core/dtype.ts";
 import { numel } from "../../../core/shape.ts";
 import type { Node } from "../../../graph/node.ts";
+import type { ArgsortAttrs, CumsumAttrs } from "../../../ops/scan.ts";
 import { NS } from "../cost.ts";
 import { linesOf, type Touch } from "../emission.ts";
 import type { Lowering } from "../lowering.ts";
 import { around, rowsOf } from "./axes.ts";
 
-export function cumsum(l: Lowering, n: Node): void {
-  const { Outer, rows, Inner } = around(n, n.attrs.axis as number);
+export function cumsum(l: Lowering, n: Node<CumsumAttrs>): void {
+  const { Outer, rows, Inner } = around(n, n.attrs.axis);
   const from = l.ref(n.src[0]);
   const out = l.result(n);
   const grain = linesOf(Inner);
@@ -28,7 +29,7 @@ export function cumsum(l: Lowering, n: Node): void {
   l.emit(isa.Opcode.Scan, words, units, n, [[from, unit]], [[out, unit]], numel(n.shape) * NS.scan);
 }
 
-export function argsort(l: Lowering, n: Node): void {
+export function argsort(l: Lowering, n: Node<ArgsortAttrs>): void {
   const [x] = n.src;
   const { rows, cols } = rowsOf(x);
   const from = l.ref(x);

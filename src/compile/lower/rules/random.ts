@@ -2,7 +2,7 @@
 import * as isa from "../../../../assembly/isa.ts";
 import { numel } from "../../../core/shape.ts";
 import type { Node, OpDef } from "../../../graph/node.ts";
-import { RANDOM } from "../../../ops/random.ts";
+import { type DrawAttrs, RANDOM } from "../../../ops/random.ts";
 import { NS } from "../cost.ts";
 import { floatBits, grainOf } from "../emission.ts";
 import type { Lowering } from "../lowering.ts";
@@ -13,7 +13,7 @@ const KINDS: ReadonlyMap<OpDef, isa.RandomKind> = new Map([
   [RANDOM.normal, isa.RandomKind.Normal],
 ]);
 
-export function random(l: Lowering, n: Node): void {
+export function random(l: Lowering, n: Node<DrawAttrs>): void {
   const state = l.ref(n.src[0]);
   const out = l.result(n);
   const size = numel(n.shape);
@@ -22,11 +22,11 @@ export function random(l: Lowering, n: Node): void {
   const words = l.words(isa.Random, {
     Out: out,
     State: state,
-    Draw: n.attrs.draw as number,
+    Draw: n.attrs.draw,
     N: size,
     Kind: KINDS.get(n.op) ?? isa.RandomKind.Bits,
-    A: floatBits(n.attrs.a as number),
-    B: floatBits(n.attrs.b as number),
+    A: floatBits(n.attrs.a),
+    B: floatBits(n.attrs.b),
     Grain: grain,
   });
   l.emit(isa.Opcode.Random, words, Math.ceil(size / grain), n, [[state, 0]], [[out, grain * 4]], size * NS.random);

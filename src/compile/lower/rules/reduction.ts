@@ -4,7 +4,7 @@ import { isFloat } from "../../../core/dtype.ts";
 import { FourlaneError } from "../../../core/errors.ts";
 import { numel } from "../../../core/shape.ts";
 import type { Node, OpDef } from "../../../graph/node.ts";
-import { STRUCTURE } from "../../../ops/structure.ts";
+import { type AxesAttrs, type AxisAttrs, STRUCTURE } from "../../../ops/structure.ts";
 import type { Ref } from "../../instr.ts";
 import { NS } from "../cost.ts";
 import { linesOf } from "../emission.ts";
@@ -14,7 +14,10 @@ import type { Lowering } from "../lowering.ts";
 const SUM_BLOCK = 4096;
 
 /** For operands of float32, and of int32. */
-const KINDS: ReadonlyMap<OpDef, readonly [float: isa.ReduceKind, whole: isa.ReduceKind]> = new Map([
+const KINDS: ReadonlyMap<OpDef, readonly [float: isa.ReduceKind, whole: isa.ReduceKind]> = new Map<
+  OpDef,
+  readonly [isa.ReduceKind, isa.ReduceKind]
+>([
   [STRUCTURE.sum, [isa.ReduceKind.Sum, isa.ReduceKind.SumI]],
   [STRUCTURE.prod, [isa.ReduceKind.Prod, isa.ReduceKind.ProdI]],
   [STRUCTURE.max, [isa.ReduceKind.Max, isa.ReduceKind.MaxI]],
@@ -30,9 +33,9 @@ function kindOf({ op, src: [x] }: Node): isa.ReduceKind {
 }
 
 /** Sum, max, min over any axes: runs of neighbouring axes one after the other, innermost first. */
-export function reduce(l: Lowering, n: Node): void {
+export function reduce(l: Lowering, n: Node<AxesAttrs>): void {
   const [x] = n.src;
-  const axes = n.attrs.axes as number[];
+  const { axes } = n.attrs;
   const kind = kindOf(n);
   let from = l.ref(x);
   const shape = [...x.shape];
@@ -49,9 +52,9 @@ export function reduce(l: Lowering, n: Node): void {
   }
 }
 
-export function argReduce(l: Lowering, n: Node): void {
+export function argReduce(l: Lowering, n: Node<AxisAttrs>): void {
   const [x] = n.src;
-  const axis = n.attrs.axis as number;
+  const { axis } = n.attrs;
   const kind = kindOf(n);
   const outer = numel(x.shape.slice(0, axis));
   reduceInto(l, n, l.ref(x), l.result(n), kind, outer, x.shape[axis], numel(x.shape.slice(axis + 1)), 0);

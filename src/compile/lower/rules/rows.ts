@@ -1,7 +1,7 @@
 /** @file Whole rows: softmax, cross-entropy. */
 import * as isa from "../../../../assembly/isa.ts";
 import type { Node } from "../../../graph/node.ts";
-import { FUSED } from "../../../ops/fused.ts";
+import { type CrossEntropyAttrs, FUSED } from "../../../ops/fused.ts";
 import type { Ref, Word } from "../../instr.ts";
 import { NS } from "../cost.ts";
 import { rowBlocks, ROWS, type Touch } from "../emission.ts";
@@ -43,11 +43,11 @@ export function softmaxGrad(l: Lowering, n: Node): void {
 }
 
 /** The loss of each row, or, given its cotangent, what flows back to the row. */
-export function crossEntropy(l: Lowering, n: Node): void {
+export function crossEntropy(l: Lowering, n: Node<CrossEntropyAttrs>): void {
   const [rows, cols] = n.src[0].shape;
   const [X, Label, G] = n.src.map((x) => l.ref(x));
   const out = l.result(n);
-  const of = { X, Label, Rows: rows, Cols: cols, Ignore: n.attrs.ignore as number, Block: ROWS };
+  const of = { X, Label, Rows: rows, Cols: cols, Ignore: n.attrs.ignore, Block: ROWS };
   const [opcode, words] = G
     ? [isa.Opcode.CrossEntropyGrad, l.words(isa.CrossEntropyGrad, { ...of, Out: out, G })]
     : [isa.Opcode.CrossEntropy, l.words(isa.CrossEntropy, { ...of, Loss: out })];

@@ -2,14 +2,15 @@
 import * as isa from "../../../../assembly/isa.ts";
 import { numel } from "../../../core/shape.ts";
 import type { Node } from "../../../graph/node.ts";
+import type { FoldAttrs } from "../../../ops/windows.ts";
 import { NS } from "../cost.ts";
 import { rowBlocks, ROWS } from "../emission.ts";
 import type { Lowering } from "../lowering.ts";
 import { around } from "./axes.ts";
 
-export function fold(l: Lowering, n: Node): void {
+export function fold(l: Lowering, n: Node<FoldAttrs>): void {
   const [x] = n.src;
-  const { axis, step, dilation } = n.attrs as { axis: number; step: number; dilation: number };
+  const { axis, step, dilation } = n.attrs;
   const { Outer, rows, Inner } = around(n, axis);
   const size = x.shape[x.shape.length - 1];
   const from = l.ref(x);
