@@ -19,11 +19,12 @@ import {
 import { vjp } from "./diff/vjp.ts";
 import { makeNode, type Node, type OpDef, toposort } from "./graph/node.ts";
 import * as contract from "./ops/contract.ts";
+import { cumsum } from "./ops/cumulative.ts";
 import { add, apply, BINARY, cast, COMPARE, LOGICAL, SELECT, sub, UNARY } from "./ops/elementwise.ts";
 import * as fused from "./ops/fused.ts";
 import { constant, constantLike, constantValue } from "./ops/leaf.ts";
 import * as lookup from "./ops/lookup.ts";
-import * as scan from "./ops/scan.ts";
+import { argsort } from "./ops/order.ts";
 import * as structure from "./ops/structure.ts";
 import * as window from "./ops/windows.ts";
 import { bindingOf, dataLeaf, dataOf, keepValue, keptValue } from "./trace/bindings.ts";
@@ -311,7 +312,7 @@ export class Tensor {
   /** Sums of all elements up to each one along an axis; integers and bool give int32. */
   cumsum(axis: number): Tensor {
     const a = normalizeAxis("cumsum", axis, this.ndim);
-    return ranked(this, (x) => new Tensor(scan.cumsum(wide(x.node), a)));
+    return ranked(this, (x) => new Tensor(cumsum(wide(x.node), a)));
   }
 
   /** Mean over the axes (default all). */
@@ -367,7 +368,7 @@ export class Tensor {
   /** int32 positions along an axis in sorted order; stable, NaN counts as the largest. */
   argsort(axis = -1, descending = false): Tensor {
     const a = normalizeAxis("argsort", axis, this.ndim);
-    return ranked(this, (x) => new Tensor(alongLast(wide(x.node), a, (n) => scan.argsort(n, descending))));
+    return ranked(this, (x) => new Tensor(alongLast(wide(x.node), a, (n) => argsort(n, descending))));
   }
 
   /** [the elements along an axis in order, their int32 positions]; stable, NaN counts as the largest. */

@@ -2,7 +2,7 @@
 import type { Graph, Node, OpDef } from "../graph/node.ts";
 import { ADD, BINARY, MUL, SUB, UNARY } from "../ops/elementwise.ts";
 import { constantValue } from "../ops/leaf.ts";
-import { STRUCTURE } from "../ops/structure.ts";
+import { MOVEMENT } from "../ops/movement.ts";
 import type { Fused, Group } from "./fuse.ts";
 
 /** Adam's update of a parameter; see Adam in assembly/isa.ts. */
@@ -45,7 +45,7 @@ function scaled(n: Node): [number, Node] | undefined {
 /** The node of one element that n repeats. */
 function repeated(n: Node): Node | undefined {
   let x = n;
-  while (x.op === STRUCTURE.expand || x.op === STRUCTURE.reshape) x = x.src[0];
+  while (x.op === MOVEMENT.expand || x.op === MOVEMENT.reshape) x = x.src[0];
   return x !== n && x.shape.every((d) => d === 1) ? x : undefined;
 }
 

@@ -8,7 +8,8 @@ import { type Attrs, type Graph, isOp, makeNode, mapSources, type Node, type OpD
 import { CONTRACT, matmul, type MatmulAttrs } from "../ops/contract.ts";
 import { CAST, DIV, MUL, NEG, SUB } from "../ops/elementwise.ts";
 import { CONSTANT, constant, constantValue, LEAF } from "../ops/leaf.ts";
-import { type AxesAttrs, STRUCTURE, transposeLast } from "../ops/structure.ts";
+import type { AxesAttrs } from "../ops/linear.ts";
+import { MOVEMENT, transposeLast } from "../ops/movement.ts";
 
 /** What a node may be replaced with; undefined or the node itself if there is nothing simpler. */
 type Rule<A extends Attrs = Attrs> = (n: Node<A>) => Node | undefined;
@@ -29,7 +30,7 @@ function viewOfView(n: Node): Node {
 function permuteOfPermute(n: Node<AxesAttrs>): Node {
   const [x] = n.src;
   const { axes } = n.attrs;
-  if (!isOp(x, STRUCTURE.permute)) return axes.every((a, i) => a === i) ? x : n;
+  if (!isOp(x, MOVEMENT.permute)) return axes.every((a, i) => a === i) ? x : n;
   return makeNode(n.op, x.src, { axes: axes.map((a) => x.attrs.axes[a]) });
 }
 
@@ -43,9 +44,9 @@ const RULES: ReadonlyMap<OpDef, Rule> = new Map([
   rule(DIV, ({ src: [a, b] }) => (isConstant(b, 1) ? a : undefined)),
   rule(SUB, ({ src: [a, b] }) => (isConstant(b, 0) ? a : undefined)),
   rule(NEG, ({ src: [x] }) => (x.op === NEG ? x.src[0] : undefined)),
-  rule(STRUCTURE.reshape, (n) => (sameShape(n.shape, n.src[0].shape) ? n.src[0] : viewOfView(n))),
-  rule(STRUCTURE.expand, viewOfView),
-  rule(STRUCTURE.permute, permuteOfPermute),
+  rule(MOVEMENT.reshape, (n) => (sameShape(n.shape, n.src[0].shape) ? n.src[0] : viewOfView(n))),
+  rule(MOVEMENT.expand, viewOfView),
+  rule(MOVEMENT.permute, permuteOfPermute),
 ]);
 
 /** The constant that an operation on constants makes. */
@@ -67,7 +68,7 @@ const simpler: Rule = (n) => {
 /** The product a node transposes, if it does. */
 function transposedProduct(n: Node): Node<MatmulAttrs> | undefined {
   const [x] = n.src;
-  if (!isOp(n, STRUCTURE.permute) || !isOp(x, CONTRACT.matmul)) return;
+  if (!isOp(n, MOVEMENT.permute) || !isOp(x, CONTRACT.matmul)) return;
   const r = n.shape.length;
   const { axes } = n.attrs;
   if (axes[r - 1] !== r - 2 || axes.slice(0, r - 2).some((a, i) => a !== i)) return;

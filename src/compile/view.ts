@@ -1,7 +1,7 @@
 /** @file Strided views: how the movement operations disappear into addresses. */
 import { numel, type Shape, stridesOf } from "../core/shape.ts";
 import { isOp, type Node } from "../graph/node.ts";
-import { STRUCTURE } from "../ops/structure.ts";
+import { MOVEMENT } from "../ops/movement.ts";
 import { WINDOW, windowStrides } from "../ops/windows.ts";
 
 /** Elements of `base` (dense): element at multi-index i is offset + sum(i * strides). */
@@ -67,16 +67,16 @@ function reshaped(v: Strided, shape: Shape): Strided | undefined {
 /** The view a movement node makes of its source's view; undefined if the source must be copied first. */
 export function viewThrough(n: Node, v: Strided): Strided | undefined {
   const { shape } = n;
-  if (isOp(n, STRUCTURE.reshape)) return reshaped(v, shape);
-  if (isOp(n, STRUCTURE.expand))
+  if (isOp(n, MOVEMENT.reshape)) return reshaped(v, shape);
+  if (isOp(n, MOVEMENT.expand))
     return { ...v, shape, strides: v.strides.map((s, i) => (v.shape[i] === shape[i] ? s : 0)) };
-  if (isOp(n, STRUCTURE.permute)) return { ...v, shape, strides: n.attrs.axes.map((a) => v.strides[a]) };
-  if (isOp(n, STRUCTURE.flip)) {
+  if (isOp(n, MOVEMENT.permute)) return { ...v, shape, strides: n.attrs.axes.map((a) => v.strides[a]) };
+  if (isOp(n, MOVEMENT.flip)) {
     const { axes } = n.attrs;
     const offset = axes.reduce((o, a) => o + Math.max(0, v.shape[a] - 1) * v.strides[a], v.offset);
     return { ...v, offset, strides: v.strides.map((s, i) => (axes.includes(i) ? -s : s)) };
   }
-  if (isOp(n, STRUCTURE.slice)) {
+  if (isOp(n, MOVEMENT.slice)) {
     const { begin, step } = n.attrs;
     const offset = begin.reduce((o, b, i) => o + b * v.strides[i], v.offset);
     return { ...v, offset, shape, strides: v.strides.map((s, i) => s * step[i]) };

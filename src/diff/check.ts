@@ -4,7 +4,7 @@ import { numel } from "../core/shape.ts";
 import { makeNode, type Node, toposort } from "../graph/node.ts";
 import { functionOf, interpret, type Values } from "../ops/interpret.ts";
 import { constantLike, leaf } from "../ops/leaf.ts";
-import { isDetached, operandsOf } from "../ops/structure.ts";
+import { isDetached, operandsOf } from "../ops/identity.ts";
 import { jvp } from "./jvp.ts";
 import { vjp } from "./vjp.ts";
 

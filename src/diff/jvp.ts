@@ -3,7 +3,8 @@ import { isFloat } from "../core/dtype.ts";
 import { FourlaneError } from "../core/errors.ts";
 import { type Node, toposort } from "../graph/node.ts";
 import { constantValue, leaf } from "../ops/leaf.ts";
-import { isDetached, operandsOf, STRUCTURE } from "../ops/structure.ts";
+import { isDetached, operandsOf } from "../ops/identity.ts";
+import { MOVEMENT } from "../ops/movement.ts";
 import { vjp, walkOver } from "./vjp.ts";
 
 /** The places among n's sources of what it is a function of. */
@@ -44,7 +45,7 @@ function vanishes(n: Node, vanish: ReadonlySet<Node>, depends: boolean): boolean
   const places = operandPlaces(n);
   if (!places.some((i) => vanish.has(n.src[i]))) return false;
   // Data beside a gradient may well be zeros.
-  if (n.op === STRUCTURE.concat) return n.src.every((s) => vanish.has(s) || (constantValue(s) ?? 0) === 0);
+  if (n.op === MOVEMENT.concat) return n.src.every((s) => vanish.has(s) || (constantValue(s) ?? 0) === 0);
   if (n.op.kind === "elementwise") return isHomogeneous(n, vanish);
   // Whatever else has no derivative that depends on u is linear in what is made of it.
   return depends || n.op.kind === "view" || n.op.kind === "linear" || places.length < n.src.length;

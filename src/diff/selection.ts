@@ -7,7 +7,7 @@ import { numel } from "../core/shape.ts";
 import { type Node, type RefArray, toposort } from "../graph/node.ts";
 import { interpret } from "../ops/interpret.ts";
 import { constantValue } from "../ops/leaf.ts";
-import { referenceOf } from "../ops/reference.ts";
+import { referenceOf } from "../ops/reference/table.ts";
 import { arbitrary } from "./check.ts";
 import { factorOf, type Structure } from "./pattern.ts";
 

@@ -6,7 +6,7 @@ import { FourlaneError } from "../core/errors.ts";
 import { isOpen, makeNode, type Node, toposort, withSources } from "../graph/node.ts";
 import { addCotangents } from "../ops/elementwise.ts";
 import { constantLike } from "../ops/leaf.ts";
-import { alias, fence, isDetached } from "../ops/structure.ts";
+import { alias, fence, isDetached } from "../ops/identity.ts";
 
 /** The node that is being differentiated, or made again: for all examples, or for backward. For messages. */
 export const walk: { at?: Node; as?: "forward" | "again" } = {};

@@ -5,7 +5,8 @@
 import { FourlaneError, ShapeError } from "../core/errors.ts";
 import { sameShape, show } from "../core/shape.ts";
 import { type Attrs, inRegion, makeNode, type Node, toposort, withSources } from "../graph/node.ts";
-import { alias, concat, expand, forEveryExample, reshape, slice } from "../ops/structure.ts";
+import { alias } from "../ops/identity.ts";
+import { concat, expand, forEveryExample, reshape, slice } from "../ops/movement.ts";
 import { walkOver } from "./vjp.ts";
 
 /** Examples of a batch that an operation without a rule is evaluated for one by one. */

@@ -68,7 +68,7 @@ export interface OpDef<A extends Attrs = Attrs> {
   readonly called?: { readonly name: string; readonly index: string; readonly of: string };
   /** Whether it draws random numbers: not for one example what it is for another. */
   readonly random?: true;
-  /** The value in float64. Operations that are not elementwise have theirs in src/ops/reference.ts. */
+  /** The value in float64. Operations that are not elementwise have theirs in src/ops/reference/. */
   readonly ref?: Reference<A>;
 }
 

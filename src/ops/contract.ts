@@ -3,7 +3,7 @@ import { DTypeError, ShapeError } from "../core/errors.ts";
 import { sameShape, show } from "../core/shape.ts";
 import { makeNode, type Node, type OpDef } from "../graph/node.ts";
 import { add } from "./elementwise.ts";
-import { reshape, transposeLast } from "./structure.ts";
+import { reshape, transposeLast } from "./movement.ts";
 
 export type MatmulAttrs = { readonly precise?: boolean };
 

@@ -7,8 +7,8 @@ import { isFloat } from "../core/dtype.ts";
 import { type Shape, show } from "../core/shape.ts";
 import { makeNode, type NoAttrs, type Node, type OpDef } from "../graph/node.ts";
 import { apply, cast, COMPARE, mul, sub, UNARY, where } from "./elementwise.ts";
-import { constantLike } from "./leaf.ts";
-import { expand, expandBack, forEveryExample, iota, reshape, sum } from "./structure.ts";
+import { constantLike, iota } from "./leaf.ts";
+import { expand, expandBack, forEveryExample, reshape, sum } from "./movement.ts";
 
 const lastAxis = (x: { shape: Shape }): number => x.shape.length - 1;
 

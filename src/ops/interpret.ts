@@ -2,7 +2,7 @@
 import { FourlaneError } from "../core/errors.ts";
 import { numel } from "../core/shape.ts";
 import { type Node, toposort } from "../graph/node.ts";
-import { referenceOf } from "./reference.ts";
+import { referenceOf } from "./reference/table.ts";
 
 export type Values = Map<Node, Float64Array>;
 

@@ -1,4 +1,4 @@
-/** @file Leaves: values from outside the graph, and constants. */
+/** @file Values made of no others: those from outside the graph, constants, the numbers of places. */
 import type { DType } from "../core/dtype.ts";
 import { numel, type Shape } from "../core/shape.ts";
 import { isOp, makeNode, type Node, type OpDef, type Spec } from "../graph/node.ts";
@@ -20,6 +20,14 @@ export const CONSTANT: OpDef<ConstantAttrs> = {
   ref: (_, n) => new Float64Array(numel(n.shape)).fill(n.attrs.value),
 };
 
+/** 0, 1, 2, ... in row-major order. */
+export const IOTA: OpDef<{ readonly shape: Shape }> = {
+  name: "iota",
+  kind: "other",
+  pattern: "ends",
+  infer: (_, attrs) => ({ shape: attrs.shape, dtype: "int32" }),
+};
+
 export function leaf(shape: Shape, dtype: DType): Node {
   return makeNode(LEAF, [], { shape, dtype });
 }
@@ -36,4 +44,9 @@ export function constantLike(n: Spec, v: number): Node {
 /** The value of a constant node, or undefined for any other node. */
 export function constantValue(n: Node): number | undefined {
   return isOp(n, CONSTANT) ? n.attrs.value : undefined;
+}
+
+/** 0, 1, 2, ... as int32, in row-major order. */
+export function iota(shape: Shape): Node {
+  return makeNode(IOTA, [], { shape });
 }

@@ -4,7 +4,8 @@ import { isFloat } from "../core/dtype.ts";
 import { numel, type Shape, show } from "../core/shape.ts";
 import { makeNode, type Node, type OpDef } from "../graph/node.ts";
 import { liftAxis } from "./lift.ts";
-import { expand, offAxis, reshape } from "./structure.ts";
+import { offAxis } from "./linear.ts";
+import { expand, reshape } from "./movement.ts";
 
 function checkIndex(op: string, index: Node, bound: number): void {
   if (index.dtype !== "int32") throw new DTypeError(`${op}: the index must be int32, got ${index.dtype}`);

@@ -1,26 +1,33 @@
 /** @file The op table: every operation there is, once. Tests, docs and the compiler's coverage check derive from it. */
 import type { OpDef } from "../graph/node.ts";
 import { CONTRACT } from "./contract.ts";
+import { CUMULATIVE } from "./cumulative.ts";
 import { BINARY, COMPARE, LOGICAL, SELECT, UNARY } from "./elementwise.ts";
 import { FUSED } from "./fused.ts";
-import { CONSTANT, LEAF } from "./leaf.ts";
+import { IDENTITY } from "./identity.ts";
+import { CONSTANT, IOTA, LEAF } from "./leaf.ts";
 import { LOOKUP } from "./lookup.ts";
+import { MOVEMENT } from "./movement.ts";
+import { ORDER } from "./order.ts";
 import { RANDOM } from "./random.ts";
-import { SCAN } from "./scan.ts";
-import { STRUCTURE } from "./structure.ts";
+import { REDUCTION } from "./reduction.ts";
 import { WINDOW } from "./windows.ts";
 
 export const OPS: Readonly<Record<string, OpDef>> = {
   leaf: LEAF,
   constant: CONSTANT,
+  iota: IOTA,
   ...UNARY,
   ...BINARY,
   ...COMPARE,
   ...LOGICAL,
   ...SELECT,
-  ...STRUCTURE,
+  ...MOVEMENT,
+  ...REDUCTION,
+  ...IDENTITY,
   ...WINDOW,
-  ...SCAN,
+  ...CUMULATIVE,
+  ...ORDER,
   ...CONTRACT,
   ...LOOKUP,
   ...RANDOM,

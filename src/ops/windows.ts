@@ -7,7 +7,8 @@ import { isFloat } from "../core/dtype.ts";
 import { show } from "../core/shape.ts";
 import { makeNode, type Node, type OpDef } from "../graph/node.ts";
 import { liftAxis } from "./lift.ts";
-import { linear, offAxis, slice } from "./structure.ts";
+import { linear, offAxis } from "./linear.ts";
+import { slice } from "./movement.ts";
 
 export type WindowSizes = {
   /** Elements of a window. */

@@ -4,7 +4,7 @@ import type { Node } from "../../src/graph/node.ts";
 import { add, apply, mul, scale, UNARY } from "../../src/ops/elementwise.ts";
 import { matmul } from "../../src/ops/contract.ts";
 import { leaf } from "../../src/ops/leaf.ts";
-import { expandBack, sum } from "../../src/ops/structure.ts";
+import { expandBack, sum } from "../../src/ops/movement.ts";
 
 /** The groups as text, each by the names of its operations. */
 function groups(...outputs: Node[]): string[] {

@@ -7,7 +7,7 @@ import { matmul } from "../../src/ops/contract.ts";
 import { add, apply, mul, scale, sub, UNARY } from "../../src/ops/elementwise.ts";
 import { softmax } from "../../src/ops/fused.ts";
 import { leaf } from "../../src/ops/leaf.ts";
-import { concat, expand, flip, reshape, slice, sum, transposeLast } from "../../src/ops/structure.ts";
+import { concat, expand, flip, reshape, slice, sum, transposeLast } from "../../src/ops/movement.ts";
 
 const ROWS = 8;
 const COLS = 4;

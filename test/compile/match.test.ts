@@ -5,7 +5,7 @@ import type { Node } from "../../src/graph/node.ts";
 import { add, apply, BINARY, mul, scale, shift, sub, UNARY } from "../../src/ops/elementwise.ts";
 import { interpret, type Values } from "../../src/ops/interpret.ts";
 import { leaf } from "../../src/ops/leaf.ts";
-import { expand } from "../../src/ops/structure.ts";
+import { expand } from "../../src/ops/movement.ts";
 import { Session } from "../../src/run/session.ts";
 import { expectClose } from "../ops/reference.ts";
 

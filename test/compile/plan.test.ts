@@ -13,7 +13,8 @@ import { matmul } from "../../src/ops/contract.ts";
 import { add, apply, mul, scale, sub, UNARY } from "../../src/ops/elementwise.ts";
 import { crossEntropyRows, softmax } from "../../src/ops/fused.ts";
 import { leaf } from "../../src/ops/leaf.ts";
-import { concat, expand, expandBack, max, mean, pad, slice, sum, transposeLast } from "../../src/ops/structure.ts";
+import { concat, expand, expandBack, pad, slice, sum, transposeLast } from "../../src/ops/movement.ts";
+import { max, mean } from "../../src/ops/reduction.ts";
 
 interface Planned {
   readonly low: Lowered;

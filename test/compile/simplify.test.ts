@@ -5,7 +5,8 @@ import { printGraph } from "../../src/graph/print.ts";
 import { matmul } from "../../src/ops/contract.ts";
 import { add, apply, mul, neg, scale, UNARY } from "../../src/ops/elementwise.ts";
 import { constant, leaf } from "../../src/ops/leaf.ts";
-import { alias, detach, expand, permute, reshape, transposeLast } from "../../src/ops/structure.ts";
+import { alias, detach } from "../../src/ops/identity.ts";
+import { expand, permute, reshape, transposeLast } from "../../src/ops/movement.ts";
 
 const x = leaf([2, 3], "float32");
 const y = leaf([2, 3], "float32");

@@ -12,7 +12,7 @@ import { numel, type Shape } from "../../src/core/shape.ts";
 import { apply, BINARY, cast, COMPARE, LOGICAL, SELECT, UNARY, where } from "../../src/ops/elementwise.ts";
 import { interpret, type Values } from "../../src/ops/interpret.ts";
 import { constant, LEAF, leaf } from "../../src/ops/leaf.ts";
-import { concat, expand, flip, pad, permute, slice } from "../../src/ops/structure.ts";
+import { concat, expand, flip, pad, permute, slice } from "../../src/ops/movement.ts";
 import { type Node, type OpDef, toposort } from "../../src/graph/node.ts";
 import { Session } from "../../src/run/session.ts";
 import { random } from "../assembly/harness.ts";

@@ -4,7 +4,7 @@ import { isOp, makeNode, type Node } from "../../src/graph/node.ts";
 import { apply, SELECT } from "../../src/ops/elementwise.ts";
 import { leaf } from "../../src/ops/leaf.ts";
 import { LOOKUP } from "../../src/ops/lookup.ts";
-import { STRUCTURE } from "../../src/ops/structure.ts";
+import { MOVEMENT } from "../../src/ops/movement.ts";
 
 test("attributes are those of the operation", () => {
   const [x, index] = [leaf([3, 4], "float32"), leaf([3, 4], "int32")];
@@ -18,13 +18,13 @@ test("attributes are those of the operation", () => {
     // @ts-expect-error: another name.
     makeNode(LOOKUP.gather, [x, index], { axes: 1 }),
     // @ts-expect-error: another type.
-    makeNode(STRUCTURE.permute, [x], { axes: 1 }),
+    makeNode(MOVEMENT.permute, [x], { axes: 1 }),
     // @ts-expect-error: one that is not its own.
-    makeNode(STRUCTURE.permute, [x], { axes: [1, 0], keepdim: true }),
+    makeNode(MOVEMENT.permute, [x], { axes: [1, 0], keepdim: true }),
     // @ts-expect-error: a conversion says to what.
     apply(SELECT.cast, x),
     // @ts-expect-error: a permutation has axes, but no axis.
-    isOp(n, STRUCTURE.permute) && n.attrs.axis,
+    isOp(n, MOVEMENT.permute) && n.attrs.axis,
   ];
   expect(wrong).toBeTypeOf("function"); // for tsc alone
 });

@@ -13,7 +13,8 @@ import { BINARY, cast, COMPARE, LOGICAL, SELECT, UNARY, where } from "../../src/
 import { crossEntropyRows, FUSED, logSoftmax, softmax } from "../../src/ops/fused.ts";
 import { constantLike, LEAF, leaf } from "../../src/ops/leaf.ts";
 import { gather, scatterAdd } from "../../src/ops/lookup.ts";
-import { argsort, cumsum } from "../../src/ops/scan.ts";
+import { cumsum } from "../../src/ops/cumulative.ts";
+import { argsort } from "../../src/ops/order.ts";
 import * as structure from "../../src/ops/structure.ts";
 import { fold, windows } from "../../src/ops/windows.ts";
 import { random } from "../assembly/harness.ts";
@@ -214,7 +215,7 @@ const BUILDERS: Record<string, Builder> = {
     const step = c.a.shape.map(() => 1 + c.below(2));
     const begin = c.a.shape.map(() => c.below(3));
     const shape = c.a.shape.map((d, i) => begin[i] + (d - 1) * step[i] + 1 + c.below(2));
-    return makeNode(structure.STRUCTURE.pad, [c.a], { begin, step, shape });
+    return makeNode(structure.MOVEMENT.pad, [c.a], { begin, step, shape });
   }),
   concat: ranked((c) => {
     const axis = c.below(c.a.shape.length);

@@ -4,14 +4,19 @@ import { CONTRACT } from "../../ops/contract.ts";
 import { FUSED } from "../../ops/fused.ts";
 import { LOOKUP } from "../../ops/lookup.ts";
 import { RANDOM } from "../../ops/random.ts";
-import { SCAN } from "../../ops/scan.ts";
-import { STRUCTURE } from "../../ops/structure.ts";
+import { CUMULATIVE } from "../../ops/cumulative.ts";
+import { IDENTITY } from "../../ops/identity.ts";
+import { IOTA } from "../../ops/leaf.ts";
+import { MOVEMENT } from "../../ops/movement.ts";
+import { ORDER } from "../../ops/order.ts";
+import { REDUCTION } from "../../ops/reduction.ts";
 import { WINDOW } from "../../ops/windows.ts";
 import type { Lowering } from "./lowering.ts";
 import { matmul } from "./rules/contraction.ts";
 import { gather, scatter } from "./rules/lookup.ts";
 import { bytes, concat, fence, iota, pad } from "./rules/movement.ts";
-import { argsort, cumsum } from "./rules/order.ts";
+import { cumsum } from "./rules/cumulative.ts";
+import { argsort } from "./rules/order.ts";
 import { random } from "./rules/random.ts";
 import { argReduce, reduce } from "./rules/reduction.ts";
 import { crossEntropy, softmax, softmaxGrad } from "./rules/rows.ts";
@@ -25,16 +30,16 @@ const rule = <A extends Attrs>(op: OpDef<A>, lower: Rule<NoInfer<A>>): readonly 
 /** Operations with instructions of their own; elementwise ones become Map, views become addresses. */
 export const RULES: ReadonlyMap<OpDef, Rule> = new Map([
   rule(CONTRACT.matmul, matmul),
-  rule(STRUCTURE.sum, reduce),
-  rule(STRUCTURE.max, reduce),
-  rule(STRUCTURE.min, reduce),
-  rule(STRUCTURE.argmax, argReduce),
-  rule(STRUCTURE.argmin, argReduce),
-  rule(STRUCTURE.concat, concat),
-  rule(STRUCTURE.pad, pad),
-  rule(STRUCTURE.iota, iota),
-  rule(STRUCTURE.bytes, bytes),
-  rule(STRUCTURE.fence, fence),
+  rule(MOVEMENT.sum, reduce),
+  rule(REDUCTION.max, reduce),
+  rule(REDUCTION.min, reduce),
+  rule(REDUCTION.argmax, argReduce),
+  rule(REDUCTION.argmin, argReduce),
+  rule(MOVEMENT.concat, concat),
+  rule(MOVEMENT.pad, pad),
+  rule(IOTA, iota),
+  rule(MOVEMENT.bytes, bytes),
+  rule(IDENTITY.fence, fence),
   rule(FUSED.softmax, softmax),
   rule(FUSED.logSoftmax, softmax),
   rule(FUSED.softmaxGrad, softmaxGrad),
@@ -44,11 +49,11 @@ export const RULES: ReadonlyMap<OpDef, Rule> = new Map([
   rule(RANDOM.randomBits, random),
   rule(RANDOM.uniform, random),
   rule(RANDOM.normal, random),
-  rule(STRUCTURE.prod, reduce),
+  rule(REDUCTION.prod, reduce),
   rule(LOOKUP.gather, gather),
   rule(LOOKUP.scatterAdd, scatter),
   rule(LOOKUP.scatterLast, scatter),
-  rule(SCAN.cumsum, cumsum),
-  rule(SCAN.argsort, argsort),
+  rule(CUMULATIVE.cumsum, cumsum),
+  rule(ORDER.argsort, argsort),
   rule(WINDOW.fold, fold),
 ]);

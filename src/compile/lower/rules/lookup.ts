@@ -3,7 +3,7 @@ import * as isa from "../../../../assembly/isa.ts";
 import { isFloat } from "../../../core/dtype.ts";
 import { numel } from "../../../core/shape.ts";
 import type { Node } from "../../../graph/node.ts";
-import type { AxisAttrs } from "../../../ops/structure.ts";
+import type { AxisAttrs } from "../../../ops/linear.ts";
 import { CONSTANT } from "../../../ops/leaf.ts";
 import { LOOKUP } from "../../../ops/lookup.ts";
 import type { Ref } from "../../instr.ts";

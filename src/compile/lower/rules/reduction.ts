@@ -4,7 +4,9 @@ import { isFloat } from "../../../core/dtype.ts";
 import { FourlaneError } from "../../../core/errors.ts";
 import { numel } from "../../../core/shape.ts";
 import type { Node, OpDef } from "../../../graph/node.ts";
-import { type AxesAttrs, type AxisAttrs, STRUCTURE } from "../../../ops/structure.ts";
+import type { AxesAttrs, AxisAttrs } from "../../../ops/linear.ts";
+import { MOVEMENT } from "../../../ops/movement.ts";
+import { REDUCTION } from "../../../ops/reduction.ts";
 import type { Ref } from "../../instr.ts";
 import { NS } from "../cost.ts";
 import { linesOf } from "../emission.ts";
@@ -18,12 +20,12 @@ const KINDS: ReadonlyMap<OpDef, readonly [float: isa.ReduceKind, whole: isa.Redu
   OpDef,
   readonly [isa.ReduceKind, isa.ReduceKind]
 >([
-  [STRUCTURE.sum, [isa.ReduceKind.Sum, isa.ReduceKind.SumI]],
-  [STRUCTURE.prod, [isa.ReduceKind.Prod, isa.ReduceKind.ProdI]],
-  [STRUCTURE.max, [isa.ReduceKind.Max, isa.ReduceKind.MaxI]],
-  [STRUCTURE.min, [isa.ReduceKind.Min, isa.ReduceKind.MinI]],
-  [STRUCTURE.argmax, [isa.ReduceKind.ArgMax, isa.ReduceKind.ArgMaxI]],
-  [STRUCTURE.argmin, [isa.ReduceKind.ArgMin, isa.ReduceKind.ArgMinI]],
+  [MOVEMENT.sum, [isa.ReduceKind.Sum, isa.ReduceKind.SumI]],
+  [REDUCTION.prod, [isa.ReduceKind.Prod, isa.ReduceKind.ProdI]],
+  [REDUCTION.max, [isa.ReduceKind.Max, isa.ReduceKind.MaxI]],
+  [REDUCTION.min, [isa.ReduceKind.Min, isa.ReduceKind.MinI]],
+  [REDUCTION.argmax, [isa.ReduceKind.ArgMax, isa.ReduceKind.ArgMaxI]],
+  [REDUCTION.argmin, [isa.ReduceKind.ArgMin, isa.ReduceKind.ArgMinI]],
 ]);
 
 function kindOf({ op, src: [x] }: Node): isa.ReduceKind {
