@@ -28,7 +28,7 @@ export function encode(low: Lowered, schedule: Schedule, plan: Plan): Program {
   const residents = low.residents.length;
 
   const regionOf = (b: Buffer): Region => {
-    const home = homes.get(b);
+    const home = homes[b.id];
     if (!home) return ARENA;
     if (home.kind === "resident") return RESIDENTS + home.index;
     if (home.kind === "update") return RESIDENTS + residents + home.index;
@@ -49,7 +49,8 @@ export function encode(low: Lowered, schedule: Schedule, plan: Plan): Program {
   const offsetOf = (b: Buffer): number => offsets.get(b.id) ?? 0;
 
   let phase = 0;
-  for (const [k, i] of instrs.entries()) {
+  for (let k = 0; k < instrs.length; k++) {
+    const i = instrs[k];
     if (i.units === 0) continue;
     for (; phase < phaseOf[k]; phase++) {
       labels.push({ word: code.length, phase, op: "barrier", text: "barrier", shapes: "" });

@@ -22,8 +22,8 @@ export interface Buffer {
   readonly dtype: DType;
 }
 
-/** The homes of buffers. Those without one live in the arena, while they are needed. */
-export type Homes = ReadonlyMap<Buffer, Home>;
+/** The homes of buffers, by their ids. Those without one live in the arena, while they are needed. */
+export type Homes = readonly (Home | undefined)[];
 
 /** A byte address within a buffer. */
 export interface Ref {

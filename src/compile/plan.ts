@@ -52,7 +52,7 @@ function lifetimes(buffers: readonly Buffer[], homes: Homes, schedule: Schedule)
   const after = instrs.length;
   // By buffer.
   const lives = buffers.map((b): Life | undefined => {
-    if (homes.has(b)) return undefined;
+    if (homes[b.id]) return undefined;
     return { buffers: [b], bytes: align(b.bytes), from: after, to: -1, offset: 0 };
   });
   /** By buffer: the positions of the instructions that touch it. */
@@ -212,6 +212,6 @@ export function plan(buffers: readonly Buffer[], homes: Homes, schedule: Schedul
     for (const l of lives) for (const b of l.buffers) offsets.set(b.id, l.offset);
     if (bytes === lowerBound) break;
   }
-  const unshared = buffers.reduce((s, b) => s + (homes.has(b) ? 0 : align(b.bytes)), 0);
+  const unshared = buffers.reduce((s, b) => s + (homes[b.id] ? 0 : align(b.bytes)), 0);
   return { bytes, lowerBound, unshared, offsets };
 }

@@ -10,7 +10,7 @@ const kb = (n: number): string => (n < 10_240 ? `${n} B` : `${(n / 1024).toFixed
 const PREFIXES = { input: "in", output: "out", resident: "r", update: "new" };
 
 function bufferName(b: Buffer, homes: Homes): string {
-  const home = homes.get(b);
+  const home = homes[b.id];
   return home ? `${PREFIXES[home.kind]}${home.index}` : `t${b.id}`;
 }
 

@@ -67,11 +67,19 @@ export abstract class Emission {
     return ref;
   }
 
-  /** The words of an instruction, from its operands by the names they have in the instruction set: all, and no others. */
-  words<Enum extends { Length: number }>(at: Enum, operands: Record<Exclude<keyof Enum, "Length">, Word>): Word[] {
+  /**
+   * The words of an instruction, from its operands by the names they have in the instruction set: all, and no others. What
+   * instructions share may be in an object of its own. No object is spread into another: engines walk literals faster.
+   */
+  words<Enum extends { Length: number }, Shared extends Partial<Record<keyof Enum, Word>> = Record<never, Word>>(
+    at: Enum,
+    operands: Record<Exclude<keyof Enum, "Length" | keyof Shared>, Word>,
+    shared?: Shared,
+  ): Word[] {
     const words = new Array<Word>(at.Length).fill(0);
-    for (const name in operands)
-      words[(at as unknown as Record<string, number>)[name]] = operands[name as keyof typeof operands];
+    const places = at as unknown as Record<string, number>;
+    for (const name in operands) words[places[name]] = operands[name as keyof typeof operands];
+    if (shared) for (const name in shared) words[places[name]] = shared[name] as Word;
     return words;
   }
 

@@ -36,12 +36,12 @@ export function lower(graph: Graph, { order, works, needed }: Matched): Lowered 
   for (const n of order)
     if (n.shape.length > 8) throw new ShapeError(`${n.op.name}: rank ${n.shape.length} of ${show(n.shape)} is above 8`);
   const low = new Lowering(needed);
-  const homes = new Map<Buffer, Home>();
+  const homes: (Home | undefined)[] = [];
   const bind = (list: readonly Node[], kind: Home["kind"]): Buffer[] =>
     list.map((n, i) => {
       if (n.op !== LEAF) throw new FourlaneError("INTERNAL", `${n.op.name}: only leaves can be bound`);
       const buffer = low.buffer(byteLength(n.shape, n.dtype), n.dtype);
-      homes.set(buffer, { kind, index: i });
+      homes[buffer.id] = { kind, index: i };
       low.places.set(n, { buffer, offset: 0 });
       return buffer;
     });
@@ -58,11 +58,11 @@ export function lower(graph: Graph, { order, works, needed }: Matched): Lowered 
   // What leaves the program has a buffer of its own: a copy, if what it lies in has a home already, or holds more.
   const leave = (kind: "output" | "update", n: Node, i: number): Buffer => {
     let { buffer, offset } = low.ref(n);
-    const home = homes.get(buffer);
+    const home = homes[buffer.id];
     if (home?.kind === "output" && kind === "output" && offset === 0) return buffer;
     const whole = offset === 0 && buffer.bytes === byteLength(n.shape, n.dtype);
     if (home || !whole) ({ buffer, offset } = low.copy(n));
-    homes.set(buffer, { kind, index: i });
+    homes[buffer.id] = { kind, index: i };
     return buffer;
   };
   const updates = graph.updates.map((n, i) => leave("update", n, i));

@@ -24,13 +24,21 @@ interface Matrix {
 /** Two matrices, and many of them, as operands: what both kernels take. */
 function operands(n: Node, A: Matrix, B: Matrix, C: Ref) {
   const [M, K] = n.src[0].shape.slice(-2);
-  const N = n.shape[n.shape.length - 1];
-  const Batch = numel(n.shape.slice(0, -2));
-  const [strides, batches] = [
-    { ARow: A.row, ACol: A.col, BRow: B.row, BCol: B.col },
-    { ABatch: A.batch, BBatch: B.batch },
-  ];
-  return { C, A: A.ref, B: B.ref, M, N, K, Batch, ...strides, ...batches };
+  return {
+    C,
+    A: A.ref,
+    B: B.ref,
+    M,
+    N: n.shape[n.shape.length - 1],
+    K,
+    ARow: A.row,
+    ACol: A.col,
+    BRow: B.row,
+    BCol: B.col,
+    Batch: numel(n.shape.slice(0, -2)),
+    ABatch: A.batch,
+    BBatch: B.batch,
+  };
 }
 
 /** Whether the rows of all of A lie one after the other. */
@@ -57,7 +65,7 @@ function gemm(l: Lowering, n: Node, A: Matrix, of: ReturnType<typeof operands>, 
   const byRows = Batch * rowBlocks(M) >= 8 || N <= 16;
   const block = byRows ? ROWS : 8 * Math.max(1, Math.ceil(N / 256));
   const blocks = Math.ceil((byRows ? M : N) / block);
-  const words = l.words(isa.Gemm, { ...of, CRow: N, CBatch: M * N, Slice: byRows ? 0 : 1, Block: block });
+  const words = l.words(isa.Gemm, { CRow: N, CBatch: M * N, Slice: byRows ? 0 : 1, Block: block }, of);
   const even = byRows && (Batch === 1 || M % ROWS === 0);
   const reads: Touch[] = [
     [of.A, even && isRowMajor(A, of) ? ROWS * K * 4 : 0],
@@ -69,7 +77,7 @@ function gemm(l: Lowering, n: Node, A: Matrix, of: ReturnType<typeof operands>, 
 
 function product(l: Lowering, n: Node, A: Matrix, of: ReturnType<typeof operands>, text: string): void {
   const { M, N, K, Batch } = of;
-  const words = l.words(isa.Product, { ...of, Block: ROWS, Integer: n.dtype === "int32" ? 1 : 0 });
+  const words = l.words(isa.Product, { Block: ROWS, Integer: n.dtype === "int32" ? 1 : 0 }, of);
   const reads: Touch[] = [
     [of.A, isRowMajor(A, of) ? ROWS * K * 4 : 0],
     [of.B, 0],

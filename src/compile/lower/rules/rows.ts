@@ -49,8 +49,8 @@ export function crossEntropy(l: Lowering, n: Node<CrossEntropyAttrs>): void {
   const out = l.result(n);
   const of = { X, Label, Rows: rows, Cols: cols, Ignore: n.attrs.ignore, Block: ROWS };
   const [opcode, words] = G
-    ? [isa.Opcode.CrossEntropyGrad, l.words(isa.CrossEntropyGrad, { ...of, Out: out, G })]
-    : [isa.Opcode.CrossEntropy, l.words(isa.CrossEntropy, { ...of, Loss: out })];
+    ? [isa.Opcode.CrossEntropyGrad, l.words(isa.CrossEntropyGrad, { Out: out, G }, of)]
+    : [isa.Opcode.CrossEntropy, l.words(isa.CrossEntropy, { Loss: out }, of)];
   const reads = [[X, cols] as const, ...[Label, G].filter((ref) => ref).map((ref) => [ref, 1] as const)];
   emitRows(l, [opcode, words], n, rows, reads, [out, G ? cols : 1], rows * cols * NS.crossEntropy);
 }
