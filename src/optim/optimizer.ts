@@ -80,7 +80,7 @@ export abstract class Optimizer {
   protected abstract update(p: Parameter, g: Node, index: number): void;
 }
 
-/** A variable of zeros like a parameter. */
+/** @internal A variable of zeros like a parameter. */
 export function zerosLike(p: Parameter): Variable {
   return new Variable(p.shape, "float32", allocate("float32", numel(p.shape)));
 }
