@@ -4,7 +4,7 @@
 // a time from zero, and the blocks are added to C in order. Every path below keeps to that, so an element has the same
 // bits wherever slices, blocks and edges happen to fall. Lanes that hold no element of C repeat valid data: they are
 // computed and thrown away.
-import { arg, loadPart, madd, ptr, storePart } from "./simd";
+import { arg, beat, fillBytes, loadPart, madd, ptr, storePart } from "./simd";
 import { Gemm } from "./isa";
 
 /** Longest block of K: a panel of B (12.5 KB) and one of A (6.3 KB) stay in the L1 cache. */
@@ -40,6 +40,7 @@ export function gemm(ip: usize, begin: i32, end: i32, scratch: usize): void {
     const blocks = (extent + block - 1) / block;
     const entry = begin / blocks;
     const first = begin - entry * blocks;
+    if ((entry & 3) == 3) beat();
     const last = min(blocks, first + end - begin);
     begin += last - first;
     const from = first * block;
@@ -88,7 +89,10 @@ export function gemmSlice(
 ): void {
   if (m <= 0 || n <= 0) return;
   if (k <= 0) {
-    for (let i = 0; i < m; ++i) memory.fill(c + <usize>i * cRow, 0, (<usize>n) << 2);
+    for (let i = 0; i < m; ++i) {
+      if ((i & 63) == 63) beat();
+      fillBytes(c + <usize>i * cRow, 0, (<usize>n) << 2);
+    }
     return;
   }
   if (n == 1 && m > 1 && cRow == 4) {
@@ -138,6 +142,7 @@ export function gemmSlice(
       // Loop over M.
       for (let i = 0; i < m; i += height) {
         const mc = min(height, m - i);
+        if ((i | j | p) != 0) beat();
         const aBlock = ap + <usize>i * aRow;
         // A block of all rows is packed once for all columns.
         if (!aByRows && (j == 0 || mc < m)) {
@@ -149,7 +154,8 @@ export function gemmSlice(
         if (m == 1) {
           const bStep: usize = bInPlace ? bRow : 32;
           const bPanel: usize = bInPlace ? 32 : (<usize>kc) << 5;
-          for (; jr + 32 <= nc; jr += 32)
+          for (; jr + 32 <= nc; jr += 32) {
+            if ((jr & 1023) == 992) beat();
             gemmRow1x32(
               aBlock,
               aCol,
@@ -160,9 +166,11 @@ export function gemmSlice(
               cBlock + ((<usize>jr) << 2),
               p,
             );
+          }
         }
         // Loop over the panels of B.
         for (; jr < nc; jr += 8) {
+          if ((jr & 127) == 120) beat();
           const cols = nc - jr;
           let panelB = scratch;
           let bStep: usize = 32;
@@ -222,6 +230,7 @@ function gemmAlong(
     // Rows of A are columns of its transpose.
     gemmPackB(scratch, a + <usize>p * aCol, aCol, aRow, kc, m);
     for (let j = 0; j < n; j += 4) {
+      if ((j & 63) == 60) beat();
       const cols = n - j;
       const bBlock = b + <usize>j * bCol + ((<usize>p) << 2);
       const cPanel = c + ((<usize>j) << 2);

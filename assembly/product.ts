@@ -1,6 +1,6 @@
 // Matrix products that are exact: small ones in float64, each element rounded once, and those of integers.
 import { Product } from "./isa";
-import { arg, loadUpTo, ptr, storeUpTo } from "./simd";
+import { arg, beat, loadUpTo, PART, ptr, storeUpTo } from "./simd";
 
 /** Up to four elements of B side by side, `step` bytes apart. */
 // @ts-ignore: decorator
@@ -40,6 +40,7 @@ export function product(ip: usize, begin: i32, end: i32, _scratch: usize): void 
   const block = arg(ip, Product.Block);
   const last = min(arg(ip, Product.Batch) * rows, end * block);
   let height = 0;
+  let turn = 0;
   for (let r = begin * block; r < last; r += height) {
     const batch = r / rows;
     const row = r - batch * rows;
@@ -47,6 +48,7 @@ export function product(ip: usize, begin: i32, end: i32, _scratch: usize): void 
     const a = ptr(ip, Product.A) + ((<usize>(batch * arg(ip, Product.ABatch))) << 2) + <usize>row * aRow;
     const b = ptr(ip, Product.B) + ((<usize>(batch * arg(ip, Product.BBatch))) << 2);
     for (let c = 0; c < cols; c += 4) {
+      if ((++turn & 15) == 0) beat();
       const n = cols - c;
       const to = ptr(ip, Product.C) + <usize>r * cRow + ((<usize>c) << 2);
       let q = b + <usize>c * bCol;
@@ -55,8 +57,12 @@ export function product(ip: usize, begin: i32, end: i32, _scratch: usize): void 
           let p = a + <usize>h * aRow;
           q = b + <usize>c * bCol;
           let sum = i32x4.splat(0);
-          for (let k = 0; k < depth; k++, q += bStep, p += aStep)
-            sum = i32x4.add(sum, i32x4.mul(i32x4.splat(load<i32>(p)), four(q, n, bCol)));
+          for (let k = 0; k < depth; ) {
+            const stop = min(depth, k + PART);
+            for (; k < stop; k++, q += bStep, p += aStep)
+              sum = i32x4.add(sum, i32x4.mul(i32x4.splat(load<i32>(p)), four(q, n, bCol)));
+            if (stop < depth) beat();
+          }
           storeUpTo(to + <usize>h * cRow, sum, n);
         }
         continue;
@@ -74,26 +80,30 @@ export function product(ip: usize, begin: i32, end: i32, _scratch: usize): void 
       let h2 = l0;
       let l3 = l0;
       let h3 = l0;
-      for (let k = 0; k < depth; k++, q += bStep) {
-        const y = four(q, n, bCol);
-        const low = f64x2.promote_low_f32x4(y);
-        const high = f64x2.promote_low_f32x4(v128.shuffle<i64>(y, y, 1, 0));
-        let x = twice(p0);
-        l0 = f64x2.add(l0, f64x2.mul(x, low));
-        h0 = f64x2.add(h0, f64x2.mul(x, high));
-        x = twice(p1);
-        l1 = f64x2.add(l1, f64x2.mul(x, low));
-        h1 = f64x2.add(h1, f64x2.mul(x, high));
-        x = twice(p2);
-        l2 = f64x2.add(l2, f64x2.mul(x, low));
-        h2 = f64x2.add(h2, f64x2.mul(x, high));
-        x = twice(p3);
-        l3 = f64x2.add(l3, f64x2.mul(x, low));
-        h3 = f64x2.add(h3, f64x2.mul(x, high));
-        p0 += aStep;
-        p1 += aStep;
-        p2 += aStep;
-        p3 += aStep;
+      for (let left = depth; left > 0; ) {
+        const rest = max(left - PART, 0);
+        for (; left > rest; left--, q += bStep) {
+          const y = four(q, n, bCol);
+          const low = f64x2.promote_low_f32x4(y);
+          const high = f64x2.promote_low_f32x4(v128.shuffle<i64>(y, y, 1, 0));
+          let x = twice(p0);
+          l0 = f64x2.add(l0, f64x2.mul(x, low));
+          h0 = f64x2.add(h0, f64x2.mul(x, high));
+          x = twice(p1);
+          l1 = f64x2.add(l1, f64x2.mul(x, low));
+          h1 = f64x2.add(h1, f64x2.mul(x, high));
+          x = twice(p2);
+          l2 = f64x2.add(l2, f64x2.mul(x, low));
+          h2 = f64x2.add(h2, f64x2.mul(x, high));
+          x = twice(p3);
+          l3 = f64x2.add(l3, f64x2.mul(x, low));
+          h3 = f64x2.add(h3, f64x2.mul(x, high));
+          p0 += aStep;
+          p1 += aStep;
+          p2 += aStep;
+          p3 += aStep;
+        }
+        if (rest > 0) beat();
       }
       storeUpTo(to, rounded(l0, h0), n);
       if (height > 1) storeUpTo(to + cRow, rounded(l1, h1), n);

@@ -4,7 +4,7 @@
 // A NaN, a +Inf, or nothing but -Inf in a row makes its sum NaN, and with it the row, as in PyTorch.
 import { CrossEntropy, CrossEntropyGrad, Softmax, SoftmaxGrad } from "./isa";
 import { exp64, high, join, log64, low } from "./math";
-import { arg, faultIndex, loadUpTo, ptr, storeUpTo } from "./simd";
+import { arg, beat, faultIndex, loadUpTo, PART, ptr, storeUpTo } from "./simd";
 
 /** e^x for two float64; x beyond +-700 counts as that (0 and infinite in float32), NaN stays NaN. */
 // @ts-ignore: decorator
@@ -32,9 +32,13 @@ function largest(p: usize, n: i32): f64 {
   const none = f32x4.splat(-Infinity);
   let a = none;
   let b = none;
-  for (; n >= 8; n -= 8, p += 32) {
-    a = f32x4.pmax(a, v128.load(p));
-    b = f32x4.pmax(b, v128.load(p, 16));
+  while (n >= 8) {
+    const rest = max(n - PART, 7);
+    for (; n > rest; n -= 8, p += 32) {
+      a = f32x4.pmax(a, v128.load(p));
+      b = f32x4.pmax(b, v128.load(p, 16));
+    }
+    if (rest > 7) beat();
   }
   for (; n > 0; n -= 4, p += 16) a = f32x4.pmax(a, loadUpTo(p, n, none));
   a = f32x4.pmax(a, b);
@@ -49,16 +53,20 @@ function expSum(to: usize, p: usize, n: i32, max: f64): f64 {
   const shift = f64x2.splat(max);
   let lo = f64x2.splat(0);
   let hi = f64x2.splat(0);
-  for (; n > 0; n -= 4, p += 16) {
-    const v = loadUpTo(p, n, none);
-    const a = expPair(f64x2.sub(low(v), shift));
-    const b = expPair(f64x2.sub(high(v), shift));
-    lo = f64x2.add(lo, a);
-    hi = f64x2.add(hi, b);
-    if (to != 0) {
-      storeUpTo(to, join(a, b), n);
-      to += 16;
+  while (n > 0) {
+    const rest = n > PART ? n - PART : 0;
+    for (; n > rest; n -= 4, p += 16) {
+      const v = loadUpTo(p, n, none);
+      const a = expPair(f64x2.sub(low(v), shift));
+      const b = expPair(f64x2.sub(high(v), shift));
+      lo = f64x2.add(lo, a);
+      hi = f64x2.add(hi, b);
+      if (to != 0) {
+        storeUpTo(to, join(a, b), n);
+        to += 16;
+      }
     }
+    if (rest > 0) beat();
   }
   return sumLanes(lo, hi);
 }
@@ -67,9 +75,13 @@ function expSum(to: usize, p: usize, n: i32, max: f64): f64 {
 function scale(p: usize, n: i32, by: f64): void {
   const k = f64x2.splat(by);
   const zero = f32x4.splat(0);
-  for (; n > 0; n -= 4, p += 16) {
-    const v = loadUpTo(p, n, zero);
-    storeUpTo(p, join(f64x2.mul(low(v), k), f64x2.mul(high(v), k)), n);
+  while (n > 0) {
+    const rest = n > PART ? n - PART : 0;
+    for (; n > rest; n -= 4, p += 16) {
+      const v = loadUpTo(p, n, zero);
+      storeUpTo(p, join(f64x2.mul(low(v), k), f64x2.mul(high(v), k)), n);
+    }
+    if (rest > 0) beat();
   }
 }
 
@@ -78,15 +90,25 @@ function shift2(to: usize, p: usize, n: i32, a: f64, b: f64): void {
   const va = f64x2.splat(a);
   const vb = f64x2.splat(b);
   const zero = f32x4.splat(0);
-  for (; n > 0; n -= 4, p += 16, to += 16) {
-    const v = loadUpTo(p, n, zero);
-    storeUpTo(to, join(f64x2.sub(f64x2.sub(low(v), va), vb), f64x2.sub(f64x2.sub(high(v), va), vb)), n);
+  while (n > 0) {
+    const rest = n > PART ? n - PART : 0;
+    for (; n > rest; n -= 4, p += 16, to += 16) {
+      const v = loadUpTo(p, n, zero);
+      storeUpTo(to, join(f64x2.sub(f64x2.sub(low(v), va), vb), f64x2.sub(f64x2.sub(high(v), va), vb)), n);
+    }
+    if (rest > 0) beat();
   }
 }
 
 /** Sets n 4-byte elements. */
 function fillRow(to: usize, n: i32, v: v128): void {
-  for (; n > 0; n -= 4, to += 16) storeUpTo(to, v, n);
+  while (n > 0) {
+    const rest = n > PART ? n - PART : 0;
+    for (; n > rest; n -= 4, to += 16) {
+      storeUpTo(to, v, n);
+    }
+    if (rest > 0) beat();
+  }
 }
 
 export function softmax(ip: usize, begin: i32, end: i32, _scratch: usize): void {
@@ -110,10 +132,14 @@ function sumRow(p: usize, n: i32): f64 {
   const zero = f32x4.splat(0);
   let lo = f64x2.splat(0);
   let hi = f64x2.splat(0);
-  for (; n > 0; n -= 4, p += 16) {
-    const v = loadUpTo(p, n, zero);
-    lo = f64x2.add(lo, low(v));
-    hi = f64x2.add(hi, high(v));
+  while (n > 0) {
+    const rest = n > PART ? n - PART : 0;
+    for (; n > rest; n -= 4, p += 16) {
+      const v = loadUpTo(p, n, zero);
+      lo = f64x2.add(lo, low(v));
+      hi = f64x2.add(hi, high(v));
+    }
+    if (rest > 0) beat();
   }
   return sumLanes(lo, hi);
 }
@@ -125,11 +151,15 @@ function dotRow(p: usize, q: usize, n: i32): f64 {
   const zero = f32x4.splat(0);
   let lo = f64x2.splat(0);
   let hi = f64x2.splat(0);
-  for (; n > 0; n -= 4, p += 16, q += 16) {
-    const a = loadUpTo(p, n, zero);
-    const b = loadUpTo(q, n, zero);
-    lo = f64x2.add(lo, f64x2.mul(low(a), low(b)));
-    hi = f64x2.add(hi, f64x2.mul(high(a), high(b)));
+  while (n > 0) {
+    const rest = n > PART ? n - PART : 0;
+    for (; n > rest; n -= 4, p += 16, q += 16) {
+      const a = loadUpTo(p, n, zero);
+      const b = loadUpTo(q, n, zero);
+      lo = f64x2.add(lo, f64x2.mul(low(a), low(b)));
+      hi = f64x2.add(hi, f64x2.mul(high(a), high(b)));
+    }
+    if (rest > 0) beat();
   }
   return sumLanes(lo, hi);
 }
@@ -140,12 +170,16 @@ function dotRow(p: usize, q: usize, n: i32): f64 {
 function softmaxGradRow(to: usize, y: usize, g: usize, n: i32, s: f64): void {
   const vs = f64x2.splat(s);
   const zero = f32x4.splat(0);
-  for (; n > 0; n -= 4, y += 16, g += 16, to += 16) {
-    const a = loadUpTo(y, n, zero);
-    const b = loadUpTo(g, n, zero);
-    const lo = f64x2.mul(low(a), f64x2.sub(low(b), vs));
-    const hi = f64x2.mul(high(a), f64x2.sub(high(b), vs));
-    storeUpTo(to, join(lo, hi), n);
+  while (n > 0) {
+    const rest = n > PART ? n - PART : 0;
+    for (; n > rest; n -= 4, y += 16, g += 16, to += 16) {
+      const a = loadUpTo(y, n, zero);
+      const b = loadUpTo(g, n, zero);
+      const lo = f64x2.mul(low(a), f64x2.sub(low(b), vs));
+      const hi = f64x2.mul(high(a), f64x2.sub(high(b), vs));
+      storeUpTo(to, join(lo, hi), n);
+    }
+    if (rest > 0) beat();
   }
 }
 
@@ -153,12 +187,16 @@ function softmaxGradRow(to: usize, y: usize, g: usize, n: i32, s: f64): void {
 function logSoftmaxGradRow(to: usize, y: usize, g: usize, n: i32, s: f64): void {
   const vs = f64x2.splat(s);
   const zero = f32x4.splat(0);
-  for (; n > 0; n -= 4, y += 16, g += 16, to += 16) {
-    const a = loadUpTo(y, n, zero);
-    const b = loadUpTo(g, n, zero);
-    const lo = f64x2.sub(low(b), f64x2.mul(expPair(low(a)), vs));
-    const hi = f64x2.sub(high(b), f64x2.mul(expPair(high(a)), vs));
-    storeUpTo(to, join(lo, hi), n);
+  while (n > 0) {
+    const rest = n > PART ? n - PART : 0;
+    for (; n > rest; n -= 4, y += 16, g += 16, to += 16) {
+      const a = loadUpTo(y, n, zero);
+      const b = loadUpTo(g, n, zero);
+      const lo = f64x2.sub(low(b), f64x2.mul(expPair(low(a)), vs));
+      const hi = f64x2.sub(high(b), f64x2.mul(expPair(high(a)), vs));
+      storeUpTo(to, join(lo, hi), n);
+    }
+    if (rest > 0) beat();
   }
 }
 

@@ -4,7 +4,7 @@ import { arg, beat, ptr } from "./simd";
 
 /** Columns that walk down together: their sums wait in scratch, 8 bytes each. */
 const STRIP: i32 = 1024;
-/** Rows after which a long walk gives a sign of life; a power of two. */
+/** Elements after which a long walk gives a sign of life. */
 const BEAT: i32 = 1 << 18;
 
 /** Sums of T are kept in A, which is wider: float32 in float64, int32 in int64. */
@@ -17,6 +17,7 @@ function scanColumns<T, A>(ip: usize, begin: i32, end: i32, sums: usize): void {
   const step = reverse ? -bytes : bytes;
   const last = min(arg(ip, Scan.Outer) * inner, end * grain);
   let done = begin * grain;
+  let walked = 0;
   while (done < last) {
     const outer = done / inner;
     const column = done - outer * inner;
@@ -32,7 +33,11 @@ function scanColumns<T, A>(ip: usize, begin: i32, end: i32, sums: usize): void {
         store<A>(sums + (c << 3), sum);
         store<T>(to + (c << 2), <T>sum);
       }
-      if ((r & (BEAT - 1)) == 0) beat();
+      walked += columns;
+      if (walked >= BEAT) {
+        walked = 0;
+        beat();
+      }
     }
     done += columns;
   }

@@ -1,6 +1,6 @@
 // Stable sorting of rows, by merging runs of positions.
 import { Argsort } from "./isa";
-import { arg, beat, ptr } from "./simd";
+import { arg, beat, copyBytes, PART, ptr } from "./simd";
 
 /** Positions sorted by insertion before runs are merged. */
 const RUN: i32 = 8;
@@ -67,7 +67,11 @@ export function argsort(ip: usize, begin: i32, end: i32, _scratch: usize): void 
     const out = ptr(ip, Argsort.Out) + <usize>r * bytes;
     let a = out;
     let b = ptr(ip, Argsort.Spare) + <usize>r * bytes;
-    for (let i = 0; i < cols; i += RUN) insertion(a, row, i, min(cols, i + RUN), integer, flip);
+    for (let part = 0; part < cols; part += PART) {
+      const stop = min(cols, part + PART);
+      for (let i = part; i < stop; i += RUN) insertion(a, row, i, min(cols, i + RUN), integer, flip);
+      if (stop < cols) beat();
+    }
     for (let run = RUN; run < cols; run <<= 1) {
       for (let i = 0; i < cols; i += run << 1) {
         merge(b, a, row, i, min(cols, i + run), min(cols, i + (run << 1)), integer, flip);
@@ -76,6 +80,6 @@ export function argsort(ip: usize, begin: i32, end: i32, _scratch: usize): void 
       a = b;
       b = t;
     }
-    if (a != out) memory.copy(out, a, bytes);
+    if (a != out) copyBytes(out, a, bytes);
   }
 }

@@ -21,13 +21,16 @@ export class Machine {
   readonly memory: WebAssembly.Memory;
   readonly exports: Record<string, (...args: number[]) => number>;
   readonly scratch: number;
+  /** Kernels call it within long units. */
+  beat: () => void = () => {};
   private top: number;
   private guards: number[] = [];
 
   constructor(variant = "plain", pages = 256) {
     this.memory = new WebAssembly.Memory({ initial: pages, maximum: 65536 });
     const module = new WebAssembly.Module(wasmBytes(variant));
-    this.exports = new WebAssembly.Instance(module, { env: { memory: this.memory, beat() {} } }).exports as never;
+    this.exports = new WebAssembly.Instance(module, { env: { memory: this.memory, beat: () => this.beat() } })
+      .exports as never;
     this.exports.writeConstants();
     this.scratch = isa.Memory.Heap;
     this.top = 0;

@@ -1,0 +1,268 @@
+/**
+ * Kernels give signs of life within one unit, however long it takes. Operands are virtual memory that nobody wrote:
+ * reading it costs no memory; strides of 0 make little memory a large operand.
+ */
+import { expect, it } from "vitest";
+import { hasRelaxedSimd } from "../../src/run/kernels.ts";
+import { isa, Machine } from "./harness.ts";
+
+/** Milliseconds that may pass without a sign of life, on a busy machine: a quarter of the shortest timeout. */
+const GAP = 25;
+const GB = 2 ** 30;
+/** Where nothing was written, and nothing will be. */
+const ZEROS = GB;
+/** Where results may go. */
+const OUT = 64 * 2 ** 20;
+
+type Build = (m: Machine) => number;
+
+const put = (opcode: keyof typeof isa.Opcode, length: number, operands: Record<number, number>): Build => {
+  return (m) => m.instruction(isa.Opcode[opcode], length, 1, operands);
+};
+
+const gemm = (rows: number, cols: number, depth: number, o: Record<number, number>, slice = 0): Build => {
+  const { Gemm } = isa;
+  return put("Gemm", Gemm.Length, {
+    [Gemm.C]: OUT,
+    [Gemm.A]: ZEROS,
+    [Gemm.B]: ZEROS,
+    [Gemm.M]: rows,
+    [Gemm.N]: cols,
+    [Gemm.K]: depth,
+    [Gemm.CRow]: 0,
+    [Gemm.Batch]: 1,
+    [Gemm.Slice]: slice,
+    [Gemm.Block]: slice ? cols : rows,
+    ...o,
+  });
+};
+
+const product = (cols: number, depth: number, integer: number): Build => {
+  const { Product } = isa;
+  return put("Product", Product.Length, {
+    [Product.C]: OUT,
+    [Product.A]: ZEROS,
+    [Product.B]: ZEROS,
+    [Product.M]: 4,
+    [Product.N]: cols,
+    [Product.K]: depth,
+    [Product.BCol]: 1,
+    [Product.Batch]: 1,
+    [Product.Block]: 4,
+    [Product.Integer]: integer,
+  });
+};
+
+const reduce = (kind: isa.ReduceKind, r: number, inner: number): Build => {
+  const { Reduce } = isa;
+  return put("Reduce", Reduce.Length, {
+    [Reduce.Out]: OUT,
+    [Reduce.In]: ZEROS,
+    [Reduce.Outer]: 1,
+    [Reduce.R]: r,
+    [Reduce.Inner]: inner,
+    [Reduce.Block]: r,
+    [Reduce.Blocks]: 1,
+    [Reduce.Kind]: kind,
+    [Reduce.Grain]: 4096,
+  });
+};
+
+const softmax = (cols: number, log: number): Build => {
+  const { Softmax } = isa;
+  return put("Softmax", Softmax.Length, {
+    [Softmax.Out]: OUT,
+    [Softmax.In]: OUT,
+    [Softmax.Rows]: 1,
+    [Softmax.Cols]: cols,
+    [Softmax.Log]: log,
+    [Softmax.Block]: 1,
+  });
+};
+
+const softmaxGrad = (cols: number, log: number): Build => {
+  const { SoftmaxGrad } = isa;
+  return put("SoftmaxGrad", SoftmaxGrad.Length, {
+    [SoftmaxGrad.Out]: OUT,
+    [SoftmaxGrad.Y]: ZEROS,
+    [SoftmaxGrad.G]: ZEROS,
+    [SoftmaxGrad.Rows]: 1,
+    [SoftmaxGrad.Cols]: cols,
+    [SoftmaxGrad.Log]: log,
+    [SoftmaxGrad.Block]: 1,
+  });
+};
+
+const gather = (rows: number, inner: number, each: number): Build => {
+  const { Gather } = isa;
+  return put("Gather", Gather.Length, {
+    [Gather.Out]: OUT,
+    [Gather.In]: ZEROS,
+    [Gather.Index]: 2 * GB,
+    [Gather.Outer]: 1,
+    [Gather.Rows]: rows,
+    [Gather.Bound]: 1,
+    [Gather.Inner]: inner,
+    [Gather.IndexInner]: each,
+    [Gather.Block]: rows,
+  });
+};
+
+const scatter = (rows: number, inner: number, each: number): Build => {
+  const { ScatterAdd } = isa;
+  return put("ScatterAdd", ScatterAdd.Length, {
+    [ScatterAdd.Out]: OUT,
+    [ScatterAdd.In]: ZEROS,
+    [ScatterAdd.Index]: 2 * GB,
+    [ScatterAdd.Outer]: 1,
+    [ScatterAdd.Rows]: rows,
+    [ScatterAdd.Bound]: 1,
+    [ScatterAdd.Inner]: inner,
+    [ScatterAdd.IndexInner]: each,
+    [ScatterAdd.Kind]: isa.ScatterKind.Sum,
+    [ScatterAdd.Block]: 1,
+  });
+};
+
+const scan = (r: number, inner: number): Build => {
+  const { Scan } = isa;
+  return put("Scan", Scan.Length, {
+    [Scan.Out]: OUT,
+    [Scan.In]: ZEROS,
+    [Scan.Outer]: 1,
+    [Scan.R]: r,
+    [Scan.Inner]: inner,
+    [Scan.Grain]: inner,
+  });
+};
+
+const { ReduceKind } = isa;
+
+/** Of these a unit has few elements whatever the shapes: the worker gives signs of life between calls of the kernel. */
+type Bounded = "Barrier" | "Map" | "Random" | "Transpose" | "Adam";
+
+/** Any other opcode without cases does not compile. Each is one unit. */
+const CASES: Record<Exclude<keyof typeof isa.Opcode, Bounded>, Record<string, Build>> = {
+  Gemm: {
+    "few rows, B in place": gemm(8, 2 ** 15, 2 ** 14, { [isa.Gemm.BCol]: 1, [isa.Gemm.ACol]: 1 }),
+    "few rows, B packed": gemm(8, 2 ** 15, 2 ** 14, { [isa.Gemm.BRow]: 1, [isa.Gemm.ACol]: 1 }),
+    "13 rows, B along K": gemm(13, 2 ** 14, 2 ** 14, { [isa.Gemm.BRow]: 1, [isa.Gemm.ACol]: 1 }),
+    "many rows": gemm(2 ** 13, 2 ** 10, 2 ** 9, { [isa.Gemm.BCol]: 1, [isa.Gemm.ACol]: 1 }),
+    "many rows, little depth": gemm(2 ** 15, 2 ** 15, 4, { [isa.Gemm.BCol]: 1, [isa.Gemm.ACol]: 1 }),
+    "8 columns": gemm(2 ** 19, 8, 2 ** 10, { [isa.Gemm.BCol]: 1, [isa.Gemm.ACol]: 1 }, 1),
+    "one row": gemm(1, 2 ** 17, 2 ** 14, { [isa.Gemm.BCol]: 1, [isa.Gemm.ACol]: 1 }),
+    "one column": gemm(2 ** 17, 1, 2 ** 14, { [isa.Gemm.CRow]: 1, [isa.Gemm.ARow]: 1, [isa.Gemm.BRow]: 1 }, 1),
+    "one element": gemm(1, 1, 2 ** 27, {}),
+    "no depth": gemm(2 ** 9, 2 ** 22, 0, {}),
+  },
+  Reduce: {
+    sum: reduce(ReduceKind.Sum, 2 ** 28, 1),
+    "sum of columns": reduce(ReduceKind.Sum, 2 ** 16, 2 ** 12),
+    "sum of two columns": reduce(ReduceKind.SumI, 2 ** 26, 2),
+    argMax: reduce(ReduceKind.ArgMax, 2 ** 28, 1),
+    "argMax of columns": reduce(ReduceKind.ArgMax, 2 ** 15, 2 ** 12),
+    "argMin of two columns": reduce(ReduceKind.ArgMin, 2 ** 25, 2),
+  },
+  Softmax: { softmax: softmax(2 ** 25, 0), log: softmax(2 ** 25, 1) },
+  SoftmaxGrad: { softmax: softmaxGrad(2 ** 25, 0), log: softmaxGrad(2 ** 25, 1) },
+  CrossEntropy: {
+    "one row": put("CrossEntropy", isa.CrossEntropy.Length, {
+      [isa.CrossEntropy.Loss]: OUT,
+      [isa.CrossEntropy.X]: ZEROS,
+      [isa.CrossEntropy.Label]: 2 * GB,
+      [isa.CrossEntropy.Rows]: 1,
+      [isa.CrossEntropy.Cols]: 2 ** 25,
+      [isa.CrossEntropy.Ignore]: -1,
+      [isa.CrossEntropy.Block]: 1,
+    }),
+  },
+  CrossEntropyGrad: {
+    "one row": put("CrossEntropyGrad", isa.CrossEntropyGrad.Length, {
+      [isa.CrossEntropyGrad.Out]: OUT,
+      [isa.CrossEntropyGrad.X]: ZEROS,
+      [isa.CrossEntropyGrad.Label]: 2 * GB,
+      [isa.CrossEntropyGrad.G]: ZEROS,
+      [isa.CrossEntropyGrad.Rows]: 1,
+      [isa.CrossEntropyGrad.Cols]: 2 ** 25,
+      [isa.CrossEntropyGrad.Ignore]: -1,
+      [isa.CrossEntropyGrad.Block]: 1,
+    }),
+  },
+  Gather: {
+    "many rows": gather(2 ** 24, 1, 0),
+    "one long row": gather(1, 2 ** 26, 0),
+    "one index for each element": gather(1, 2 ** 24, 1),
+  },
+  ScatterAdd: {
+    "many rows": scatter(2 ** 25, 1, 0),
+    "rows that are long": scatter(8, 2 ** 24, 0),
+    "one index for each element": scatter(1, 2 ** 24, 1),
+  },
+  Scan: { "one column": scan(2 ** 25, 1), "side by side": scan(2 ** 16, 2 ** 10) },
+  Argsort: {
+    "one long row": put("Argsort", isa.Argsort.Length, {
+      [isa.Argsort.Out]: OUT,
+      [isa.Argsort.In]: ZEROS,
+      [isa.Argsort.Spare]: 2 * GB + GB / 2,
+      [isa.Argsort.Rows]: 1,
+      [isa.Argsort.Cols]: 2 ** 22,
+      [isa.Argsort.Block]: 1,
+    }),
+  },
+  Fold: {
+    "many windows": put("Fold", isa.Fold.Length, {
+      [isa.Fold.Out]: OUT,
+      [isa.Fold.In]: ZEROS,
+      [isa.Fold.Outer]: 1,
+      [isa.Fold.Extent]: 2 ** 11,
+      [isa.Fold.Windows]: 2 ** 10,
+      [isa.Fold.Inner]: 2 ** 5,
+      [isa.Fold.Size]: 2 ** 10,
+      [isa.Fold.Step]: 1,
+      [isa.Fold.Dilation]: 1,
+      [isa.Fold.Block]: 2 ** 11,
+    }),
+  },
+  Product: {
+    "many columns": product(2 ** 16, 2 ** 11, 0),
+    "one long sum": product(4, 2 ** 26, 0),
+    "one long sum of integers": product(4, 2 ** 24, 1),
+  },
+};
+
+/** But for products the two binaries have the same loops. */
+const VARIANTS: [string, string[]][] = [
+  ["plain", Object.keys(CASES)],
+  ["relaxed", hasRelaxedSimd() ? ["Gemm"] : []],
+];
+const ALL = VARIANTS.flatMap(([variant, opcodes]) =>
+  opcodes.flatMap((opcode) =>
+    Object.entries(CASES[opcode as keyof typeof CASES]).map(([name, build]) => [variant, opcode, name, build] as const),
+  ),
+);
+
+const machines: Record<string, Machine> = {};
+
+it.each(ALL)("%s %s: %s", (variant, _opcode, _name, build) => {
+  machines[variant] ??= new Machine(variant, 65536);
+  const m = machines[variant];
+  m.reset();
+  const ip = build(m);
+  // Others may keep this thread from running, but not each time, nor for most of it.
+  let [least, took] = [1, 0];
+  for (let tries = 5; tries > 0 && least > 0; tries--) {
+    const start = performance.now();
+    let [last, silent] = [start, 0];
+    m.beat = () => {
+      const now = performance.now();
+      if (now - last > GAP) silent += now - last;
+      last = now;
+    };
+    m.run(ip);
+    m.beat();
+    took = last - start;
+    least = Math.min(least, silent / took);
+  }
+  expect(least).toBeLessThan(0.3);
+  expect(took).toBeGreaterThan(GAP); // else there was nothing to see
+});
