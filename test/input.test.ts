@@ -261,6 +261,11 @@ describe("a function that gives no tensors", () => {
     expect(() => use(iterates as never)).toThrow(/returns an iterator/);
     expect(() => use(generator as never)).toThrow(/generator|iterator/);
   });
+  test("gradcheck says so", async () => {
+    const check = (f: unknown): Promise<boolean> => fl.gradcheck(f as (x: fl.Tensor) => fl.Tensor, [fl.ones([1])]);
+    await expect(check(promises)).rejects.toThrow(/gradcheck: the function is async/);
+    await expect(check(iterates)).rejects.toThrow(/gradcheck: the function returns an iterator/);
+  });
   test("compile(function*) is refused when it is compiled", () => {
     expect(() => fl.compile(generator as never)).toThrow(/compile: the function is a generator/);
   });

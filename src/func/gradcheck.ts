@@ -1,5 +1,5 @@
 /** @file Derivatives of a user's function checked: forward mode, reverse mode and finite differences, in float64. */
-import { checkFunction } from "../core/check.ts";
+import { checkFunction, checkNotAsync } from "../core/check.ts";
 import { isFloat, type TypedArray } from "../core/dtype.ts";
 import { GradcheckError, ValueError } from "../core/errors.ts";
 import { checkOptions, type Names } from "../core/options.ts";
@@ -67,7 +67,9 @@ function flattened<Args extends unknown[]>(
   return (tensors) => {
     let i = 0;
     const replaced = mapTree(args, (t) => (isFloat(t.dtype) ? tensors[i++] : t)) as Args;
-    const results = floatsOf(f(...replaced), "output");
+    const returned = f(...replaced);
+    checkNotAsync(op, returned);
+    const results = floatsOf(returned, "output");
     if (results.length === 0) throw new ValueError(`${op}: the function returns no tensor of float32`);
     return results;
   };
