@@ -219,6 +219,23 @@ describe("clipping", () => {
     expect((await clipped([1, Number.NaN]))[0]).toBeNaN();
     expect((await clipped([-7, 2], Number.POSITIVE_INFINITY))[0]).toBe(7);
   });
+  test("of tiny gradients takes the norm they have", async () => {
+    for (const scale of [1e-20, 1e-25, 1e-30, 1e-32])
+      expect((await clipped([3 * scale, 4 * scale]))[0] / (5 * scale)).toBeCloseTo(1, 5);
+    // Where nothing is lost the scale is a power of 2: the bits are those of the plain norm.
+    const values = Array.from({ length: 1000 }, (_, i) => Math.sin(i) * 10 ** ((i % 9) - 4));
+    const plain = await fl.norm(fl.tensor(values)).item();
+    expect((await clipped(values))[0]).toBe(plain);
+  });
+  test("passes by parameters without elements, in every norm", async () => {
+    for (const p of [1, 2, 3, Number.POSITIVE_INFINITY]) {
+      const [none, some] = [0, 1].map((n) => new fl.Parameter(fl.zeros([n])));
+      none.grad = fl.zeros([0]);
+      some.grad = fl.tensor([4]);
+      expect(await fl.nn.utils.clipGradNorm([none, some], 1, { normType: p }).item()).toBeCloseTo(4, 5);
+      expect(await fl.nn.utils.clipGradNorm(none, 1, { normType: p }).item()).toBe(0);
+    }
+  });
 });
 
 describe("hyperparameters", () => {

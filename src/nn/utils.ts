@@ -11,22 +11,27 @@ function withGradients(op: string, parameters: Tensor | Iterable<Tensor>): { t: 
     throw new ValueError(`${op}: parameters must be a tensor or a list of them, got ${String(parameters)}`);
   return [...list].flatMap((t, i) => {
     if (!(t instanceof Tensor)) throw new ValueError(`${op}: parameters[${i}] is no tensor: ${String(t)}`);
-    return t.grad ? [{ t, grad: t.grad }] : [];
+    // One without elements counts for nothing, and has no largest one.
+    return t.grad && t.numel() > 0 ? [{ t, grad: t.grad }] : [];
   });
 }
 
-/** Far enough below 1 for squares of any float32 to be finite, and a power of 2, so that scaling rounds nothing. */
-const SMALL = 2 ** -66;
+/**
+ * What gradients are multiplied with before they are squared, powers of 2, so that it rounds nothing: squares of 1e-30 and of
+ * all that is not large are in the middle of float32 by the first; of the largest by the second.
+ */
+const UP = 2 ** 44;
+const DOWN = 2 ** -66;
 
 /** The norm over all elements of all tensors, finite if the elements are and float32 can hold it. */
 function totalNorm(tensors: readonly Tensor[], p: number): Tensor {
-  const plain = norm(stack(tensors.map((t) => norm(t, p))), p);
-  if (p === Number.POSITIVE_INFINITY || p <= 1) return plain;
   if (p === 2) {
-    // Squares of 1e30 are infinite in float32. Both sums are made in one pass.
-    const scaled = norm(stack(tensors.map((t) => norm(t.mul(SMALL))))).div(SMALL);
-    return where(plain.lt(Number.POSITIVE_INFINITY), plain, scaled);
+    // Squares of 1e30 are infinite in float32, those of 1e-30 are 0. Both sums are made in one pass.
+    const scaled = (by: number): Tensor => norm(stack(tensors.map((t) => norm(t.mul(by))))).div(by);
+    const usual = scaled(UP);
+    return where(usual.lt(Number.POSITIVE_INFINITY), usual, scaled(DOWN));
   }
+  if (p === Number.POSITIVE_INFINITY || p <= 1) return norm(stack(tensors.map((t) => norm(t, p))), p);
   const largest = stack(tensors.map((t) => norm(t, Number.POSITIVE_INFINITY))).max();
   const scale = where(largest.gt(0).mul(largest.lt(Number.POSITIVE_INFINITY)), largest, 1);
   return norm(stack(tensors.map((t) => norm(t.div(scale), p))), p).mul(scale);
