@@ -189,6 +189,27 @@ describe("shapes too large", () => {
     expect(performance.now() - start).toBeLessThan(500);
   });
 
+  const long = (length: number): fl.Dataset => ({ length, batch: () => [] });
+  test.each<[string, () => unknown]>([
+    ["DataLoader", () => new fl.DataLoader(long(2 ** 40))],
+    ["randomSplit", () => fl.randomSplit(long(2 ** 40), [0.5, 0.5])],
+    ["Subset", () => new fl.Subset(long(2 ** 40), [0])],
+  ])("%s of more rows than can be numbered", (name, f) => {
+    expect(f).toThrow(fl.ShapeError);
+    expect(f).toThrow(`${name}: 1099511627776 rows are too many`);
+  });
+
+  test("what is as large as may be is made at once", () => {
+    const { avgPool1d, avgPool2d, interpolate, pad } = fl.nn.functional;
+    const line = fl.ones([1, 1, 1]).expand([1, 1, 2 ** 24]);
+    const start = performance.now();
+    avgPool1d(line, 2, { stride: 1 });
+    avgPool2d(fl.ones([1, 1, 1, 1]).expand([1, 1, 2 ** 13, 2 ** 13]), 2, { stride: 1 });
+    pad(line, [5, 0], "reflect");
+    interpolate(fl.ones([1, 1, 2]), { size: 2 ** 22 });
+    expect(performance.now() - start).toBeLessThan(3000);
+  });
+
   test("nested arrays that nobody can hold are refused, data() is not", async () => {
     await expect(fl.zeros([2 ** 29, 0]).array()).rejects.toThrow(/array: 536870912 nested arrays are too many/);
     expect(await fl.zeros([2 ** 29, 0]).data()).toHaveLength(0);

@@ -3,7 +3,7 @@ import { checkNumbers } from "../core/convert.ts";
 import { allocate, bytesOf, checkDType, type DType, type TypedArray } from "../core/dtype.ts";
 import { DTypeError, IndexError, ShapeError, ValueError } from "../core/errors.ts";
 import { checkOptions, type Names } from "../core/options.ts";
-import { checkShape, numel, type Shape, show } from "../core/shape.ts";
+import { checkCount, checkShape, numel, type Shape, show } from "../core/shape.ts";
 import { permutation } from "../core/threefry.ts";
 import { bytes } from "../ops/structure.ts";
 import { type NestedArray, Tensor, tensor } from "../tensor.ts";
@@ -151,6 +151,7 @@ function tensorSource(tensor: Tensor, which: string): Source {
 export function checkDataset(op: string, dataset: Dataset): void {
   if (!dataset || typeof dataset.batch !== "function" || !Number.isSafeInteger(dataset.length) || dataset.length < 0)
     throw new ValueError(`${op}: the dataset must have a length and a method batch(indices)`);
+  checkCount(op, "rows", dataset.length, 2 ** 30);
 }
 
 function checkIndices(op: string, indices: ArrayLike<number>, rows: number): void {

@@ -2,7 +2,7 @@
 import { ShapeError, ValueError } from "../../core/errors.ts";
 import { checkCount, show } from "../../core/shape.ts";
 import * as structure from "../../ops/structure.ts";
-import { asItIs, cat, checkTensors, full, Tensor } from "../../tensor.ts";
+import { asItIs, cat, checkTensors, full, Tensor, tensor } from "../../tensor.ts";
 
 export type PadMode = "constant" | "reflect" | "replicate" | "circular";
 
@@ -57,10 +57,9 @@ export function pad(x: Tensor, padding: readonly number[], mode: PadMode = "cons
   return pairs.reduce((y, [before, after], axis) => {
     if (before === 0 && after === 0) return y;
     const n = x.shape[axis];
-    return y.indexSelect(
-      axis,
-      Array.from({ length: n + before + after }, (_, i) => SOURCES[mode](i - before, n)),
-    );
+    const places = new Int32Array(n + before + after);
+    for (let i = 0; i < places.length; i++) places[i] = SOURCES[mode](i - before, n);
+    return y.indexSelect(axis, tensor(places));
   }, asItIs(x));
 }
 

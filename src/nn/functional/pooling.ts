@@ -112,13 +112,15 @@ function avgPool(rank: number, x: Tensor, kernelSize: Sizes, options: AvgPoolOpt
   const elements = w.counts.map((count, i) => {
     const n = x.shape[x.ndim - rank + i];
     const edge = countIncludePad ? w.padding[i][0] : 0;
-    return Array.from({ length: count }, (_, k) => {
+    const sizes = new Float32Array(count);
+    for (let k = 0; k < count; k++) {
       const start = k * w.stride[i] - w.padding[i][0];
-      return Math.min(start + w.kernel[i], n + edge) - Math.max(start, -edge);
-    });
+      sizes[k] = Math.min(start + w.kernel[i], n + edge) - Math.max(start, -edge);
+    }
+    return tensor(sizes, [count, ...w.counts.slice(i + 1).map(() => 1)]);
   });
-  const sizes = elements.reduce((all, list) => all.flatMap((s) => list.map((v) => s * v)), [1]);
-  return sums.div(tensor(Float32Array.from(sizes), w.counts));
+  // Axes that are as large everywhere cost one number; the product of others is one of few integers, exact.
+  return sums.div(elements.reduce((s, t) => s.mul(t)));
 }
 
 /** The mean of each window of [N, C, L]. */

@@ -86,27 +86,26 @@ export function interpolate(x: Tensor, options: InterpolateOptions): Tensor {
   return to.reduce((y, d, i) => {
     const n = image[i];
     const step = factors && !recomputeScaleFactor ? 1 / factors[i] : n / d;
-    const places = Array.from({ length: d }, (_, k) => {
+    const place = (k: number): number => {
       if (mode === "nearest") return Math.floor(Math.fround(k * Math.fround(step)));
       if (mode === "nearest-exact") return Math.floor(Math.fround((k + 0.5) * Math.fround(step)));
       if (alignCorners) return d > 1 ? (k * (n - 1)) / (d - 1) : 0;
       return Math.max(0, (k + 0.5) * step - 0.5);
-    });
+    };
+    const places = new Float64Array(d);
+    for (let k = 0; k < d; k++) places[k] = place(k);
     return sampled(y, 2 + i, places);
   }, x);
 }
 
 /** x at places along an axis, between two elements by their distance. */
-function sampled(x: Tensor, axis: number, places: readonly number[]): Tensor {
+function sampled(x: Tensor, axis: number, places: Float64Array): Tensor {
   const last = x.shape[axis] - 1;
-  const low = places.map((p) => Math.min(Math.floor(p), last));
-  const here = x.indexSelect(axis, low);
+  const low = new Int32Array(places).map((p) => Math.min(p, last));
+  const here = x.indexSelect(axis, tensor(low));
   if (places.every(Number.isInteger)) return here;
-  const next = x.indexSelect(
-    axis,
-    low.map((p) => Math.min(p + 1, last)),
-  );
-  const distances = Float32Array.from(places, (p, k) => p - low[k]);
+  const next = x.indexSelect(axis, tensor(low.map((p) => Math.min(p + 1, last))));
+  const distances = new Float32Array(places.map((p, k) => p - low[k]));
   const weights = tensor(distances, [places.length, ...x.shape.slice(axis + 1).map(() => 1)]);
   return here.mul(weights.neg().add(1)).add(next.mul(weights));
 }
