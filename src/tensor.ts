@@ -1004,6 +1004,8 @@ function flatten(values: NestedArray): { flat: number[]; shape: number[]; boolea
     if (shape.push(v.length) > DEEPEST)
       throw new ShapeError(`tensor: arrays are nested more than ${DEEPEST} deep, or hold themselves`);
   }
+  // Few arrays that hold each other many times are a lot to walk.
+  checkCount("tensor", "numbers in nested arrays", numel(shape.map((d) => d || 1)), 2 ** 26);
   const flat: number[] = [];
   let boolean = true;
   const walk = (v: NestedArray, axis: number): void => {

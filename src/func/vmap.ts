@@ -20,6 +20,7 @@ export interface VmapOptions {
 /** The tree with each tensor replaced by f of it and its axis. */
 function mapAxes(what: string, tree: unknown, axes: Axes, f: (t: Tensor, axis: number | null) => Tensor): unknown {
   if (axes === null || typeof axes === "number") return mapTree(tree, (t) => f(t, axes));
+  mapTree(axes, (t) => t); // refuses what holds itself
   const keys = typeof tree === "object" && tree !== null && !(tree instanceof Tensor) ? Object.keys(tree) : [];
   const given = typeof axes === "object" ? Object.keys(axes) : [];
   if (Array.isArray(tree) !== Array.isArray(axes) || keys.join() !== given.join())

@@ -5,7 +5,7 @@
 import { ValueError } from "../core/errors.ts";
 import { Tensor } from "../tensor.ts";
 import { identityOf } from "../core/identity.ts";
-import { isPlain } from "./tree.ts";
+import { DEEPEST, isPlain, MOST_PARTS } from "./tree.ts";
 
 /** Most numbers in arrays that count by value. More are slow to compare, and are meant as data. */
 const MOST_NUMBERS = 4096;
@@ -49,6 +49,7 @@ export function signatureOf(
   /** How many objects around are no part of the tree of arguments: tensors in them come from outside. */
   let closed = 0;
   let numbers = 0;
+  let parts = 0;
   let at = 0;
   const where = (path: string): string => (visit ? path : `argument ${at} or a part of it`);
   const count = (n: number, path: string): void => {
@@ -107,6 +108,10 @@ export function signatureOf(
     }
     // Within themselves objects are what they are.
     if (inside.has(x)) return `#${identityOf(x)}`;
+    if (inside.size > DEEPEST || parts++ === MOST_PARTS)
+      throw new ValueError(
+        `${op}: ${where(path.slice(0, 60))} is nested more than ${DEEPEST} deep, or has more than ${MOST_PARTS} parts`,
+      );
     inside.add(x);
     let text: string;
     if (Array.isArray(x)) text = list(x, path);

@@ -19,20 +19,31 @@ export function leavesOf(tree: Tree): Tensor[] {
 }
 
 /** Deepest nesting of a tree. What is deeper holds itself. */
-const DEEPEST = 500;
+export const DEEPEST = 500;
+
+/** Most parts of a tree. Few arrays that hold each other many times have more. */
+export const MOST_PARTS = 2 ** 20;
 
 /**
  * The same tree with each tensor replaced; f is told the path to it ("layers.0.weight").
- * @throws ValueError for a tree that holds itself.
+ * @throws ValueError for a tree that holds itself, or its parts too often.
  */
-export function mapTree(tree: Tree, f: (t: Tensor, path: string) => unknown, path = "", depth = 0): unknown {
+export function mapTree(
+  tree: Tree,
+  f: (t: Tensor, path: string) => unknown,
+  path = "",
+  depth = 0,
+  parts = { left: MOST_PARTS },
+): unknown {
   if (tree instanceof Tensor) return f(tree, path);
-  if (depth > DEEPEST)
+  if (typeof tree !== "object" || tree === null) return tree;
+  if (depth > DEEPEST || parts.left-- === 0)
     throw new ValueError(
-      `arrays and objects are nested more than ${DEEPEST} deep, or hold themselves: ${path.slice(0, 60)}...`,
+      `arrays and objects are nested more than ${DEEPEST} deep, have more than ${MOST_PARTS} parts, or hold themselves: ` +
+        `${path.slice(0, 60)}...`,
     );
   const to = (key: string | number, x: unknown): unknown =>
-    mapTree(x, f, path ? `${path}.${key}` : String(key), depth + 1);
+    mapTree(x, f, path ? `${path}.${key}` : String(key), depth + 1, parts);
   if (Array.isArray(tree)) return tree.map((x, i) => to(i, x));
   if (isPlain(tree)) return Object.fromEntries(Object.entries(tree).map(([k, v]) => [k, to(k, v)]));
   return tree;

@@ -40,20 +40,21 @@ export abstract class Module {
     for (const [name, value] of this.own()) if (value instanceof Module) yield [name, value];
   }
 
-  /** This module and all below it. */
-  *modules(): Generator<Module> {
+  /** This module and all below it, each once. */
+  *modules(seen: Set<Module> = new Set()): Generator<Module> {
+    if (seen.has(this)) return;
+    seen.add(this);
     yield this;
-    for (const [, child] of this.namedChildren()) yield* child.modules();
+    for (const [, child] of this.namedChildren()) yield* child.modules(seen);
   }
 
   /** All parameters and buffers with their paths ("0.weight"), each once. */
-  *namedState(prefix = "", seen: Set<Parameter> = new Set()): Generator<[string, Parameter]> {
+  *namedState(prefix = "", seen: Set<Parameter | Module> = new Set([this])): Generator<[string, Parameter]> {
     for (const [name, value] of this.own()) {
+      if (seen.has(value)) continue;
+      seen.add(value);
       if (value instanceof Module) yield* value.namedState(`${prefix}${name}.`, seen);
-      else if (!seen.has(value)) {
-        seen.add(value);
-        yield [prefix + name, value];
-      }
+      else yield [prefix + name, value];
     }
   }
 
