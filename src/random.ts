@@ -1,4 +1,6 @@
 /** @file Random tensors, from one generator whose whole state is three integers. */
+import { checkNumber } from "./core/check.ts";
+import { converted } from "./core/convert.ts";
 import { ValueError } from "./core/errors.ts";
 import { checkOptions, type Names } from "./core/options.ts";
 import { checkShape, type Shape } from "./core/shape.ts";
@@ -48,7 +50,7 @@ export class Generator {
 
   /** Continues from a state of getState(). */
   setState(state: Int32Array): void {
-    this.state.set(Int32Array.from(state));
+    this.state.set(converted("setState", state, "int32"));
   }
 
   /** @internal The state of a draw and its number, which no other draw has. */
@@ -93,6 +95,7 @@ function generatorOf(op: string, options: RandomOptions | undefined): Generator 
 export function uniform(shape: Shape, low = 0, high = 1, options: RandomOptions = {}): Tensor {
   if (!Number.isFinite(low) || !Number.isFinite(high) || low > high)
     throw new ValueError(`uniform: low ${low} and high ${high} must be finite, low not above high`);
+  for (const [name, v] of Object.entries({ low, high, "high - low": high - low })) checkNumber("uniform", name, v);
   const { state, draw } = generatorOf("uniform", options).draw();
   return new Tensor(ops.uniform(state, checkShape("uniform", shape), draw, low, high));
 }

@@ -308,6 +308,7 @@ describe("clipping", () => {
 });
 
 describe("hyperparameters", () => {
+  const F = fl.nn.functional;
   const p = (): fl.Parameter[] => [new fl.Parameter(fl.zeros([1]))];
   const wrong: [string, () => unknown][] = [
     ["lr", () => new fl.optim.SGD(p(), { lr: 1e39 })],
@@ -319,10 +320,32 @@ describe("hyperparameters", () => {
     ["betas[0]", () => new fl.optim.Adam(p(), { betas: [0.9999999999, 0.9] })],
     ["betas[1]", () => new fl.optim.Adam(p(), { betas: [0.9, 0.9999999999] })],
     ["lr", () => new fl.optim.Adam(p(), { lr: "0.1" as never })],
+    ["lr", () => new fl.optim.SGD(p(), { lr: -1e-50 })],
+    ["betas[0]", () => new fl.optim.Adam(p(), { betas: [-1e-46, 0.9] })],
+    ["betas[0]", () => new fl.optim.Adam(p(), { betas: null as never })],
+    ["p", () => new fl.nn.Dropout("0.5" as never)],
+    ["p", () => fl.dropout(fl.ones([2]), "0.5" as never)],
+    ["eps", () => new fl.nn.BatchNorm1d(2, { eps: 1e39 })],
+    ["eps", () => new fl.nn.BatchNorm2d(2, { eps: Number.NaN })],
+    ["momentum", () => new fl.nn.BatchNorm1d(2, { momentum: 1e39 })],
+    ["momentum", () => F.batchNorm(fl.ones([2, 2]), null, null, null, null, { training: true, momentum: 1e39 })],
+    ["eps", () => F.batchNorm(fl.ones([2, 2]), fl.ones([2]), fl.ones([2]), null, null, { eps: Number.NaN })],
+    ["eps", () => F.layerNorm(fl.ones([2, 2]), [2], null, null, Number.NaN)],
+    ["eps", () => F.groupNorm(fl.ones([2, 2]), 1, null, null, 1e39)],
+    ["beta", () => F.localResponseNorm(fl.ones([1, 2, 3]), 2, 1e-4, 1e39)],
+    ["maxNorm", () => F.embedding(fl.zeros([1], { dtype: "int32" }), fl.ones([2, 2]), { maxNorm: Number.NaN })],
+    ["delta", () => F.huberLoss(fl.ones([1]), fl.zeros([1]), { delta: 1e-46 })],
+    ["high", () => fl.uniform([2], 0, 1e39)],
+    ["high - low", () => fl.uniform([2], -3e38, 3e38)],
+    ["scale", () => new fl.TensorDataset({ data: Uint8Array.of(0), scale: 1e39 })],
   ];
   test.each(wrong)("%s that float32 cannot tell from what is not allowed", (name, f) => {
     expect(f).toThrow(fl.ValueError);
     expect(f).toThrow(name.split(",")[0]);
+  });
+  test("a beta that is 0 in float32 is 0", async () => {
+    const loss = fl.nn.functional.smoothL1Loss(fl.tensor([3]), fl.tensor([1]), { beta: 1e-46 });
+    expect(await loss.item()).toBe(2);
   });
 });
 

@@ -17,7 +17,7 @@ export type Numbers =
 
 /** @throws DTypeError unless it is an array of numbers whose memory is still there; `what` names it. */
 export function checkNumbers(what: string, values: unknown): asserts values is Numbers {
-  if (!Array.isArray(values) && (!ArrayBuffer.isView(values) || values instanceof DataView))
+  if (!Array.isArray(values) && (!ArrayBuffer.isView(values) || arrayType(values) === "DataView"))
     throw new DTypeError(`${what} must be a tensor or an array of numbers, got ${String(values)}`);
   if (Array.isArray(values) || (values as Uint8Array).length > 0) return;
   try {
@@ -27,8 +27,20 @@ export function checkNumbers(what: string, values: unknown): asserts values is N
   }
 }
 
+/** The class of a typed array, as text: one from a frame or a context of its own is no instance of this one's classes. */
+export function arrayType(values: unknown): string {
+  return Object.prototype.toString.call(values).slice(8, -1);
+}
+
 /** The range of each integer dtype. */
 const LIMITS = { int32: [-(2 ** 31), 2 ** 31 - 1], uint8: [0, 255], bool: [0, 1] } as const;
+
+/** Whether a dtype holds a number exactly; float32 if it stays finite. */
+export function holds(dtype: DType, v: number): boolean {
+  if (isFloat(dtype)) return Number.isFinite(Math.fround(v)) || !Number.isFinite(v);
+  const [low, high] = LIMITS[dtype as keyof typeof LIMITS];
+  return Number.isInteger(v) && v >= low && v <= high;
+}
 
 /**
  * A copy as elements of a dtype. float32 is rounded to the nearest, but a finite number stays finite; integers and booleans
@@ -47,13 +59,8 @@ export function converted(what: string, values: Numbers, dtype: DType): TypedArr
     if (typeof v !== "number" && typeof v !== "boolean" && typeof v !== "bigint")
       throw new DTypeError(`${what}: element ${i} is no number: ${String(v)}`);
     const number = Number(v);
-    let fits: boolean;
-    if (isFloat(dtype)) fits = Number.isFinite(Math.fround(number)) || !Number.isFinite(number);
-    else {
-      const [low, high] = LIMITS[dtype as keyof typeof LIMITS];
-      fits = Number.isInteger(number) && number >= low && number <= high;
-    }
-    if (!fits) throw new ValueError(`${what}: element ${i} is ${String(v)}, which is no value of dtype ${dtype}`);
+    if (!holds(dtype, number))
+      throw new ValueError(`${what}: element ${i} is ${String(v)}, which is no value of dtype ${dtype}`);
     out[i] = number;
   }
   return out;

@@ -1,5 +1,5 @@
 /** @file Datasets: rows on the host, gathered by index into the tensors of a batch. */
-import { checkNumbers } from "../core/convert.ts";
+import { arrayType, checkNumbers, holds } from "../core/convert.ts";
 import { allocate, bytesOf, checkDType, type DType, type TypedArray } from "../core/dtype.ts";
 import { DTypeError, IndexError, ShapeError, ValueError } from "../core/errors.ts";
 import { checkOptions, type Names } from "../core/options.ts";
@@ -25,7 +25,10 @@ export interface Column {
   readonly data: TypedArray;
   /** [rows, ...row]; default [data.length]. */
   readonly shape?: Shape;
-  /** What batches hold; default: the data's own type, or float32 with `scale` or `shift`. Only without loss (or bool). */
+  /**
+   * What batches hold; default: the data's own type, or float32 with `scale` or `shift`. Only without loss, but that
+   * float32 rounds an int32, and bool is whether it is 0.
+   */
   readonly dtype?: DType;
   /**
    * Batches hold value * scale + shift; default 1. The calling thread computes it: where every tenth of a millisecond
@@ -59,9 +62,14 @@ interface Source {
 }
 
 function storedType(data: unknown): DType | undefined {
-  if (data instanceof Float32Array) return "float32";
-  if (data instanceof Int32Array) return "int32";
-  return data instanceof Uint8Array ? "uint8" : undefined;
+  const type = arrayType(data);
+  return type === "Float32Array"
+    ? "float32"
+    : type === "Int32Array"
+      ? "int32"
+      : type === "Uint8Array"
+        ? "uint8"
+        : undefined;
 }
 
 /** The rows of an array at the indices, one after the other, converted to the type of `out`. */
@@ -94,7 +102,8 @@ function hostSource(column: Column, which: string): Source {
   if (numel(shape) !== data.length)
     throw new ShapeError(`TensorDataset: ${which}: ${data.length} values do not fill shape ${show(shape)}`);
   for (const [name, value] of Object.entries({ scale, shift }))
-    if (!Number.isFinite(value)) throw new ValueError(`TensorDataset: ${which}: ${name} must be finite, got ${value}`);
+    if (!Number.isFinite(value) || !holds("float32", value))
+      throw new ValueError(`TensorDataset: ${which}: ${name} must be finite in float32, got ${value}`);
   const scaled = column.scale !== undefined || column.shift !== undefined;
   const dtype = checkDType(`TensorDataset: ${which}`, column.dtype ?? (scaled ? "float32" : stored));
   if (scaled && dtype !== "float32")

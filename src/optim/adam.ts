@@ -1,4 +1,5 @@
 /** @file Adam. */
+import { checkNumber } from "../core/check.ts";
 import { checkOptions, type Names } from "../core/options.ts";
 import type { Node } from "../graph/node.ts";
 import { add, apply, BINARY, mul, neg, scale, shift, sub, UNARY } from "../ops/elementwise.ts";
@@ -6,7 +7,7 @@ import { constantLike } from "../ops/leaf.ts";
 import { expand } from "../ops/structure.ts";
 import type { Parameter } from "../tensor.ts";
 import { Variable } from "../trace/variable.ts";
-import { checkNumber, Optimizer, zerosLike } from "./optimizer.ts";
+import { Optimizer, zerosLike } from "./optimizer.ts";
 
 export interface AdamOptions {
   /** Default 1e-3. */
@@ -39,8 +40,7 @@ export class Adam extends Optimizer {
       weightDecay = decay,
     } = checkOptions(name, options, ADAM_NAMES);
     super(name, parameters, lr);
-    checkNumber(name, "betas[0]", betas[0], 0, 1);
-    checkNumber(name, "betas[1]", betas[1], 0, 1);
+    for (const i of [0, 1]) checkNumber(name, `betas[${i}]`, betas?.[i], 0, 1);
     checkNumber(name, "eps", eps, 0);
     checkNumber(name, "weightDecay", weightDecay, 0);
     this.weightDecay = weightDecay;

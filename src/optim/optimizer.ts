@@ -1,4 +1,5 @@
 /** @file What all optimisers share. */
+import { checkNumber } from "../core/check.ts";
 import { allocate } from "../core/dtype.ts";
 import { ValueError } from "../core/errors.ts";
 import { numel } from "../core/shape.ts";
@@ -7,19 +8,6 @@ import { expand } from "../ops/structure.ts";
 import { Parameter } from "../tensor.ts";
 import { BY_IDENTITY } from "../trace/signature.ts";
 import { Setting, together, Variable } from "../trace/variable.ts";
-
-export function checkNumber(
-  op: string,
-  name: string,
-  value: number,
-  low: number,
-  high = Number.POSITIVE_INFINITY,
-): void {
-  // As float32, which is what programs compute with.
-  const v = typeof value === "number" ? Math.fround(value) : Number.NaN;
-  if (!Number.isFinite(v) || v < low || v >= high)
-    throw new ValueError(`${op}: ${name} must be finite in float32 and in [${low}, ${high}), got ${String(value)}`);
-}
 
 /** What all optimisers share: parameters, a learning rate that may change at any time, zeroGrad. */
 export abstract class Optimizer {

@@ -1,4 +1,5 @@
 /** @file Stochastic gradient descent. */
+import { checkNumber } from "../core/check.ts";
 import { ValueError } from "../core/errors.ts";
 import { checkOptions, type Names } from "../core/options.ts";
 import type { Node } from "../graph/node.ts";
@@ -7,7 +8,7 @@ import { constant } from "../ops/leaf.ts";
 import { expand } from "../ops/structure.ts";
 import type { Parameter } from "../tensor.ts";
 import { Variable } from "../trace/variable.ts";
-import { checkNumber, Optimizer, zerosLike } from "./optimizer.ts";
+import { Optimizer, zerosLike } from "./optimizer.ts";
 
 export interface SGDOptions {
   /** Default 1e-3. */
@@ -45,7 +46,7 @@ export class SGD extends Optimizer {
     super("SGD", parameters, lr);
     checkNumber("SGD", "momentum", momentum, 0);
     checkNumber("SGD", "weightDecay", weightDecay, 0);
-    checkNumber("SGD", "dampening", dampening, Number.NEGATIVE_INFINITY);
+    checkNumber("SGD", "dampening", dampening);
     if (nesterov && (momentum <= 0 || dampening !== 0))
       throw new ValueError(`SGD: nesterov needs a momentum and no dampening, got ${momentum} and ${dampening}`);
     this.momentum = momentum;

@@ -140,7 +140,7 @@ describe("TensorDataset", () => {
     expect(make({ data: new Int32Array(1), dtype: "uint8" })).toThrow(DTypeError);
     expect(make({ data, dtype: "int32", scale: 2 })).toThrow(DTypeError);
     expect(make({ data, scale: Number.NaN })).toThrow(
-      new ValueError("TensorDataset: column 0: scale must be finite, got NaN"),
+      new ValueError("TensorDataset: column 0: scale must be finite in float32, got NaN"),
     );
     expect(make({ data, shift: Number.POSITIVE_INFINITY })).toThrow(ValueError);
   });

@@ -8,7 +8,7 @@ import { asItIs, checkTensors, Tensor, where } from "../../tensor.ts";
 export function dropout(x: Tensor, p = 0.5, training = true, options: RandomOptions = {}): Tensor {
   checkTensors("dropout", { x });
   checkOptions("dropout", options, { generator: true });
-  if (!(p >= 0 && p <= 1)) throw new ValueError(`dropout: p must be from 0 to 1, got ${p}`);
+  if (typeof p !== "number" || !(p >= 0 && p <= 1)) throw new ValueError(`dropout: p must be from 0 to 1, got ${p}`);
   if (!training || p === 0) return asItIs(x);
   if (p === 1) return x.mul(0);
   const keep = uniform(x.shape, 0, 1, options).ge(p);

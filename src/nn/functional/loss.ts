@@ -162,7 +162,7 @@ export function smoothL1Loss(
 ): Tensor {
   const { reduction = "mean", beta = 1 } = checkOptions("smoothL1Loss", options, { reduction: true, beta: true });
   if (!(beta >= 0)) throw new ValueError(`smoothL1Loss: beta must be at least 0, got ${beta}`);
-  if (beta === 0) return l1Loss(input, target, { reduction });
+  if (Math.fround(beta) === 0) return l1Loss(input, target, { reduction });
   return huberLoss(input, target, { reduction, delta: beta }).div(beta);
 }
 
@@ -173,7 +173,7 @@ export function huberLoss(
   options: { reduction?: Reduction; delta?: number } = {},
 ): Tensor {
   const { reduction = "mean", delta = 1 } = checkOptions("huberLoss", options, { reduction: true, delta: true });
-  if (!(delta > 0)) throw new ValueError(`huberLoss: delta must be above 0, got ${delta}`);
+  if (!(Math.fround(delta) > 0)) throw new ValueError(`huberLoss: delta must be above 0, got ${delta}`);
   const d = difference("huberLoss", input, target);
   const distance = d.abs();
   const far = distance.ge(delta);

@@ -1,4 +1,5 @@
 /** @file Normalisation: by batch, layer, group, instance, neighbouring channels. */
+import { checkNumber } from "../../core/check.ts";
 import { ShapeError, ValueError } from "../../core/errors.ts";
 import { checkOptions, type Names } from "../../core/options.ts";
 import { checkShape, numel, sameShape, type Shape, show } from "../../core/shape.ts";
@@ -6,7 +7,8 @@ import { asItIs, checkTensors, Parameter, Tensor } from "../../tensor.ts";
 import { padded } from "./padding.ts";
 
 /** (x - mean) / sqrt(variance + eps) over axes; the variance divides by the number of elements. */
-function standardized(x: Tensor, axes: readonly number[], eps: number): Tensor {
+function standardized(op: string, x: Tensor, axes: readonly number[], eps: number): Tensor {
+  checkNumber(op, "eps", eps);
   const centered = x.sub(x.mean(axes, true));
   return centered.mul(centered.square().mean(axes, true).add(eps).rsqrt());
 }
@@ -25,6 +27,7 @@ export function layerNorm(
   if (first < 0 || normalizedShape.length === 0 || !sameShape(x.shape.slice(first), normalizedShape))
     throw new ShapeError(`layerNorm: shape ${show(x.shape)} does not end in ${show(normalizedShape)}`);
   const y = standardized(
+    "layerNorm",
     x,
     normalizedShape.map((_, i) => first + i),
     eps,
@@ -39,7 +42,9 @@ export function groupNorm(x: Tensor, groups: number, weight?: Tensor | null, bia
   const [n, channels, ...rest] = x.shape;
   if (x.ndim < 2 || !Number.isInteger(groups) || groups < 1 || channels % groups !== 0)
     throw new ShapeError(`groupNorm: the channels of shape ${show(x.shape)} do not divide into ${groups} groups`);
-  const y = standardized(x.reshape(n, groups, (channels / groups) * numel(rest)), [2], eps).reshape(x.shape);
+  const y = standardized("groupNorm", x.reshape(n, groups, (channels / groups) * numel(rest)), [2], eps).reshape(
+    x.shape,
+  );
   const perChannel = (t: Tensor): Tensor => t.reshape([channels, ...rest.map(() => 1)]);
   const scaled = weight ? y.mul(perChannel(weight)) : y;
   return bias ? scaled.add(perChannel(bias)) : scaled;
@@ -79,6 +84,8 @@ export function batchNorm(
     Object.entries({ runningMean, runningVar, weight, bias }).filter(([, t]) => t !== undefined && t !== null),
   ) as Record<string, Tensor>;
   checkTensors("batchNorm", { x, ...perChannelTensors });
+  checkNumber("batchNorm", "eps", eps);
+  if (!(momentum instanceof Tensor)) checkNumber("batchNorm", "momentum", momentum);
   if (x.numel() === 0) return asItIs(x);
   if (x.ndim < 2) throw new ShapeError(`batchNorm: the input must have 2 axes or more, got shape ${show(x.shape)}`);
   const channels = x.shape[1];
@@ -96,7 +103,7 @@ export function batchNorm(
       throw new ShapeError(
         `batchNorm: more than one value per channel is wanted while training, got shape ${show(x.shape)}`,
       );
-    y = standardized(x, axes, eps);
+    y = standardized("batchNorm", x, axes, eps);
     const follow = (running: Tensor | null | undefined, now: () => Tensor): void => {
       if (running instanceof Parameter) running.assign(running.add(now().sub(running).mul(momentum)));
     };
@@ -118,6 +125,7 @@ export function localResponseNorm(x: Tensor, size: number, alpha = 1e-4, beta = 
     throw new ShapeError(`localResponseNorm: the input must have 3 axes or more, got shape ${show(x.shape)}`);
   if (!Number.isInteger(size) || size < 1)
     throw new ValueError(`localResponseNorm: size must be a positive integer, got ${size}`);
+  for (const [name, v] of Object.entries({ alpha, beta, k })) checkNumber("localResponseNorm", name, v);
   const sides = x.shape.map((_, i): [number, number] =>
     i === 1 ? [Math.floor(size / 2), Math.floor((size - 1) / 2)] : [0, 0],
   );

@@ -1,5 +1,6 @@
 /** @file Tables looked up by index. */
 import { norm } from "../../composites.ts";
+import { checkNumber } from "../../core/check.ts";
 import { ShapeError, ValueError } from "../../core/errors.ts";
 import { checkOptions, type Names } from "../../core/options.ts";
 import { show } from "../../core/shape.ts";
@@ -45,7 +46,8 @@ export function embedding(input: Tensor, weight: Tensor, options: EmbeddingOptio
   let rows = weight.indexSelect(0, at);
   const uses = (): Tensor =>
     zeros([count], { dtype: "int32" }).scatterAdd(0, at, full(at.shape, 1, { dtype: "int32" }));
-  if (typeof maxNorm === "number") {
+  if (maxNorm !== undefined && maxNorm !== null) {
+    checkNumber("embedding", "maxNorm", maxNorm, 0);
     const shortened = (t: Tensor): Tensor => {
       const length = norm(t, normType, 1, true);
       return where(length.gt(maxNorm), t.mul(length.add(1e-7).reciprocal().mul(maxNorm)), t).detach();

@@ -10,7 +10,7 @@ export class Dropout extends Module {
 
   constructor(p = 0.5) {
     super();
-    if (!(p >= 0 && p <= 1)) throw new ValueError(`Dropout: p must be from 0 to 1, got ${p}`);
+    if (typeof p !== "number" || !(p >= 0 && p <= 1)) throw new ValueError(`Dropout: p must be from 0 to 1, got ${p}`);
     this.p = p;
   }
 

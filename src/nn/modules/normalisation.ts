@@ -1,4 +1,5 @@
 /** @file Normalisation. */
+import { checkNumber } from "../../core/check.ts";
 import { ShapeError } from "../../core/errors.ts";
 import { checkOptions, type Names } from "../../core/options.ts";
 import { show } from "../../core/shape.ts";
@@ -44,6 +45,8 @@ abstract class BatchNorm extends Module {
       affine = true,
       trackRunningStats: tracks = true,
     } = checkOptions(layer, options, NAMES);
+    checkNumber(layer, "eps", eps);
+    if (momentum !== null) checkNumber(layer, "momentum", momentum);
     this.eps = eps;
     this.momentum = momentum;
     this.weight = affine ? new Parameter(ones([numFeatures])) : null;
