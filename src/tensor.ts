@@ -1,5 +1,5 @@
 /** @file Tensors: what users touch. A tensor is a node of the lazy graph; reading it computes it. */
-import { checkNumbers, converted, type Numbers } from "./core/convert.ts";
+import { arrayType, checkNumbers, converted, holds, type Numbers } from "./core/convert.ts";
 import { allocate, checkDType, type DType, isFloat, promote, resultType, type TypedArray } from "./core/dtype.ts";
 import { DisposedError, DTypeError, FourlaneError, IndexError, ShapeError, ValueError } from "./core/errors.ts";
 import { checkOptions } from "./core/options.ts";
@@ -961,18 +961,14 @@ export function tensor(
   let dtype: DType;
   if (ArrayBuffer.isView(values)) {
     checkNumbers("tensor: the values", values);
-    if (values instanceof BigInt64Array || values instanceof BigUint64Array)
+    const type = arrayType(values);
+    if (type.startsWith("Big"))
       throw new DTypeError(
         "tensor: there is no int64; give the numbers as an Int32Array (or Array.from(values, Number))",
       );
     flat = values as ArrayLike<number>;
     shape = given ?? [flat.length];
-    dtype =
-      values instanceof Int32Array
-        ? "int32"
-        : values instanceof Uint8Array || values instanceof Uint8ClampedArray
-          ? "uint8"
-          : "float32";
+    dtype = type === "Int32Array" ? "int32" : type.startsWith("Uint8") ? "uint8" : "float32";
   } else {
     const nested = flatten(values);
     flat = nested.flat;
@@ -1039,6 +1035,10 @@ function filled(op: string, shape: Shape, value: number, options: { dtype?: DTyp
 export function full(shape: Shape, value: number, options: { dtype?: DType } = {}): Tensor {
   if (typeof value !== "number" && typeof value !== "boolean")
     throw new DTypeError(`full: value must be a number or a boolean, got ${String(value)}`);
+  const { dtype = "float32" } = options ?? {};
+  // As tensor() has it: fractions are cut off, what is out of range is no value.
+  if ((dtype === "int32" || dtype === "uint8") && !holds(dtype, Math.trunc(Number(value))))
+    throw new ValueError(`full: ${value} is no value of dtype ${dtype}`);
   return filled("full", shape, Number(value), options);
 }
 

@@ -1,4 +1,5 @@
 /** What comes from outside and cannot be: exact numbers, sizes, shapes, cycles, functions. Each is named, at once. */
+import { runInNewContext } from "node:vm";
 import { describe, expect, test } from "vitest";
 import * as fl from "../src/index.ts";
 
@@ -88,6 +89,28 @@ describe("a state dict", () => {
     expect(await read(m)).toEqual(before);
   });
 
+  test("with a tensor that has no value here changes nothing", async () => {
+    const m = new Counts();
+    m.loadStateDict(dict());
+    const before = await read(m);
+    const gone = fl.zeros([1]);
+    gone.dispose();
+    let leaked = gone;
+    await fl
+      .compile((x: fl.Tensor) => {
+        leaked = x;
+        return x.add(1);
+      })(fl.ones([1]))
+      .data();
+    for (const [bias, error] of [
+      [gone, fl.DisposedError],
+      [leaked, /loadStateDict: bias: the value is a tensor of a compiled function/],
+    ] as const) {
+      expect(() => m.loadStateDict(dict({ weight: fl.full([5], 9), bias }))).toThrow(error);
+      expect(await read(m)).toEqual(before);
+    }
+  });
+
   test("does not take names from Object.prototype for its own", () => {
     class Odd extends fl.nn.Module {
       override toString = new fl.Parameter(fl.zeros([1])) as never;
@@ -112,6 +135,43 @@ describe("numbers", () => {
     ])
       expect(() => p.assign(bad as number[])).toThrow(/assign: element 0/);
     expect(await p.array()).toEqual([5, -6]);
+  });
+
+  test("of a whole tensor must fit its dtype, as those of tensor() must; fractions are cut off", async () => {
+    for (const [value, dtype] of [
+      [2 ** 40, "int32"],
+      [-(2 ** 31) - 1, "int32"],
+      [300, "uint8"],
+      [-1, "uint8"],
+      [Number.NaN, "int32"],
+      [Number.POSITIVE_INFINITY, "uint8"],
+    ] as const) {
+      expect(() => fl.full([2], value, { dtype })).toThrow(`full: ${value} is no value of dtype ${dtype}`);
+      expect(() => fl.full([2], value, { dtype })).toThrow(fl.ValueError);
+      expect(() => fl.tensor([value], { dtype })).toThrow(fl.ValueError);
+    }
+    for (const value of [1.5, -1.5, 2 ** 31 - 1, -(2 ** 31)])
+      expect(await fl.full([1], value, { dtype: "int32" }).array()).toEqual([Math.trunc(value)]);
+    expect(await fl.full([1], 1e39).array()).toEqual([Number.POSITIVE_INFINITY]);
+  });
+
+  test("of a generator's state must be its three integers", async () => {
+    const g = new fl.Generator(7);
+    const state = await g.getState();
+    for (const bad of [[1.5, 0, 0], [2 ** 40, 0, 0], [1], "abc", null, Float32Array.of(Number.NaN, 0, 0)])
+      expect(() => g.setState(bad as never), String(bad)).toThrow(fl.FourlaneError);
+    expect(await g.getState()).toEqual(state);
+  });
+
+  test("in arrays of another context keep their type", async () => {
+    const foreign = (code: string): never => runInNewContext(code) as never;
+    const t = fl.tensor(foreign("Int32Array.of(16777217)"));
+    expect([t.dtype, await t.array()]).toEqual(["int32", [16777217]]);
+    expect(fl.tensor(foreign("Uint8ClampedArray.of(7)")).dtype).toBe("uint8");
+    expect(() => fl.tensor(foreign("BigInt64Array.of(1n)"))).toThrow(/there is no int64/);
+    expect(() => fl.tensor(foreign("new DataView(new ArrayBuffer(4))"))).toThrow(fl.DTypeError);
+    const [labels] = await new fl.TensorDataset(foreign("Int32Array.of(16777217)")).batch([0]);
+    expect(await labels.array()).toEqual([16777217]);
   });
 
   test("in arrays that are none are typed errors", () => {

@@ -41,7 +41,7 @@ export function together<T>(f: () => T): T {
 const independent = new WeakSet<Node>();
 
 /** @throws FourlaneError if a node depends on what has no value here: an example of a vmap, a tensor of another trace. */
-function checkAssignable(op: string, value: Node): void {
+export function checkAssignable(op: string, value: Node): void {
   const known = currentTrace()?.assignable ?? independent;
   for (const n of toposort([value], (x) => known.has(x))) {
     if (n.op === LEAF && isForeign(n)) {

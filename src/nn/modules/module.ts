@@ -6,7 +6,7 @@ import { sameShape, show } from "../../core/shape.ts";
 import { Buffer, Parameter, Tensor } from "../../tensor.ts";
 import { BY_IDENTITY } from "../../trace/signature.ts";
 import { guard } from "../../trace/trace.ts";
-import { together } from "../../trace/variable.ts";
+import { checkAssignable, together } from "../../trace/variable.ts";
 
 /** Base of layers and networks: assign parameters and modules to properties, define forward. */
 export abstract class Module {
@@ -123,6 +123,7 @@ export abstract class Module {
       if (value instanceof Tensor) {
         if (value.dtype !== p.dtype)
           throw new ValueError(`loadStateDict: ${name} has dtype ${p.dtype}, got ${value.dtype}`);
+        checkAssignable(`loadStateDict: ${name}`, value.node);
         return value;
       }
       return converted(`loadStateDict: ${name}`, value, p.dtype);
