@@ -111,6 +111,27 @@ describe("a state dict", () => {
     }
   });
 
+  test("of the module's own parameters gives each the value the other had", async () => {
+    class Pair extends fl.nn.Module {
+      a = new fl.Parameter(fl.tensor([1, 2]));
+      b = new fl.Parameter(fl.tensor([3, 4]));
+      forward(x: fl.Tensor): fl.Tensor {
+        return x;
+      }
+    }
+    const m = new Pair();
+    m.loadStateDict({ a: m.b, b: m.a });
+    expect([await m.a.array(), await m.b.array()]).toEqual([
+      [3, 4],
+      [1, 2],
+    ]);
+    m.loadStateDict({ a: [5, 6], b: m.a });
+    expect([await m.a.array(), await m.b.array()]).toEqual([
+      [5, 6],
+      [3, 4],
+    ]);
+  });
+
   test("does not take names from Object.prototype for its own", () => {
     class Odd extends fl.nn.Module {
       override toString = new fl.Parameter(fl.zeros([1])) as never;
@@ -135,6 +156,7 @@ describe("numbers", () => {
     ])
       expect(() => p.assign(bad as number[])).toThrow(/assign: element 0/);
     expect(await p.array()).toEqual([5, -6]);
+    expect(() => new fl.Parameter(fl.zeros([1])).assign([10n ** 400n])).toThrow(/assign: element 0 is 1000/);
   });
 
   test("of a whole tensor must fit its dtype, as those of tensor() must; fractions are cut off", async () => {
@@ -435,6 +457,17 @@ describe("a function that gives no tensors", () => {
     await expect(check(promises)).rejects.toThrow(/gradcheck: the function is async/);
     await expect(check(iterates)).rejects.toThrow(/gradcheck: the function returns an iterator/);
   });
+  test("a dataset whose batch() is a generator is refused by its loader", async () => {
+    const dataset = {
+      length: 2,
+      *batch(): Generator<fl.Tensor> {
+        yield fl.ones([1]);
+      },
+    };
+    const first = new fl.DataLoader(dataset as never)[Symbol.asyncIterator]().next();
+    await expect(first).rejects.toThrow(/DataLoader: batch\(indices\) of the dataset: .*returns an iterator/);
+  });
+
   test("compile(function*) is refused when it is compiled", () => {
     expect(() => fl.compile(generator as never)).toThrow(/compile: the function is a generator/);
   });

@@ -59,7 +59,8 @@ export function converted(what: string, values: Numbers, dtype: DType): TypedArr
     if (typeof v !== "number" && typeof v !== "boolean" && typeof v !== "bigint")
       throw new DTypeError(`${what}: element ${i} is no number: ${String(v)}`);
     const number = Number(v);
-    if (!holds(dtype, number))
+    // Every bigint is finite, also one that is an infinity as a number.
+    if (!holds(dtype, number) || (typeof v === "bigint" && !Number.isFinite(number)))
       throw new ValueError(`${what}: element ${i} is ${String(v)}, which is no value of dtype ${dtype}`);
     out[i] = number;
   }

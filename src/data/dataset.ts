@@ -4,7 +4,7 @@ import { allocate, bytesOf, checkDType, type DType, type TypedArray } from "../c
 import { DTypeError, IndexError, ShapeError, ValueError } from "../core/errors.ts";
 import { checkOptions, type Names } from "../core/options.ts";
 import { checkCount, checkShape, numel, type Shape, show } from "../core/shape.ts";
-import { permutation } from "../core/threefry.ts";
+import { consecutive, permutation } from "../core/threefry.ts";
 import { bytes } from "../ops/structure.ts";
 import { type NestedArray, Tensor, tensor } from "../tensor.ts";
 import { dataLeaf } from "../trace/bindings.ts";
@@ -232,10 +232,7 @@ export class TensorDataset implements Dataset {
   subset(begin: number, end: number = this.length): Subset {
     if (!Number.isInteger(begin) || !Number.isInteger(end) || begin < 0 || begin > end || end > this.length)
       throw new ValueError(`subset: rows ${begin} to ${end} do not lie within ${this.length} rows`);
-    return new Subset(
-      this,
-      Uint32Array.from({ length: end - begin }, (_, i) => begin + i),
-    );
+    return new Subset(this, consecutive(begin, end));
   }
 }
 

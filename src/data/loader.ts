@@ -1,7 +1,8 @@
 /** @file DataLoader: batches of a dataset, epoch by epoch. */
+import { checkNotAsync } from "../core/check.ts";
 import { AbortedError, ValueError } from "../core/errors.ts";
 import { checkOptions, type Names } from "../core/options.ts";
-import { permutation } from "../core/threefry.ts";
+import { consecutive, permutation } from "../core/threefry.ts";
 import type { Tensor } from "../tensor.ts";
 import { EPOCH, type Epoch, type Epochs } from "../trace/epoch.ts";
 import { BY_IDENTITY } from "../trace/signature.ts";
@@ -141,7 +142,7 @@ export class DataLoader implements AsyncIterable<Tensor[]>, Epochs {
   private beginEpoch(): Uint32Array {
     const n = this.dataset.length;
     const epoch = this.epoch++;
-    return this.shuffle ? permutation(n, this.seed, epoch) : Uint32Array.from({ length: n }, (_, i) => i);
+    return this.shuffle ? permutation(n, this.seed, epoch) : consecutive(0, n);
   }
 
   private async *run(order: Uint32Array): AsyncGenerator<Tensor[], void, undefined> {
@@ -151,7 +152,11 @@ export class DataLoader implements AsyncIterable<Tensor[]>, Epochs {
     const prepare = (): void => {
       if (ahead || wanted >= length) return;
       const indices = order.subarray(wanted * batchSize, (wanted + 1) * batchSize);
-      ahead = (async () => dataset.batch(indices))();
+      ahead = (async () => {
+        const batch = await dataset.batch(indices);
+        checkNotAsync("DataLoader: batch(indices) of the dataset", batch);
+        return batch;
+      })();
       ahead.catch(() => {}); // reported when it is asked for
     };
     try {

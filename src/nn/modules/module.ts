@@ -123,8 +123,10 @@ export abstract class Module {
       if (value instanceof Tensor) {
         if (value.dtype !== p.dtype)
           throw new ValueError(`loadStateDict: ${name} has dtype ${p.dtype}, got ${value.dtype}`);
-        checkAssignable(`loadStateDict: ${name}`, value.node);
-        return value;
+        // Its value now: it may be a parameter of this module, which is about to get another.
+        const { node } = value;
+        checkAssignable(`loadStateDict: ${name}`, node);
+        return new Tensor(node);
       }
       return converted(`loadStateDict: ${name}`, value, p.dtype);
     });
