@@ -1,7 +1,7 @@
 /** @file What a session holds in the device's memory: states, images of programs, the arena; and how room is made there. */
-import { type DType, type TypedArray, viewAs } from "../core/dtype.ts";
+import type { DType, TypedArray } from "../core/dtype.ts";
 import type { MemoryUse } from "../core/errors.ts";
-import { numel, type Shape } from "../core/shape.ts";
+import type { Shape } from "../core/shape.ts";
 import type { Device } from "./device.ts";
 import { collectGarbage } from "./garbage.ts";
 import { type Image, Images } from "./images.ts";
@@ -20,8 +20,6 @@ const COLLECTIONS = 3;
 export interface InUse {
   busy(image: Image): boolean;
   states(): ReadonlySet<State>;
-  /** Resolves when there is none. */
-  none(): Promise<void>;
 }
 
 export class Holdings {
@@ -35,11 +33,11 @@ export class Holdings {
   /** Bytes of states that came to memory since the last look at which of them nobody needs. */
   private freshBytes = 0;
   private readonly limit: number;
-  private readonly inUse: InUse;
+  /** The queue of launches, once there is one. */
+  inUse: InUse = { busy: () => false, states: () => new Set() };
 
-  constructor(limit: number, inUse: InUse) {
+  constructor(limit: number) {
     this.limit = limit;
-    this.inUse = inUse;
   }
 
   /** The memory to use from now on; nothing is in it. */
@@ -86,7 +84,7 @@ export class Holdings {
       this.doomed.delete(state);
       this.states.delete(state);
       this.freeSlots(state);
-      state.host = null;
+      state.host = state.before = null;
     }
   }
 
@@ -109,11 +107,10 @@ export class Holdings {
 
   /** Brings values of states here, from wherever they are now. */
   async fetch(device: Device, states: readonly State[]): Promise<void> {
-    const spans = states.map((u) => ({ address: (u.slots as [number, number])[u.current], bytes: u.bytes }));
+    const away = states.flatMap((state) => state.away);
+    const spans = away.map(({ address, bytes }) => ({ address, bytes }));
     const buffers = await device.read(spans).catch(() => []); // the worker's end is noticed with the next launch
-    buffers.forEach((bytes, i) => {
-      states[i].host = viewAs(states[i].dtype, bytes, 0, numel(states[i].shape));
-    });
+    buffers.forEach((bytes, i) => away[i].arrived(bytes));
   }
 
   // --- room --------------------------------------------------------------------------------------------------------------------
@@ -138,14 +135,17 @@ export class Holdings {
     void collectGarbage();
   }
 
-  /** Makes room after the n-th failure for want of `wanted` bytes; false if there is nothing left to try. */
-  async relieve(n: number, wanted: number): Promise<boolean> {
+  /**
+   * Makes room after the n-th failure for want of `wanted` bytes; false if there is nothing left to try. `quiet` resolves when
+   * nothing is on the device, and nothing comes there before the caller does.
+   */
+  async relieve(n: number, wanted: number, quiet: () => Promise<void>): Promise<boolean> {
     if (n === 0) {
       this.images.trim(0, this.inUse.busy);
       return true;
     }
     if (n === 1) {
-      await this.inUse.none();
+      await quiet();
       this.images.trim(0, this.inUse.busy);
       this.dropArena();
       return true;
@@ -154,31 +154,28 @@ export class Holdings {
     if (n < 2 + COLLECTIONS && (await collectGarbage())) return true;
     // Enough in all, but in pieces: everything comes here, and goes back side by side when it is used.
     if (this.device === undefined || wanted > this.device.allocator.left || n > 2 + COLLECTIONS) return false;
-    await this.inUse.none();
-    await this.bringHome(this.device);
+    await quiet();
+    await this.bringHome();
     return true;
   }
 
   /** Takes the values of all states out of memory, to this side. */
-  private async bringHome(device: Device): Promise<void> {
+  private async bringHome(): Promise<void> {
+    const { device } = this;
     const states = [...this.states].filter((s) => s.slots && !s.disposed);
-    await this.fetch(
-      device,
-      states.filter((s) => s.uploaded && !s.host),
-    );
-    for (const state of states) if (state.slots && !(state.uploaded && !state.host)) this.freeSlots(state);
+    if (device) await this.fetch(device, states);
+    for (const state of states) if (state.away.length === 0) this.freeSlots(state);
   }
 
   // --- the end -----------------------------------------------------------------------------------------------------------------
 
   /** After a fault: takes what the last completed step left out of the memory, which is given up. */
   rescue(): void {
-    for (const state of this.states) {
-      if (state.slots && state.uploaded && !state.host) {
-        const bytes = this.device?.peek(state.slots[state.current], state.bytes);
-        if (bytes) state.host = viewAs(state.dtype, bytes, 0, numel(state.shape));
+    for (const { away } of this.states)
+      for (const { address, bytes, arrived } of away) {
+        const value = this.device?.peek(address, bytes);
+        if (value) arrived(value);
       }
-    }
     this.forgetPlaces();
   }
 

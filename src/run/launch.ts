@@ -22,9 +22,16 @@ export interface LaunchArgs {
   readonly updates: readonly State[];
   /** Whose the updates are: kept until the launch has ended. */
   readonly holders?: readonly object[];
-  /** Whether the next to use what should have been updated is told of this failure, for nobody else is. */
-  readonly untold?: (error: unknown) => boolean;
+  /** Whether it is begun anew, once, if its workers fail: nobody waits for it who could do that. */
+  readonly patient?: boolean;
+  /** Called if the updates did not take place. Whether the next to use one of them is told why, for nobody else is. */
+  readonly failed?: (why: unknown) => boolean;
+  /** If it fails, and not for its workers, this takes its place: what comes to the same outputs without the updates. */
+  readonly instead?: (why: unknown) => Order;
 }
+
+/** A program and what it is to be run with. */
+export type Order = readonly [program: Program | Promise<Program>, args: LaunchArgs];
 
 /** A launch whose values are known. */
 export interface Prepared {
@@ -55,13 +62,15 @@ function bind(
   holdings: Holdings,
   { residents, updates }: LaunchArgs,
   several: boolean,
-): { places: [number, number][]; writes: Write[]; uploads: State[] } {
+): { places: [number, number][]; writes: Write[]; uploads: State[]; old: Set<State> } {
   const places: [number, number][] = [];
   const writes: Write[] = [];
   // In memory once the writes are done; until then anything may fail, for want of memory or because a tensor is stale.
   const uploads: State[] = [];
   /** Of several runs: the places of residents that stand for their state's value now. */
   const live = new Map<State, [number, number]>();
+  /** Whose value before the current one is read. */
+  const old = new Set<State>();
   const upload = (state: State): void => {
     if (state.uploaded || state.empty || uploads.includes(state)) return;
     writes.push({ address: state.slots?.[state.current] as number, data: state.host as TypedArray });
@@ -69,8 +78,12 @@ function bind(
   };
   for (const { state, seen } of residents) {
     const slot = state.slotOf(seen);
-    const slots = holdings.slots(device, state, 1);
+    const slots = holdings.slots(device, state, slot === state.current ? 1 : 2);
     if (slot === state.current) upload(state);
+    else {
+      old.add(state);
+      if (state.before) writes.push({ address: slots[slot], data: state.before });
+    }
     const place: [number, number] = [slots[slot], slots[slot]];
     places.push(place);
     if (several && seen === undefined) live.set(state, place);
@@ -85,7 +98,7 @@ function bind(
     const read = live.get(state);
     if (read) read[1] = slots[1 - current];
   }
-  return { places, writes, uploads };
+  return { places, writes, uploads, old };
 }
 
 /** Puts a launch together. What it needs is in memory then, or nothing of it. Throws a StaleError or an OutOfMemoryError. */
@@ -99,11 +112,11 @@ export function assemble(
   const { allocator } = device;
   for (const { state, seen } of residents) state.tell(seen);
   holdings.reserve(device, program.arenaBytes);
-  const { places, writes, uploads } = bind(device, holdings, args, count > 1);
-  const temporary: number[] = [];
+  const { places, writes, uploads, old } = bind(device, holdings, args, count > 1);
+  const temporary = new Set<number>();
   const take = (bytes: number): number => {
     const address = allocator.alloc(bytes);
-    temporary.push(address);
+    temporary.add(address);
     return address;
   };
   const release = (): void => {
@@ -117,6 +130,15 @@ export function assemble(
   try {
     const { loaded, used } = taken;
     const [own] = used;
+    // What is read is not overwritten: the new value goes to a third place, and the place of the old one is free then.
+    const elsewhere = updates.map((u, i) => {
+      if (!old.has(u)) return undefined;
+      const update = places[residents.length + i];
+      const [before] = update;
+      const place = take(u.bytes);
+      update[0] = place;
+      return { place, before };
+    });
     let { inputs, outputs } = own;
     if (count > 1)
       [inputs, outputs] = [program.inputBytes, program.outputBytes].map((bytes) =>
@@ -174,9 +196,14 @@ export function assemble(
       if (count === 1) own.held = values;
       holdings.images.keep(program, taken);
       for (const state of uploads) state.uploaded = true;
-      const undos = updates.map((u) => u.advance(count));
+      const exchange = (from: "place" | "before", to: "place" | "before"): void => {
+        for (const e of elsewhere) if (e && temporary.delete(e[from])) temporary.add(e[to]);
+      };
+      const undos = updates.map((u, i) => u.advance(count, elsewhere[i]?.place));
+      exchange("place", "before");
       return () => {
         for (const undo of undos) undo();
+        exchange("before", "place");
       };
     };
     return { job, taken, begun, release, abort };

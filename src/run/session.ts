@@ -1,52 +1,25 @@
-/**
- * @file The session: loads programs, binds variables, runs steps one after the other. A step is a transaction: new values of
- * variables go to a second place and only a completed step makes it the current one, so a step that fails, for whatever
- * reason, leaves every variable as the last completed step left it. While a step runs the next one is prepared and started
- * behind it, as if the first had completed; if that turns out wrong, it is taken back and prepared anew.
- */
+/** @file The session: workers that start, end and are replaced; states that are read and set; programs that are launched. */
 import { platform } from "#platform";
 import { type DType, type TypedArray, viewAs } from "../core/dtype.ts";
-import { DisposedError, OutOfMemoryError, WorkerError } from "../core/errors.ts";
+import { DisposedError } from "../core/errors.ts";
 import { numel, type Shape } from "../core/shape.ts";
 import type { Program } from "../program/program.ts";
-import type { Device, JobResult } from "./device.ts";
+import type { Device } from "./device.ts";
 import { PrivateDevice } from "./device.private.ts";
 import { SharedDevice } from "./device.shared.ts";
-import { faultError } from "./faults.ts";
 import { Holdings } from "./holdings.ts";
-import type { Image, Taken } from "./images.ts";
 import { hasRelaxedSimd, loadKernels } from "./kernels.ts";
 import { checkOptions, type Info, type InitOptions, MEMORY_LIMIT } from "./options.ts";
-import { assemble, type LaunchArgs, outputsOf, type Prepared } from "./launch.ts";
+import type { LaunchArgs } from "./launch.ts";
+import { Queue } from "./queue.ts";
 import type { State } from "./state.ts";
-
-/** A launch on the device. */
-interface Started {
-  readonly result: Promise<JobResult>;
-  /** Takes back what was assumed of its completion. */
-  undo: () => void;
-  /** The images it runs: not to be adjusted meanwhile. */
-  readonly taken: Taken;
-  /** Frees what it alone used. */
-  readonly release: () => void;
-  readonly device: Device;
-  /** What it reads and writes, and whose that is. */
-  readonly args: LaunchArgs;
-}
 
 export class Session {
   private readonly options: InitOptions;
   private device: Device | undefined;
   private starting: Promise<Device> | undefined;
-  /** Whose turn it is to use the device ends when this resolves. */
-  private turn: Promise<unknown> = Promise.resolve();
-  /** Launches on the device, oldest first. */
-  private readonly inFlight: Started[] = [];
-  /** Whether launches that were passed over are still to be started anew. */
-  private recovering = false;
-  /** Called when a launch has settled. */
-  private readonly watchers: (() => void)[] = [];
   private readonly holdings: Holdings;
+  private readonly queue: Queue;
   private isDisposed = false;
   private kernels: Promise<WebAssembly.Module> | undefined;
   private readonly sharing: { shared: boolean; reason: string };
@@ -58,11 +31,12 @@ export class Session {
       this.options.shared === false
         ? { shared: false, reason: "init was called with shared: false" }
         : platform.sharing();
-    this.holdings = new Holdings(this.memoryLimit, {
-      busy: this.busy,
-      states: () =>
-        new Set(this.inFlight.flatMap(({ args }) => [...args.residents.map((r) => r.state), ...args.updates])),
-      none: () => this.room(0),
+    this.holdings = new Holdings(this.memoryLimit);
+    this.queue = new Queue(this.holdings, {
+      ready: () => this.ready(),
+      isFailed: () => this.device?.failed === true,
+      isDisposed: () => this.isDisposed,
+      abandon: (device) => this.abandon(device),
     });
   }
 
@@ -151,6 +125,7 @@ export class Session {
     const device = this.device;
     this.device = undefined;
     this.holdings.end();
+    this.queue.giveUp(new DisposedError("the runtime was disposed"));
     if (device) await device.dispose();
     await this.starting?.catch(() => {});
   }
@@ -167,12 +142,11 @@ export class Session {
     this.holdings.release(state);
   }
 
-  /** The state's value after everything asked for so far. */
-  read(state: State, seen?: number): Promise<TypedArray> {
-    return this.enqueue(async () => {
-      state.tell(seen);
-      const known = (): TypedArray | undefined =>
-        state.slotOf(seen) === state.current && state.host ? state.host.slice() : undefined;
+  /** The state's value after everything asked for so far. `quiet`: who asks is not who is to be told of a failure. */
+  read(state: State, seen?: number, quiet = false): Promise<TypedArray> {
+    return this.queue.enqueue(async () => {
+      if (!quiet) state.tell(seen);
+      const known = (): TypedArray | undefined => state.hostOf(state.slotOf(seen))?.slice();
       const host = known();
       if (host) return host;
       const device = await this.ready();
@@ -188,161 +162,19 @@ export class Session {
   /** Sets the state's value, after everything asked for so far. */
   write(state: State, value: TypedArray): Promise<void> {
     state.enqueued++;
-    return this.enqueue(() => {
+    const set = (): void => {
       state.host = value;
       state.uploaded = false;
       state.replaced();
-    });
+    };
+    return this.queue.enqueue(set, true);
   }
 
   // --- running -----------------------------------------------------------------------------------------------------------------
 
-  /** In the order of calls: waits until `launches` at most are on the device, then does the job. */
-  private async inTurn<T>(launches: number, job: () => T | Promise<T>): Promise<T> {
-    const before = this.turn;
-    let end = (): void => {};
-    this.turn = new Promise<void>((resolve) => {
-      end = resolve;
-    });
-    try {
-      await before;
-      await this.room(launches);
-      if (this.isDisposed) throw new DisposedError("the runtime was disposed");
-      return await job();
-    } finally {
-      end();
-    }
-  }
-
-  /** Waits until at most `launches` are on the device. */
-  private async room(launches: number): Promise<void> {
-    while (this.inFlight.length > launches || this.recovering)
-      await new Promise<void>((resolve) => this.watchers.push(resolve));
-  }
-
-  /** Does a job when nothing runs. */
-  private enqueue<T>(job: () => T | Promise<T>): Promise<T> {
-    return this.inTurn(0, job);
-  }
-
   /** Runs a program after everything before it. Resolves to its outputs; of several runs, one after the other. */
-  async launch(program: Program | Promise<Program>, args: LaunchArgs): Promise<TypedArray[]> {
-    const { after, inputs, residents, updates, untold, count = 1 } = args;
-    for (const u of updates) u.enqueued++;
-    for (const x of inputs) if (x instanceof Promise) x.catch(() => {}); // if it comes to that, the launch fails with it
-    let begun: readonly [Prepared, Started];
-    try {
-      begun = await this.inTurn(Number.POSITIVE_INFINITY, async () => {
-        const ready = program instanceof Promise ? await program : program;
-        if (after) await after;
-        const values: TypedArray[] = [];
-        for (const x of inputs) values.push(x instanceof Promise ? await x : x);
-        for (const { state } of residents) if (state.arriving) await state.arriving;
-        const made: Prepared = { program: ready, args, values, count };
-        return [made, await this.start(made)];
-      });
-    } catch (error) {
-      const notice = untold?.(error) ? { why: error, told: false } : undefined;
-      for (const u of updates) u.failed(error, notice);
-      throw error;
-    }
-    return this.finish(...begun); // counted as a change by now; taken back if it fails
-  }
-
-  /** Has the device begin a launch, and counts its changes as made. */
-  private async start(job: Prepared): Promise<Started> {
-    for (let failures = 0; ; ) {
-      if (this.device?.failed) await this.room(0); // what it harmed is settled first
-      const device = await this.ready();
-      if (this.isDisposed) throw new DisposedError("the runtime was disposed");
-      // A larger arena takes the place of the one in use; a launch of several runs needs both images.
-      const alone = !this.hasRoom(job.program, job.count > 1 ? 2 : 1);
-      const most = alone ? 0 : device.depth - 1;
-      if (this.inFlight.length > most || this.recovering) {
-        await this.room(most);
-        continue;
-      }
-      try {
-        return this.begin(device, job);
-      } catch (error) {
-        if (!(error instanceof OutOfMemoryError)) throw error;
-        if (!(await this.holdings.relieve(failures++, error.requested)))
-          throw new OutOfMemoryError(error.requested, error.limit, this.holdings.use);
-      }
-    }
-  }
-
-  /** Whether an image runs. */
-  private readonly busy = (image: Image): boolean => {
-    for (const { taken } of this.inFlight) if (taken.used.includes(image)) return true;
-    return false;
-  };
-
-  /** Whether a program may be prepared while another one runs. */
-  private hasRoom(program: Program, images: number): boolean {
-    const { holdings } = this;
-    return holdings.arena.bytes >= program.arenaBytes && holdings.images.idle(program, this.busy) >= images;
-  }
-
-  /** The synchronous part of start(): either all of it happens, or nothing. */
-  private begin(device: Device, job: Prepared): Started {
-    const { job: order, taken, begun, abort, release } = assemble(device, this.holdings, job, this.busy);
-    let result: Promise<JobResult>;
-    try {
-      result = device.launch(order);
-    } catch (error) {
-      abort();
-      throw error;
-    }
-    const started: Started = { result, undo: begun(), release, device, taken, args: job.args };
-    this.inFlight.push(started);
-    this.holdings.tidy(device, taken.made.length > 0);
-    return started;
-  }
-
-  /** Waits for a launch to end. Starts it again if it was passed over because of the one before it. */
-  private async finish(job: Prepared, started: Started): Promise<TypedArray[]> {
-    const { program, args, count } = job;
-    const { updates } = args;
-    const { device, taken, release } = started;
-    const { completed, fault, error, reads } = await started.result;
-    release();
-    const all = completed === count;
-    if (!all) {
-      // What was assumed is taken back, the latest first.
-      const assumed = this.inFlight.slice(this.inFlight.indexOf(started));
-      for (const launch of assumed.reverse()) {
-        launch.undo();
-        launch.undo = () => {};
-      }
-      if (completed > 0) for (const u of updates) u.advance(completed);
-      if (completed > 0 && !device.shared && !error) await this.holdings.fetch(device, updates);
-    }
-    const at = this.inFlight.indexOf(started);
-    this.inFlight.splice(at, 1);
-    // Launches that were passed over come next, before any other.
-    const passedOver = !all && !fault && !error;
-    this.recovering = passedOver || (!all && at < this.inFlight.length);
-    let again: Started;
-    try {
-      if (all) return outputsOf(job, device, reads);
-      if (error instanceof WorkerError) this.abandon(device);
-      if (error) throw error;
-      if (fault) throw faultError(program, taken.loaded, fault);
-      again = this.begin(await this.ready(), job);
-    } catch (why) {
-      const notice = args.untold?.(why) ? { why, told: false } : undefined;
-      for (const u of updates) {
-        if (completed > 0) u.failure = why;
-        else u.failed(why, notice);
-      }
-      throw why;
-    } finally {
-      if (passedOver) this.recovering = false;
-      this.holdings.sweep();
-      for (const wake of this.watchers.splice(0)) wake();
-    }
-    return this.finish(job, again);
+  launch(program: Program | Promise<Program>, args: LaunchArgs): Promise<TypedArray[]> {
+    return this.queue.launch(program, args);
   }
 
   /** After a fault: takes what the last completed step left out of the memory, and gives the device up. */

@@ -1,7 +1,7 @@
 /** @file Values that outlive steps. */
-import { byteLength, type DType, type TypedArray } from "../core/dtype.ts";
+import { byteLength, type DType, type TypedArray, viewAs } from "../core/dtype.ts";
 import { DisposedError, FourlaneError, StaleError } from "../core/errors.ts";
-import { type Shape, show } from "../core/shape.ts";
+import { numel, type Shape, show } from "../core/shape.ts";
 
 /** The failure of a launch, to be told once to one of those who use what it was to change. */
 export interface Notice {
@@ -20,8 +20,9 @@ export class State {
   done = 0;
   /** A tensor from outside; otherwise a parameter, a moment or a random state. */
   readonly captured: boolean;
-  /** The value on this side, if it is known here. */
+  /** The value on this side, if it is known here; and the one before it, if it left memory. */
   host: TypedArray | null;
+  before: TypedArray | null = null;
   /** The value while it is being computed elsewhere. */
   arriving: Promise<void> | undefined;
   /** The two places in memory; the second exists once a program updates the state. */
@@ -31,7 +32,7 @@ export class State {
   uploaded = false;
   /** Which change made the current value; a change that failed made none. */
   changedAt = 0;
-  /** Which change made the value in the other slot; Infinity if there is none. */
+  /** Which change made the value before, in the other slot; Infinity if there is none. */
   previousAt = Number.POSITIVE_INFINITY;
   /** Whether a program has yet to compute the first value. */
   empty: boolean;
@@ -77,22 +78,30 @@ export class State {
     this.untold = undefined;
     this.done++;
     this.previousAt = Number.POSITIVE_INFINITY;
+    this.before = null;
     this.changedAt = this.done;
     this.empty = false;
   }
 
-  /** Counts a change as carried out by `steps` steps, each of which writes the other slot. Returns what takes it back. */
-  advance(steps: number): () => void {
-    const { host, uploaded, current, done, changedAt, previousAt, empty, untold } = this;
+  /**
+   * Counts a change as carried out by `steps` steps, each of which writes the other slot; or one that wrote to a new place,
+   * since it read what is there, and which takes its place. Returns what takes it back.
+   */
+  advance(steps: number, place?: number): () => void {
+    const { host, before, uploaded, current, slots, done, changedAt, previousAt, empty, untold } = this;
     this.untold = undefined;
     this.done++;
-    this.previousAt = steps === 1 ? this.changedAt : Number.POSITIVE_INFINITY;
-    this.changedAt = this.done;
+    this.previousAt = steps === 1 && !empty ? changedAt : Number.POSITIVE_INFINITY;
+    // However often the first value was tried: it is the one that was meant since the beginning.
+    this.changedAt = empty ? 0 : this.done;
     this.empty = false;
+    this.before = null;
     this.current = ((current + steps) & 1) as 0 | 1;
+    if (place && slots) this.slots = current === 0 ? [slots[0], place] : [place, slots[1]];
     this.host = null;
     this.uploaded = true;
-    return () => Object.assign(this, { host, uploaded, current, done, changedAt, previousAt, empty, untold });
+    return () =>
+      Object.assign(this, { host, before, uploaded, current, slots, done, changedAt, previousAt, empty, untold });
   }
 
   /** Counts a change that did not take place; with a notice whoever uses the state next is told. */
@@ -111,11 +120,29 @@ export class State {
     if (this.empty) throw this.failure ?? new FourlaneError("INTERNAL", "a variable has no value yet");
     const wanted = seen ?? this.done;
     if (wanted >= this.changedAt) return this.current;
-    if (wanted >= this.previousAt && this.slots) return (1 - this.current) as 0 | 1;
+    if (wanted >= this.previousAt) return (1 - this.current) as 0 | 1;
     throw new StaleError(
       `a tensor depends on a value of a variable of shape ${show(this.shape)} that later changes overwrote; ` +
         "read it before the variable changes again",
     );
+  }
+
+  /** What one of its places has to hold, if it is known on this side. */
+  hostOf(slot: 0 | 1): TypedArray | null {
+    return slot === this.current ? this.host : this.before;
+  }
+
+  /** Values that are in memory alone, and what to do with their bytes. */
+  get away(): { address: number; bytes: number; arrived: (value: ArrayBuffer) => void }[] {
+    const { slots, current, bytes, uploaded, previousAt } = this;
+    if (!slots) return [];
+    const view = (value: ArrayBuffer): TypedArray => viewAs(this.dtype, value, 0, numel(this.shape));
+    const all = [];
+    if (uploaded && !this.host)
+      all.push({ address: slots[current], bytes, arrived: (v: ArrayBuffer) => void (this.host = view(v)) });
+    if (previousAt < Number.POSITIVE_INFINITY && !this.before)
+      all.push({ address: slots[1 - current], bytes, arrived: (v: ArrayBuffer) => void (this.before = view(v)) });
+    return all;
   }
 
   /** Forgets its places in memory. */
@@ -123,7 +150,7 @@ export class State {
     this.slots = null;
     this.current = 0;
     this.uploaded = false;
-    this.previousAt = Number.POSITIVE_INFINITY;
+    if (!this.before) this.previousAt = Number.POSITIVE_INFINITY;
   }
 }
 

@@ -66,17 +66,6 @@ export function keptValue(n: Node): Promise<TypedArray> | undefined {
   return values.get(n);
 }
 
-/** Runs f, which starts to compute nodes anew, as if they had no values that are kept. */
-export function withoutValues<T>(nodes: readonly Node[], f: () => T): T {
-  const kept = nodes.map((n) => [n, values.get(n)] as const);
-  for (const n of nodes) values.delete(n);
-  try {
-    return f();
-  } finally {
-    for (const [n, value] of kept) if (value) values.set(n, value);
-  }
-}
-
 /** A leaf with a value: an array, or one that is being computed. */
 export function dataLeaf(shape: Shape, dtype: DType, array: TypedArray | Promise<TypedArray>, cut?: boolean): Node {
   return boundLeaf(shape, dtype, { kind: "data", array, cut });

@@ -6,19 +6,11 @@ import { DisposedError, FourlaneError, ValueError, WorkerError } from "../core/e
 import { type Graph, mapSources, type Node, toposort } from "../graph/node.ts";
 import { LEAF } from "../ops/leaf.ts";
 import { session } from "../run/active.ts";
-import type { LaunchArgs } from "../run/launch.ts";
+import type { LaunchArgs, Order } from "../run/launch.ts";
 import type { Session } from "../run/session.ts";
-import { type Binding, bindingOf, dataLeaf, type Held, keepValue, keptValue, withoutValues } from "./bindings.ts";
+import { type Binding, bindingOf, dataLeaf, type Held, keepValue, keptValue } from "./bindings.ts";
 import { keyOf } from "./key.ts";
 import { currentTrace } from "./trace.ts";
-
-/** An assignment on its way to a program. */
-export interface Pending {
-  /** It waits again, unless there is a newer one. */
-  putBack(): void;
-  /** It is given up; a first value is tried again when it is asked for. */
-  drop(): void;
-}
 
 /** A variable with a new value that no program has computed yet. */
 export interface Waiting extends Held {
@@ -26,13 +18,17 @@ export interface Waiting extends Held {
   readonly party: object;
   /** The leaf of the value that the assignment is about to end, if that value is to last. */
   readonly ending: Node | undefined;
-  /** Takes the assignment on. */
-  take(): Pending;
+  /** Takes the assignment on. Returns what gives it up; a first value is tried again when it is asked for. */
+  take(): () => void;
+  /** Has a first value that could not be computed wait again. Whether there was one. */
+  revive(): boolean;
 }
 
 /** What lazy evaluation keeps for a session. */
 interface Lazy {
   readonly waiting: Set<Waiting>;
+  /** Variables whose first value could not be computed, if there ever was one. */
+  stalled?: WeakSet<Waiting>;
   readonly programs: Programs;
 }
 
@@ -47,6 +43,13 @@ function lazyOf(home: Session): Lazy {
 /** The variables of a session whose new values wait. */
 export function waitingIn(home: Session): Set<Waiting> {
   return lazyOf(home).waiting;
+}
+
+/** The variables of a session whose first value could not be computed. */
+export function stalledIn(home: Session): WeakSet<Waiting> {
+  const lazy = lazyOf(home);
+  lazy.stalled ??= new WeakSet();
+  return lazy.stalled;
 }
 
 /** The session of the variables that nodes depend on, if there are any. */
@@ -176,13 +179,15 @@ function apart(nodes: readonly Node[], waiting: readonly Waiting[]): { joined: W
 
 type Bindings = Pick<LaunchArgs, "inputs" | "residents">;
 
-/** The program that computes nodes and new values of variables, and what it reads. */
-function prepared(
-  home: Session,
-  nodes: readonly Node[],
-  news: readonly Node[],
-): [Program | Promise<Program>, Bindings] {
-  const graph = collect(nodes, news, (b) => b.kind === "state");
+/** The graph without its updates. */
+function readOnly({ inputs, residents, outputs }: Graph): Graph {
+  const used = new Set(toposort(outputs));
+  const isUsed = (n: Node): boolean => used.has(n);
+  return { inputs: inputs.filter(isUsed), residents: residents.filter(isUsed), outputs, updates: [] };
+}
+
+/** The program that computes a graph, and what it reads. */
+function prepared(home: Session, graph: Graph): [Program | Promise<Program>, Bindings] {
   if (graph.inputs.some((n) => bindingOf(n)?.kind !== "data"))
     throw new FourlaneError(
       "TRACE",
@@ -202,27 +207,42 @@ function prepared(
 }
 
 /** One launch for nodes and for variables that wait; and what becomes of these if it fails. */
-async function carryOut(home: Session, nodes: readonly Node[], waiting: readonly Waiting[]): Promise<TypedArray[]> {
+function carryOut(home: Session, nodes: readonly Node[], waiting: readonly Waiting[]): Promise<TypedArray[]> {
   const ending = waiting.flatMap((v) => v.ending ?? []);
-  let program: Program | Promise<Program>;
-  let bound: Bindings = { inputs: [], residents: [] };
-  try {
-    [program, bound] = prepared(
-      home,
-      [...nodes, ...ending],
-      waiting.map((v) => v.node),
-    );
-  } catch (error) {
-    program = Promise.reject(error); // it fails in its turn
-    program.catch(() => {});
-  }
-  const pending = waiting.map((v) => v.take());
+  const news = waiting.map((v) => v.node);
+  const graph = collect([...nodes, ...ending], news, (b) => b.kind === "state");
+  const order = (part: Graph): [Program | Promise<Program>, Bindings] => {
+    try {
+      return prepared(home, part);
+    } catch (error) {
+      const failed = Promise.reject(error); // in its turn
+      failed.catch(() => {});
+      return [failed, { inputs: [], residents: [] }];
+    }
+  };
+  const [program, bound] = order(graph);
+  const drops = waiting.map((v) => v.take());
+  const updates = waiting.map((v) => v.target);
+  // What was read may be sound, and only what waited not. It starts from what was known when all this was asked for.
+  const instead = (why: unknown): Order => {
+    const [alone, read] = order(readOnly(graph));
+    const failed = (): boolean => {
+      for (const u of updates) u.forgive(why);
+      return false;
+    };
+    return [alone, { ...read, updates: [], failed }];
+  };
   const launched = home.launch(program, {
     ...bound,
-    updates: waiting.map((v) => v.target),
+    updates,
     holders: waiting,
+    patient: nodes.length === 0,
     // Whoever reads nodes is told of what befell the workers; otherwise who uses the variables next.
-    untold: (error) => nodes.length === 0 || !(error instanceof WorkerError),
+    failed: (error) => {
+      for (const drop of drops) drop();
+      return nodes.length === 0 || !(error instanceof WorkerError);
+    },
+    instead: nodes.length > 0 && waiting.length > 0 ? instead : undefined,
   });
   ending.forEach((n, i) =>
     keepValue(
@@ -230,20 +250,19 @@ async function carryOut(home: Session, nodes: readonly Node[], waiting: readonly
       launched.then((arrays) => arrays[nodes.length + i]),
     ),
   );
-  try {
-    return await launched;
-  } catch (error) {
-    const again = error instanceof WorkerError && nodes.length === 0;
-    for (const p of pending) p[again ? "putBack" : "drop"]();
-    if (error instanceof WorkerError || nodes.length === 0 || waiting.length === 0) throw error;
-    // What was read may be sound, and only what waited not. It is read anew, not from the promise that waits for this.
-    try {
-      return await withoutValues(nodes, () => carryOut(home, nodes, []));
-    } catch (own) {
-      for (const v of waiting) v.target.forgive(error);
-      throw own;
-    }
+  return launched;
+}
+
+/** Has first values that nodes depend on, and that could not be computed, tried again before the nodes are computed. */
+function reviveUsed(home: Session, nodes: readonly Node[]): void {
+  if (!lazyOf(home).stalled) return;
+  const used: Waiting[] = [];
+  for (const n of toposort(nodes, (x) => keptValue(x) !== undefined)) {
+    const binding = n.op === LEAF ? bindingOf(n) : undefined;
+    const variable = binding?.kind === "state" ? (binding.variable as Waiting) : undefined;
+    if (variable?.revive()) used.push(variable);
   }
+  for (const list of apart([], used).others) carryOut(home, [], list).catch(() => {});
 }
 
 /**
@@ -258,6 +277,7 @@ export function evaluate(nodes: readonly Node[]): Promise<TypedArray[]> {
   const home = homeOf(nodes) ?? session();
   const waiting = waitingIn(home);
   if (home.disposed) waiting.clear();
+  reviveUsed(home, nodes);
   const { joined, others } = waiting.size > 0 ? apart(nodes, [...waiting]) : { joined: [], others: [] };
   const result = nodes.length + joined.length > 0 ? carryOut(home, nodes, joined) : Promise.resolve([]);
   // Whoever uses what these were to change is told if they fail.

@@ -88,6 +88,16 @@ export function record<Args extends unknown[], Result>(
   }
   // Variables and tensors from outside stay in memory between calls.
   const graph = collect(outputs, values, (b) => (b.kind === "state" && b.seen < 0) || b.kind === "data");
+  // What could not be computed may be tried again: the next call records the function anew.
+  let isLost = false;
+  trace.guards.push(() => !isLost);
+  const watched = <T>(value: T): T => {
+    if (value instanceof Promise)
+      value.catch(() => {
+        isLost = true; // reported by the calls that need it
+      });
+    return value;
+  };
   const inputs = graph.inputs.map((n): Entry["inputs"][number] => {
     const binding = bindingOf(n);
     if (binding?.kind === "argument" && binding.trace === trace) return binding.index;
@@ -95,13 +105,11 @@ export function record<Args extends unknown[], Result>(
     if (binding?.kind !== "state")
       throw new FourlaneError("TRACE", "compile: a tensor of another compiled function, or of a vmap, was used");
     // A lazy tensor from outside means its variables as they are now, whatever becomes of them.
-    const captured = binding.variable.read(binding.seen);
-    captured.catch(() => {}); // reported by the calls that need it
-    return captured;
+    return watched(binding.variable.read(binding.seen));
   });
   const residents = graph.residents.map((n): Held => {
     const binding = bindingOf(n);
-    if (binding?.kind === "data") return residentOf(n, binding.array);
+    if (binding?.kind === "data") return residentOf(n, watched(binding.array));
     if (binding?.kind === "state" && trace.variables.get(binding.variable)?.leaf === n) return binding.variable;
     throw new FourlaneError("TRACE", "compile: a tensor of another compiled function was used");
   });

@@ -9,7 +9,7 @@ import { session } from "../run/active.ts";
 import type { Session } from "../run/session.ts";
 import type { Bound, State } from "../run/state.ts";
 import { type Adjustable, bindingOf, boundLeaf, dataLeaf, keepValue } from "./bindings.ts";
-import { flush, type Pending, type Waiting, waitingIn } from "./evaluate.ts";
+import { flush, stalledIn, type Waiting, waitingIn } from "./evaluate.ts";
 import { currentTrace, isForeign, type TraceEntry } from "./trace.ts";
 
 const collected = new FinalizationRegistry<{ owner: Session; state: State }>(({ owner, state }) =>
@@ -70,8 +70,6 @@ export class Variable implements Waiting {
   private nowSeen = -1;
   /** The node of the first value, if it is computed. */
   private readonly initial: Node | undefined;
-  /** A first value that could not be computed: it is tried again when the variable is used. */
-  private stalled = false;
   /** How often the value was set from outside. */
   private sets = 0;
   /** With which others the assignment that waits was made. */
@@ -144,7 +142,7 @@ export class Variable implements Waiting {
     } else {
       this.now = n;
       this.group = group;
-      this.stalled = false;
+      this.stalled.delete(this);
       this.waits.add(this);
     }
     variables.set(n, this);
@@ -159,25 +157,23 @@ export class Variable implements Waiting {
       throw new ShapeError(`set: ${array.length} values for a variable of shape ${show(this.shape)}`);
     flush(this.owner); // what waits may depend on the value until now
     const { now } = this;
-    if (now && this.nowSeen === this.state.enqueued) keepValue(now, this.owner.read(this.state));
+    if (now && this.nowSeen === this.state.enqueued) keepValue(now, this.owner.read(this.state, undefined, true));
     this.now = undefined;
-    this.stalled = false;
+    this.stalled.delete(this);
     this.sets++;
     this.owner.write(this.state, array).catch(() => {});
   }
 
   /** The value, after everything asked for so far; or as it was after `seen` changes. */
   read(seen?: number): Promise<TypedArray> {
-    if (seen === undefined) {
-      this.revive();
-      if (this.waits.has(this)) flush(this.owner); // queued first
-    }
+    if (this.revive() || (seen === undefined && this.waits.has(this))) flush(this.owner); // queued first
     return this.owner.read(this.state, seen);
   }
 
   /** Frees the memory; later uses reject with a DisposedError. */
   dispose(): void {
     this.waits.delete(this);
+    this.stalled.delete(this);
     collected.unregister(this);
     this.owner.release(this.state);
   }
@@ -186,30 +182,26 @@ export class Variable implements Waiting {
     return waitingIn(this.owner);
   }
 
-  /** A first value that could not be computed waits again. */
-  private revive(): void {
-    if (!this.stalled || currentTrace()) return;
-    this.stalled = false;
-    this.waits.add(this);
+  private get stalled(): WeakSet<Waiting> {
+    return stalledIn(this.owner);
   }
 
-  /** @internal What evaluate() takes on, to be given back if that fails. */
-  take(): Pending {
-    const { node, sets } = this;
+  /** @internal */
+  revive(): boolean {
+    if (currentTrace() || !this.stalled.delete(this)) return false;
+    this.waits.add(this);
+    return true;
+  }
+
+  /** @internal */
+  take(): () => void {
+    const { sets } = this;
     this.waits.delete(this);
     const initial = this.state.empty ? this.initial : undefined;
-    const isFree = (): boolean => !this.waits.has(this) && this.sets === sets && !this.state.disposed;
-    return {
-      putBack: () => {
-        if (!isFree()) return;
-        this.now = node;
-        this.waits.add(this);
-      },
-      drop: () => {
-        if (!isFree()) return;
-        this.now = initial;
-        this.stalled = initial !== undefined;
-      },
+    return () => {
+      if (this.waits.has(this) || this.sets !== sets || this.state.disposed) return;
+      this.now = initial;
+      if (initial) this.stalled.add(this);
     };
   }
 
