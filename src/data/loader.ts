@@ -19,11 +19,11 @@ export interface Signal {
 export interface DataLoaderOptions {
   /** Rows per batch; default 1. */
   batchSize?: number;
-  /** Whether each epoch takes the rows in another order; default false. */
+  /** Whether each epoch takes the rows in a new order; default false. */
   shuffle?: boolean;
-  /** The orders depend on it and on the number of the epoch alone; default 0. */
+  /** The orders depend only on it and on the number of the epoch; default 0. */
   seed?: number;
-  /** Whether a last batch of fewer rows is left out; default false. */
+  /** Whether a smaller last batch is dropped; default false. */
   dropLast?: boolean;
   /** Ends iteration with an AbortedError before the next batch. */
   signal?: Signal;
@@ -82,7 +82,7 @@ export class DataLoader implements AsyncIterable<Tensor[]>, Epochs {
   readonly shuffle: boolean;
   readonly seed: number;
   readonly dropLast: boolean;
-  /** Number of the next epoch, from 0. Set it to go on where a training was interrupted. */
+  /** Number of the next epoch, from 0. Set it to resume an interrupted training run. */
   epoch = 0;
   /** @internal */
   readonly signal: Signal | undefined;

@@ -1,4 +1,4 @@
-/** @file checkpoint(f): memory for time. */
+/** @file checkpoint(f): less memory, more time. */
 import { checkFunction, checkNotAsync } from "../core/check.ts";
 import { inRegion } from "../graph/node.ts";
 import { fence } from "../ops/structure.ts";
@@ -6,10 +6,10 @@ import { Tensor } from "../tensor.ts";
 import { mapTree } from "../trace/tree.ts";
 
 /**
- * The same function, but what it computes on the way is not kept for its gradient: backward computes it again from the
- * arguments, when it gets there. Values and gradients have the same bits (but the gradient of an argument that is used outside
- * of f too is added up in another order); a deep network in checkpointed pieces needs less memory, and one forward pass more.
- * `step.plan(...)` says how much. A checkpointed call inside of another is part of it.
+ * The same function, but its intermediate values are not stored for the gradient: backward recomputes them from the arguments
+ * when it gets there. Values and gradients are bit-identical (but the gradient of an argument that is also used outside f is
+ * accumulated in another order); a deep network in checkpointed blocks needs less memory, and one more forward pass.
+ * `step.plan(...)` says how much. A checkpointed call inside another is part of it.
  * @example const block = checkpoint((x) => layer2.forward(layer1.forward(x).relu()).relu());
  */
 export function checkpoint<Args extends unknown[], Result>(f: (...args: Args) => Result): (...args: Args) => Result {

@@ -1,4 +1,4 @@
-/** @file defineOp: an operation of one's own, with the derivative its author gives it. */
+/** @file defineOp: a custom op, with the derivative its author gives it. */
 import { isFloat } from "../core/dtype.ts";
 import { DTypeError, ShapeError, ValueError } from "../core/errors.ts";
 import { checkOptions } from "../core/options.ts";
@@ -11,26 +11,26 @@ import { Tensor } from "../tensor.ts";
 import { transformed } from "../trace/trace.ts";
 import { leavesOf } from "../trace/tree.ts";
 
-/** What a derivative may use: the inputs the operation was called with, and its value. */
+/** What a derivative may use: the inputs the op was called with, and its output. */
 export interface OpContext<Inputs extends unknown[]> {
   readonly inputs: Inputs;
   readonly output: Tensor;
 }
 
-/** One for each input, null where there is none: for what is no tensor, or no float32. */
+/** One for each input; null for inputs that are not float32 tensors, and where there is none. */
 type EachInput<Inputs extends unknown[]> = { [K in keyof Inputs]: Tensor | null };
 
 /** An operation: what it computes, and how gradients flow through it. */
 export interface OpDefinition<Inputs extends unknown[]> {
-  /** Stands in printed graphs and in errors. */
+  /** Shown in printed graphs and in errors. */
   readonly name: string;
-  /** What backward does to the gradient, in a word, for `explain`; default "its own". */
+  /** What backward does to the gradient, in one word, for `explain`; default "its own". */
   readonly pattern?: string;
-  /** The value, a float32 tensor: made of tensor functions, but no gradient flows through these. */
+  /** Computes the output, a float32 tensor, with tensor functions; no gradient flows through these. */
   forward(...inputs: Inputs): Tensor;
   /**
-   * The gradients of the loss with respect to the inputs (Caffe's bottom_diff), given that with respect to the output
-   * (top_diff): linear in it, made of tensor functions, each like its input. For one input the tensor itself will do.
+   * The gradients of the loss with respect to the inputs (Caffe's bottom_diff), given the one with respect to the output
+   * (top_diff): linear in it, computed with tensor functions, each of its input's shape. With one input, just the tensor will do.
    */
   backward(
     dTop: Tensor,
@@ -93,16 +93,16 @@ function overExamples(n: Node, { pattern, vjp, jvp }: Rules): Rules {
 }
 
 /**
- * An operation of one's own: a gate with a forward and a backward, as PyTorch's autograd.Function or a layer of Caffe. It is
- * recorded like any other, so it works in `compile`, `backward()`, `grad`, `vmap`, `hessian` and with itself. What backward
- * computes again of forward costs nothing: equal expressions are computed once.
+ * Defines a custom op: a gate with a forward and a backward, like PyTorch's autograd.Function or a layer of Caffe. It is
+ * recorded like any other, so it works in `compile`, `backward()`, `grad`, `vmap`, `hessian` and inside itself. What backward
+ * recomputes of forward costs nothing: common subexpressions are computed once.
  *
- * Inputs are tensors and, as they are, other values. Derivatives may use what the context holds, parameters and constants; a
- * tensor that forward takes from elsewhere gets no gradient. Second derivatives are those of what backward computes.
+ * Inputs are tensors, or other values, passed on unchanged. Derivatives may use what the context holds, parameters and
+ * constants; a tensor that forward captures from outside gets no gradient. Second derivatives are those of backward.
  *
  * @returns A function of the inputs.
- * @throws ValueError, ShapeError or DTypeError, when it is used, if forward does not return a float32 tensor, or backward not
- * one gradient for each input, of its shape.
+ * @throws ValueError, ShapeError or DTypeError, when it is used, if forward does not return a float32 tensor, or backward does
+ * not return one gradient of the right shape per input.
  * @example
  * const sigmoid = defineOp({
  *   name: "mySigmoid",

@@ -13,11 +13,11 @@ import { range, rounded } from "./range.ts";
 export interface ExplainedGate {
   readonly name: string;
   readonly op: string;
-  /** What the gate does to the gradient, in a word; "" for inputs, parameters and constants. */
+  /** What the gate does to the gradient, in one word; "" for inputs, parameters and constants. */
   readonly pattern: string;
   readonly shape: Shape;
   readonly dtype: DType;
-  /** Where in the list the gates are that it takes values from. */
+  /** Positions in the list of the gates it takes values from. */
   readonly inputs: readonly number[];
   readonly value: TypedArray | null;
   /** The gradient of the result with respect to the value: the sum over all edges that leave the gate. */
@@ -34,7 +34,7 @@ function brief(values: TypedArray | null, shape: Shape): string {
   return shape.length === 0 ? list : `[${list}]`;
 }
 
-/** What explain found: `String(it)` is a table, one line a gate in topological order. */
+/** What explain found: `String(it)` is a table, one line per gate in topological order. */
 export class Explanation {
   readonly gates: readonly ExplainedGate[];
 
@@ -43,7 +43,7 @@ export class Explanation {
     this.gates = gates;
   }
 
-  /** A table: name, operation, inputs, shape, value, gradient and pattern. Of more than four numbers it shows the range. */
+  /** A table: name, operation, inputs, shape, value, gradient and pattern. More than four numbers are shown as a range. */
   toString(): string {
     const uses = this.gates.map(() => 0);
     for (const g of this.gates)
@@ -71,7 +71,7 @@ export class Explanation {
       .join("\n");
   }
 
-  /** For Graphviz: a box a gate, an edge a value with its value above and its gradient below. */
+  /** For Graphviz: a box per gate, an edge per value, with the value above and its gradient below. */
   toDot(): string {
     const text = (s: string): string => `"${s.replace(/["\\]/g, "\\$&").replaceAll("\n", "\\n")}"`;
     const lines = this.drawn(
@@ -85,7 +85,7 @@ export class Explanation {
     return `digraph {\n  rankdir=LR;\n${lines.map((line) => `  ${line};\n`).join("")}  out [shape=plaintext];\n}`;
   }
 
-  /** The same for Mermaid, as Markdown on many sites draws it. */
+  /** The same for Mermaid, which many sites render in Markdown. */
   toMermaid(): string {
     const text = (s: string): string => `"${s.replace(/[#"<>\s]/g, (c) => (c === " " ? c : `#${c.charCodeAt(0)};`))}"`;
     const lines = this.drawn(
@@ -132,13 +132,13 @@ Object.defineProperty(Explanation.prototype, Symbol.for("nodejs.util.inspect.cus
 });
 
 /**
- * Computes a loss and its gradient with respect to every value on the way, and says what each gate does: add distributes the
- * gradient, mul switches the operands, max routes, sum copies and a copy (expand) sums; a value that is used more than once
- * gets a sum. Print the result, or its `toDot()` or `toMermaid()`.
+ * Computes a loss and its gradient with respect to every intermediate value, and says what each gate does: add distributes
+ * the gradient, mul switches the operands, max routes it, sum copies it and a copy (expand) sums; the gradient of a value that
+ * is used more than once is a sum. Print the result, or its `toDot()` or `toMermaid()`.
  *
  * @param loss A tensor of one element; or a Graph, explained as far as it has been run.
- * @param names A tree of tensors, say `{ x, ...model.stateDict() }`: their gates have their paths as names. Those that are
- * constants or random draws (zeros, randn) are inputs like data, with a gradient.
+ * @param names A tree of tensors, say `{ x, ...model.stateDict() }`: their gates are named by their paths. Those that are
+ * constants or random draws (zeros, randn) count as inputs, like data, and have a gradient.
  * @example console.log(String(await explain(loss, { x, w })));
  * @throws ShapeError if the loss has more than one element.
  */

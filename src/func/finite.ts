@@ -1,4 +1,4 @@
-/** @file What is not finite, found: by a cheap check of every step, or by looking at every operation once. */
+/** @file Finds what is not finite: by a cheap check in every step, or by inspecting every operation once. */
 import { compileGraph } from "../compile/compile.ts";
 import { checkFunction } from "../core/check.ts";
 import { isFloat, type TypedArray } from "../core/dtype.ts";
@@ -18,10 +18,10 @@ import { Origins } from "./origin.ts";
 import { count, range, rounded } from "./range.ts";
 
 /**
- * Fails the step if a tensor of the tree has a NaN or an infinity: what the compiled function returns rejects with a
- * NonFiniteError that names the tensor by its path, and parameters stay as they were. It costs two reductions a tensor. Outside
- * of compiled functions the promise it returns rejects.
- * @throws ValueError if there is no tensor in the tree: a number, a module or a function is none.
+ * Fails the step if a tensor of the tree contains a NaN or an infinity: the compiled function's results reject with a
+ * NonFiniteError that names the tensor by its path, and parameters are left unchanged. It costs two reductions per tensor.
+ * Outside compiled functions the promise it returns rejects.
+ * @throws ValueError if there is no tensor in the tree; numbers, modules and functions are not tensors.
  * @example assertFinite({ loss, norm: nn.utils.clipGradNorm(model.parameters(), 1) });
  */
 export function assertFinite(tree: unknown): Promise<void> {
@@ -107,13 +107,13 @@ function what(n: Node, { graph, inputs }: Entry, args: readonly unknown[]): stri
 }
 
 /**
- * Runs a function and looks at the value of every operation, forward, backward and in the optimiser. The first that makes a
- * NaN (or, with `nanOnly: false`, an infinity) of operands that have none fails the call, with its name, the ranges of its
- * operands, the user's line that made it, and for one of a derivative the operation that was differentiated. Only what reaches
- * a result, a parameter, a check or (a NaN) an integer is one: not the infinity of a mask that softmax makes 0, nor one that is
- * clamped. Nothing is changed then. Slow: it keeps all values. Give it the compiled step that goes wrong, or any function of
- * tensors.
- * @returns What the function returns, if all is well.
+ * Runs a function and inspects the value of every operation: forward, backward and in the optimiser. The first one that
+ * produces a NaN (or, with `nanOnly: false`, an infinity) from operands that have none fails the call, with its name, the
+ * ranges of its operands, the user's line that created it and, within a derivative, the operation that was differentiated. It
+ * counts only if it reaches a result, a parameter, a check or (a NaN) an integer: not the infinity of a mask that softmax turns
+ * into 0, nor one that is clamped. A failed call changes nothing. Slow: it keeps all values. Give it the compiled step that
+ * goes wrong, or any function of tensors.
+ * @returns What the function returns, if all is finite.
  * @throws NonFiniteError
  * @example await detectAnomaly(step)(x, y);
  */

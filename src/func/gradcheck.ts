@@ -1,4 +1,4 @@
-/** @file Derivatives of a user's function checked: forward mode, reverse mode and finite differences, in float64. */
+/** @file Checks derivatives of a user's function: forward mode, reverse mode and finite differences, in float64. */
 import { checkFunction, checkNotAsync } from "../core/check.ts";
 import { isFloat, type TypedArray } from "../core/dtype.ts";
 import { GradcheckError, ValueError } from "../core/errors.ts";
@@ -25,7 +25,7 @@ export interface GradcheckOptions {
   rtol?: number;
   /** Whether to throw where derivatives differ (the default), or to return false. */
   raiseException?: boolean;
-  /** Two random directions of each tensor instead of all its elements; default where one has more than 300. */
+  /** Two random directions per tensor instead of all its elements; the default if one has more than 300. */
   fastMode?: boolean;
   /** Whether to check forward mode; default true. */
   checkForwardAd?: boolean;
@@ -138,11 +138,11 @@ function blame({ node: n, mismatch: { mode, input, inputElement, got, wanted } }
 
 /**
  * Checks the derivatives of a function at a point: forward mode and reverse mode against central differences of its value.
- * All of it is computed in float64 on the calling thread, by the plain references of the operations: for small inputs. The
- * function must be smooth at the point, and return float32 tensors; what it draws at random is drawn once.
- * @param inputs The arguments, trees of tensors; derivatives are with respect to those of float32.
+ * Everything is computed in float64 on the calling thread, by the operations' plain references: use small inputs. The
+ * function must be smooth at the point and return float32 tensors; random numbers in it are drawn once.
+ * @param inputs The arguments, trees of tensors; derivatives are with respect to the float32 ones.
  * @returns true, or false where derivatives differ and `raiseException` is false.
- * @throws GradcheckError that names the elements, the operation whose own derivative is wrong, and the line that called for it.
+ * @throws GradcheckError that names the elements, the operation whose own derivative is wrong, and the line that called it.
  * @example await gradcheck((x, w) => x.matmul(w).tanh(), [randn([2, 3]), randn([3, 4])]);
  */
 export async function gradcheck<Args extends unknown[]>(

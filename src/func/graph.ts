@@ -18,7 +18,7 @@ import { filled, type Gradient } from "./transforms.ts";
 export class Gate {
   /** The operation's name; "leaf" for inputs and parameters. */
   readonly op: string;
-  /** What it does to the gradient, in a word: an add distributes it, a product switches, a maximum routes. */
+  /** What it does to the gradient, in one word: an add distributes it, a product switches, a maximum routes. */
   readonly pattern: string;
   readonly shape: Shape;
   readonly dtype: DType;
@@ -117,13 +117,13 @@ export function* sendBack(gates: readonly Gate[], gradient: Tensor): IterableIte
 }
 
 /**
- * A function of tensors as a graph of gates in topological order, a net as in a lecture: `forward` and `backward` run it, and
+ * A function of tensors as a graph of gates in topological order, as in a lecture: `forward` and `backward` run it, and
  * `forwardSteps` and `backwardSteps` do so gate by gate. Values and gradients of all gates and edges can be read afterwards, or
- * in between. Inputs have their names in the argument, if that is one object of tensors; else they are input0, input1, ...
- * For looking at: every operation runs by itself; to train, `compile` the function.
+ * in between. Inputs are named as in the argument, if that is one object of tensors; else they are input0, input1, ...
+ * It is meant for inspection: every operation runs by itself. To train, `compile` the function.
  *
- * The function is recorded once, for the shapes and dtypes of the examples; what else it depends on stays as it was then, but
- * parameters have the value of the day.
+ * The function is recorded once, for the shapes and dtypes of the examples; whatever else it depends on is fixed then, except
+ * that parameters have their current values.
  * @example
  * const net = new Graph(({ x, y, z }) => x.add(y).mul(z), { x, y, z });
  * await net.forward({ x, y, z }).item();
@@ -131,7 +131,7 @@ export function* sendBack(gates: readonly Gate[], gradient: Tensor): IterableIte
  * @throws ValueError if the function does not return one tensor, or none of its arguments is one.
  */
 export class Graph<Args extends unknown[] = unknown[]> {
-  /** All gates; each stands behind those it takes values from. */
+  /** All gates, in topological order: each comes after those it takes values from. */
   readonly gates: readonly Gate[];
   private readonly inputs: readonly Node[];
   /** The arguments it was recorded with, for their structure. */
@@ -172,7 +172,7 @@ export class Graph<Args extends unknown[] = unknown[]> {
   /**
    * Computes a gate's value with each step, in topological order, and yields the gate. Values and gradients from before are
    * forgotten.
-   * @throws ValueError or ShapeError if the inputs are not as many as the examples, and like them.
+   * @throws ValueError or ShapeError if the inputs differ from the examples in number, shape or dtype.
    */
   forwardSteps(...inputs: Args): IterableIterator<Gate> {
     const leaves = tensorsLike("Graph.forward: the inputs are no tree like the examples", inputs, this.placeholders);
@@ -221,8 +221,8 @@ export class Graph<Args extends unknown[] = unknown[]> {
   }
 
   /**
-   * Sends a gate's gradient on to its inputs with each step, against the topological order, and yields the gate; those that
-   * have a gradient only. Where a value is used more than once, what comes back is added up.
+   * Propagates a gate's gradient to its inputs with each step, in reverse topological order, and yields the gate; only gates
+   * that have a gradient. Where a value is used more than once, its gradients are accumulated.
    * @throws ValueError before forward; ShapeError if dLoss is not like the result.
    */
   backwardSteps(dLoss?: Tensor): IterableIterator<Gate> {

@@ -107,8 +107,8 @@ function byColumns({ result, outputs, inputs, shaped }: Traced): unknown {
 }
 
 /**
- * The Jacobian of f with respect to the argument(s) `argnums`, by reverse mode: row by row, all rows at once. Its cost is that
- * of one backward pass for each element of the result: for few outputs of many inputs.
+ * The Jacobian of f with respect to the argument(s) `argnums`, by reverse mode: row by row, all rows at once. It costs one
+ * backward pass per element of the result: use it for few outputs of many inputs.
  * @returns A function that gives, for a result of shape [...m] and an argument of shape [...n], a tensor [...m, ...n].
  * @throws DTypeError unless all is float32; ShapeError for 2^30 elements and more.
  */
@@ -127,8 +127,8 @@ export function jacrev<Args extends unknown[], Result, const N extends Argnums =
 }
 
 /**
- * As jacrev, by forward mode: column by column, all columns at once. Its cost is that of one forward pass for each element of
- * the argument: for few inputs and many outputs.
+ * Like jacrev, but by forward mode: column by column, all columns at once. It costs one forward pass per element of the
+ * argument: use it for few inputs and many outputs.
  */
 export function jacfwd<Args extends unknown[], Result>(
   f: (...args: Args) => Result,
@@ -185,8 +185,8 @@ export function jacobian<Args extends unknown[], Result, const N extends Argnums
 }
 
 /**
- * The second derivatives of a function of one element, by forward mode over reverse mode: for an argument of shape [...n] a
- * tensor [...n, ...n]; for several, or trees of them, trees of trees. For their product with a vector, hvp costs far less.
+ * The second derivatives of a function that returns one element, by forward mode over reverse mode: for an argument of shape
+ * [...n] a tensor [...n, ...n]; for several, or trees of them, trees of trees. hvp, their product with a vector, is far cheaper.
  */
 export function hessian<Args extends unknown[]>(
   f: (...args: Args) => Tensor,

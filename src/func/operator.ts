@@ -1,4 +1,4 @@
-/** @file The Jacobian as a linear operator: applied without being made, with the structure that the graph gives it. */
+/** @file The Jacobian as a linear operator: never materialised, with the structure that the graph gives it. */
 import { DTypeError, ShapeError, ValueError } from "../core/errors.ts";
 import { isFloat } from "../core/dtype.ts";
 import { numel, sameShape, show } from "../core/shape.ts";
@@ -27,7 +27,7 @@ import { asInputs } from "./transforms.ts";
 
 export type { Structure };
 
-/** What toDense() makes at most: 2^26 elements, 256 MiB. */
+/** The most that toDense() materialises: 2^26 elements, 256 MiB. */
 const DENSE_LIMIT = 2 ** 26;
 
 const product = (axes: readonly Axis[]): number => numel(extents(axes));
@@ -104,7 +104,7 @@ function laidOut({ node, axes }: Values, order: readonly Axis[]): Node {
 
 /**
  * The Jacobian of a function at a point, a linear map from its argument to its result: see jacobianOperator. What its methods
- * return is computed when it is read, and is graph like any other: it can be differentiated and compiled.
+ * return is computed when it is read, and is part of the graph as usual: it can be differentiated and compiled.
  */
 export class JacobianOperator {
   /** [elements of the result, elements of the argument] */
@@ -164,7 +164,7 @@ export class JacobianOperator {
   }
 
   /**
-   * The diagonal of one that has nothing beside it, in the shape of the argument: J v is diagonal() times v.
+   * The diagonal of a diagonal Jacobian, in the shape of the argument: J v is diagonal() times v.
    * @throws ValueError unless the structure is "diagonal" or "identity".
    */
   diagonal(): Tensor {
@@ -175,9 +175,9 @@ export class JacobianOperator {
   }
 
   /**
-   * What is repeated or lies side by side, [blocks, rows, columns]: W as [1, out, in] where the structure is "kronecker" with
-   * W, a block for each row of a softmax, [n, 1, 1] for a diagonal of n elements, [1, m, n] where it is "dense"; of a selection
-   * the numbers, [m, 1, 1], or [1, 1, 1] if all are 1.
+   * The blocks, repeated or side by side, [blocks, rows, columns]: W as [1, out, in] where the structure is "kronecker" with
+   * W, a block for each row of a softmax, [n, 1, 1] for a diagonal of n elements, [1, m, n] where it is "dense"; for a selection
+   * the factors, [m, 1, 1], or [1, 1, 1] if all are 1.
    * @throws ValueError where it is "zero"; ShapeError if computing it would take 2^30 elements or more.
    */
   blocks(): Tensor {
@@ -227,7 +227,7 @@ export class JacobianOperator {
     return new Tensor(reshape(masked(ties, values), [m, n]));
   }
 
-  /** Shape, structure and bytes, to be read. */
+  /** Shape, structure and bytes, as text. */
   toString(): string {
     const [m, n] = this.shape;
     return `JacobianOperator ${m} x ${n} ${this.structure}, ${this.bytes} bytes of ${this.denseBytes}`;
@@ -279,10 +279,10 @@ function vector(op: string, what: string, v: Tensor, like: Node): Node {
 }
 
 /**
- * The Jacobian of f at x, a tensor each, as a linear operator: it applies to vectors at the cost of f, says which structure
- * it has, and is never made. The structure is found in the graph: elementwise operations are diagonal, movement is a
- * permutation, a layer is a Kronecker product with the identity, row-wise operations are block-diagonal, and products and
- * sums of these are what they are; a roll or an index of known values moves elements, too (up to 2^19); "dense" where nothing
+ * The Jacobian of f at x, both single tensors, as a linear operator: it applies to vectors at the cost of f, knows its
+ * structure, and is never materialised. The structure is read off the graph: elementwise operations are diagonal, movement is
+ * a permutation, a layer is a Kronecker product with the identity, row-wise operations are block-diagonal, and products and
+ * sums of these combine accordingly; a roll or an index of known values moves elements too (up to 2^19); "dense" where nothing
  * better is known.
  * @example const j = jacobianOperator((x) => x.relu(), x); // 409600 x 409600 for x of [100, 4096]
  * console.log(String(j)); const gradient = j.vjp(u);

@@ -73,7 +73,7 @@ function valueAndGradOf<Args extends unknown[], const N extends number | readonl
 
 /**
  * f's value and its gradient with respect to the argument(s) `argnums` (default the first, negative from the end): a tree like
- * the argument for a number, an array of these for an array. The gradient is graph like any other: transforms nest.
+ * the argument for a number, an array of these for an array. The gradient is part of the graph as usual: transforms nest.
  * @throws ShapeError if f's value has more than one element; DTypeError for an argument or a value that is not float32.
  */
 export function valueAndGrad<Args extends unknown[]>(
@@ -104,7 +104,7 @@ export function grad<Args extends unknown[], const N extends number | readonly n
   return (...args) => both(...args)[1];
 }
 
-/** The same values, as far as derivatives go constants: a tree with each tensor detached. */
+/** The same values, constant to differentiation: a tree with each tensor detached. */
 export function stopGradient<T>(tree: T): T {
   return mapTree(tree, (t) => t.detach()) as T;
 }
@@ -219,7 +219,7 @@ export function vjp<Args extends unknown[], Result>(
 
 /**
  * The value of a function of one element, and the product of its Hessian with `vectors`, trees like the arguments: forward
- * mode over the gradient (Pearlmutter, Neural Computation 6, 1994), so it costs a few gradients and no Hessian is made.
+ * mode over the gradient (Pearlmutter, Neural Computation 6, 1994): it costs a few gradients, and no Hessian is materialised.
  * @throws ShapeError if f's value has more than one element; else as linearize.
  */
 export function hvp<Args extends unknown[]>(f: ScalarFunction<Args>, primals: Args, vectors: Args): [Tensor, Args] {

@@ -1,4 +1,4 @@
-/** @file vmap: a function of one example, made into one of a batch. */
+/** @file vmap: turns a function of one example into one of a batch. */
 import { ShapeError, ValueError } from "../core/errors.ts";
 import { checkOptions } from "../core/options.ts";
 import { normalizeAxis, show } from "../core/shape.ts";
@@ -37,8 +37,8 @@ function moveAxis(n: Node, from: number, to: number): Node {
 }
 
 /**
- * A function of one example as one of a batch of them, computed at once: f is recorded for one example, and each of its
- * operations works on all.
+ * Turns a function of one example into one of a batch, computed at once: f is recorded for one example, and each of its
+ * operations is applied to all.
  *
  * @param inAxes The batch axis of every tensor among the arguments (default 0): one number for all, or one entry for each
  * argument, itself a number, null (the same for all examples) or a tree of these like the argument.

@@ -40,7 +40,7 @@ function totalNorm(tensors: readonly Tensor[], p: number): Tensor {
 /**
  * Scales all gradients by one factor so that their norm, taken over all elements together, is at most `maxNorm`.
  * @param options.normType The p of the p-norm (default 2), may be Infinity.
- * @returns The norm there was, a tensor of one element. `assertFinite` of it fails the step if a gradient is not finite.
+ * @returns The norm before clipping, a tensor of one element. `assertFinite` of it fails the step if a gradient is not finite.
  * @throws ValueError if maxNorm is negative or normType not above 0.
  */
 export function clipGradNorm(
@@ -65,7 +65,7 @@ export function clipGradNorm(
 }
 
 /**
- * Limits every element of the gradients to [-clipValue, clipValue].
+ * Clamps every element of the gradients to [-clipValue, clipValue].
  * @throws ValueError if clipValue is negative.
  */
 export function clipGradValue(parameters: Tensor | Iterable<Tensor>, clipValue: number): void {
