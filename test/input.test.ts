@@ -247,10 +247,6 @@ describe("what holds itself", () => {
     // No cycle, but 2^40 ways to the end.
     ["tensor of shared parts", () => fl.tensor(shared(1) as never)],
     ["tensor of shared parts, empty", () => fl.tensor(shared([]) as never)],
-    [
-      "a compiled function of shared parts",
-      () => fl.compile((...args: unknown[]) => fl.ones([args.length]))(...([shared(fl.ones([1]))] as never[])),
-    ],
     ["the result of shared parts", () => fl.compile(() => shared(fl.ones([1])))()],
     [
       "grad of shared parts",

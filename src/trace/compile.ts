@@ -68,12 +68,16 @@ export interface MemoryPlan {
  * while it is recorded. Gradients do not survive a call: call zeroGrad() inside. Nor do they flow through its results, unless the
  * call is part of another compiled function or a transform: backward() refuses what was made of these, but for detach().
  *
- * Numbers, texts, dates, arrays, plain objects, maps and sets among the arguments count by value (up to 4096 numbers in arrays),
- * functions, modules and optimisers as themselves, instances of other classes as themselves and by their public fields. What
- * changes from call to call should be a tensor: each new value is another program.
+ * Numbers, texts, dates, arrays, typed arrays, plain objects, maps, sets and URLs among the arguments count by value (up to 4096
+ * numbers in arrays), modules and optimisers as themselves, functions and instances of other classes as themselves and by their
+ * fields; whether two arguments are one object counts, too. What lies in private #fields or behind accessors of a class, or in
+ * closures, cannot be seen: if it changes, that is not noticed. What changes from call to call should be a tensor: each new value
+ * is another program. Arrays and plain objects reach the function as copies, tensors in them as arguments; what instances, maps
+ * and sets hold it gets as it is, tensors as those from outside: the two are never one object.
  *
  * @returns A function with the same arguments. Its tensors are being computed when it returns; await their values.
- * @throws ValueError for an unknown option, or a cacheSize that is no positive integer.
+ * @throws ValueError for an unknown option, or a cacheSize that is no positive integer; when called, for arguments that cannot be
+ * compared (promises, WeakMaps, elements of a page, ...).
  */
 export function compile<Args extends unknown[], Result>(
   fn: (...args: Args) => Result,

@@ -13,7 +13,7 @@ import { ownerOf, Parameter, Tensor } from "../tensor.ts";
 import { type Adjustable, bindingOf, boundLeaf, dataLeaf, type Held } from "./bindings.ts";
 import { collect, compileLater, flush } from "./evaluate.ts";
 import { Trace, withTrace } from "./trace.ts";
-import { leavesOf, mapTree } from "./tree.ts";
+import { leavesOf, mapTree, MOST_PARTS } from "./tree.ts";
 import { residentOf } from "./variable.ts";
 
 /** What a call of the function became. */
@@ -55,20 +55,18 @@ export function record<Args extends unknown[], Result>(
   op = "compile",
 ): Entry {
   const trace = new Trace();
-  const arguments_: Node[] = [];
   // Tensors from outside live in the memory of the runtime in use.
   const home = session();
   trace.guards.push(() => session() === home);
   const { result, outputs } = withTrace(trace, () => {
     let i = 0;
-    const placeholders = mapTree(args, (t) => {
+    const placeholder = (t: Tensor): Tensor => {
       if (!isArgument(t)) return t;
-      const n = boundLeaf(t.shape, t.dtype, { kind: "argument", index: i++, trace });
-      arguments_.push(n);
-      const p = new Tensor(n);
+      const p = new Tensor(boundLeaf(t.shape, t.dtype, { kind: "argument", index: i++, trace }));
       if (t.requiresGrad) p.requiresGrad = true;
       return p;
-    }) as Args;
+    };
+    const placeholders = mapTree(args, placeholder, "", 0, { left: MOST_PARTS, met: new Map() }) as Args;
     const value = fn(...placeholders);
     const why = laterResult(value);
     if (why) throw new FourlaneError("TRACE", `${op}: ${why}`);
