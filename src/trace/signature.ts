@@ -3,7 +3,7 @@
  * by shape and dtype, everything else by value, for it is part of the program.
  */
 import { ValueError } from "../core/errors.ts";
-import { Tensor } from "../tensor.ts";
+import { Tensor } from "../tensor/tensor.ts";
 import { identityOf } from "../core/identity.ts";
 import { DEEPEST, isPlain, MOST_PARTS } from "./tree.ts";
 
