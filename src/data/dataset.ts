@@ -5,8 +5,10 @@ import { DTypeError, IndexError, ShapeError, ValueError } from "../core/errors.t
 import { checkOptions, type Names } from "../core/options.ts";
 import { checkCount, checkShape, numel, type Shape, show } from "../core/shape.ts";
 import { consecutive, permutation } from "../core/threefry.ts";
-import { bytes } from "../ops/structure.ts";
-import { type NestedArray, Tensor, tensor } from "../tensor.ts";
+import { bytes } from "../ops/movement.ts";
+import { tensor } from "../tensor/creation.ts";
+import { Tensor } from "../tensor/tensor.ts";
+import type { NestedArray } from "../tensor/values.ts";
 import { dataLeaf } from "../trace/bindings.ts";
 import { BY_IDENTITY } from "../trace/signature.ts";
 import { perSession, Variable } from "../trace/variable.ts";

@@ -3,7 +3,7 @@ import { checkNotAsync } from "../core/check.ts";
 import { AbortedError, ValueError } from "../core/errors.ts";
 import { checkOptions, type Names } from "../core/options.ts";
 import { consecutive, permutation } from "../core/threefry.ts";
-import type { Tensor } from "../tensor.ts";
+import type { Tensor } from "../tensor/tensor.ts";
 import { EPOCH, type Epoch, type Epochs } from "../trace/epoch.ts";
 import { BY_IDENTITY } from "../trace/signature.ts";
 import { checkDataset, checkSeed, type Dataset, rootOf } from "./dataset.ts";

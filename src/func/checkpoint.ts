@@ -1,8 +1,8 @@
 /** @file checkpoint(f): less memory, more time. */
 import { checkFunction, checkNotAsync } from "../core/check.ts";
 import { inRegion } from "../graph/node.ts";
-import { fence } from "../ops/structure.ts";
-import { Tensor } from "../tensor.ts";
+import { fence } from "../ops/identity.ts";
+import { Tensor } from "../tensor/tensor.ts";
 import { mapTree } from "../trace/tree.ts";
 
 /**

@@ -6,8 +6,9 @@ import { sameShape, show } from "../core/shape.ts";
 import { vmapAll } from "../diff/vmap.ts";
 import { makeNode, type Node, type OpDef, type Spec } from "../graph/node.ts";
 import { leaf } from "../ops/leaf.ts";
-import { detach, forEveryExample, identity } from "../ops/structure.ts";
-import { Tensor } from "../tensor.ts";
+import { detach, identity } from "../ops/identity.ts";
+import { forEveryExample } from "../ops/movement.ts";
+import { Tensor } from "../tensor/tensor.ts";
 import { transformed } from "../trace/trace.ts";
 import { leavesOf } from "../trace/tree.ts";
 

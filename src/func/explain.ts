@@ -3,7 +3,7 @@ import { type DType, isFloat, type TypedArray } from "../core/dtype.ts";
 import { ShapeError, ValueError } from "../core/errors.ts";
 import { type Shape, show } from "../core/shape.ts";
 import { constantLike } from "../ops/leaf.ts";
-import { Tensor } from "../tensor.ts";
+import { Tensor } from "../tensor/tensor.ts";
 import { evaluate } from "../trace/evaluate.ts";
 import { leavesOf } from "../trace/tree.ts";
 import { type Gate, gatesOf, giveNames, Graph, sendBack } from "./graph.ts";

@@ -7,9 +7,9 @@ import { vjp as reverse } from "../diff/vjp.ts";
 import { vmapAll } from "../diff/vmap.ts";
 import type { Node } from "../graph/node.ts";
 import { apply, cast, COMPARE } from "../ops/elementwise.ts";
-import { constantLike, leaf } from "../ops/leaf.ts";
-import { expand, iota, permute, reshape } from "../ops/structure.ts";
-import type { Tensor } from "../tensor.ts";
+import { constantLike, iota, leaf } from "../ops/leaf.ts";
+import { expand, permute, reshape } from "../ops/movement.ts";
+import type { Tensor } from "../tensor/tensor.ts";
 import { mapTree } from "../trace/tree.ts";
 import { type Gradients, outputsOf, selectInputs } from "./transforms.ts";
 

@@ -2,7 +2,7 @@
 import { show } from "../core/shape.ts";
 import { walk } from "../diff/vjp.ts";
 import { type Node, observed } from "../graph/node.ts";
-import { operandsOf } from "../ops/structure.ts";
+import { operandsOf } from "../ops/identity.ts";
 
 interface Origin {
   readonly stack: string;

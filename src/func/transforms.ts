@@ -7,8 +7,8 @@ import { jvp as forward } from "../diff/jvp.ts";
 import { gradients, vjp as reverse } from "../diff/vjp.ts";
 import type { Node } from "../graph/node.ts";
 import { constantLike } from "../ops/leaf.ts";
-import { alias } from "../ops/structure.ts";
-import { Tensor } from "../tensor.ts";
+import { alias } from "../ops/identity.ts";
+import { Tensor } from "../tensor/tensor.ts";
 import { transformed } from "../trace/trace.ts";
 import { leavesOf, mapTree, tensorsLike } from "../trace/tree.ts";
 

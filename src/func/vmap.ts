@@ -4,8 +4,8 @@ import { checkOptions } from "../core/options.ts";
 import { normalizeAxis, show } from "../core/shape.ts";
 import { type Randomness, vmap as batch } from "../diff/vmap.ts";
 import type { Node } from "../graph/node.ts";
-import { expand, permute } from "../ops/structure.ts";
-import { Tensor } from "../tensor.ts";
+import { expand, permute } from "../ops/movement.ts";
+import { Tensor } from "../tensor/tensor.ts";
 import { exampleLeaf, transformed } from "../trace/trace.ts";
 import { mapTree } from "../trace/tree.ts";
 

@@ -11,4 +11,4 @@ export * from "./modules/sparse.ts";
 export * from "./modules/vision.ts";
 export * from "./modules/module.ts";
 export * as utils from "./utils.ts";
-export { Buffer, Parameter } from "../tensor.ts";
+export { Buffer, Parameter } from "../tensor/parameter.ts";

@@ -1,8 +1,10 @@
 /** @file torch.nn.utils' names: gradients kept within bounds. They change `.grad`, inside compiled functions too. */
-import { norm } from "../composites.ts";
+import { norm } from "../tensor/composites/reduction.ts";
 import { ValueError } from "../core/errors.ts";
 import { checkOptions } from "../core/options.ts";
-import { stack, Tensor, where, zeros } from "../tensor.ts";
+import { zeros } from "../tensor/creation.ts";
+import { stack, where } from "../tensor/functions.ts";
+import { Tensor } from "../tensor/tensor.ts";
 
 /** The tensors that have a gradient, of one or of a list. */
 function withGradients(op: string, parameters: Tensor | Iterable<Tensor>): { t: Tensor; grad: Tensor }[] {

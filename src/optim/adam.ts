@@ -4,8 +4,8 @@ import { checkOptions, type Names } from "../core/options.ts";
 import type { Node } from "../graph/node.ts";
 import { add, apply, BINARY, mul, neg, scale, shift, sub, UNARY } from "../ops/elementwise.ts";
 import { constantLike } from "../ops/leaf.ts";
-import { expand } from "../ops/structure.ts";
-import type { Parameter } from "../tensor.ts";
+import { expand } from "../ops/movement.ts";
+import type { Parameter } from "../tensor/parameter.ts";
 import { Variable } from "../trace/variable.ts";
 import { Optimizer, zerosLike } from "./optimizer.ts";
 

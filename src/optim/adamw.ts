@@ -1,7 +1,7 @@
 /** @file Adam with decoupled weight decay. */
 import type { Node } from "../graph/node.ts";
 import { mul, neg, scale, shift } from "../ops/elementwise.ts";
-import type { Parameter } from "../tensor.ts";
+import type { Parameter } from "../tensor/parameter.ts";
 import { Adam, type AdamOptions } from "./adam.ts";
 
 /** Adam with decoupled weight decay (Loshchilov and Hutter, arXiv 1711.05101); weightDecay defaults to 0.01. */

@@ -4,8 +4,8 @@ import { allocate } from "../core/dtype.ts";
 import { ValueError } from "../core/errors.ts";
 import { numel } from "../core/shape.ts";
 import type { Node } from "../graph/node.ts";
-import { expand } from "../ops/structure.ts";
-import { Parameter } from "../tensor.ts";
+import { expand } from "../ops/movement.ts";
+import { Parameter } from "../tensor/parameter.ts";
 import { BY_IDENTITY } from "../trace/signature.ts";
 import { Setting, together, Variable } from "../trace/variable.ts";
 

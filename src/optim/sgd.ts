@@ -5,8 +5,8 @@ import { checkOptions, type Names } from "../core/options.ts";
 import type { Node } from "../graph/node.ts";
 import { add, mul, scale, shift, sub } from "../ops/elementwise.ts";
 import { constant } from "../ops/leaf.ts";
-import { expand } from "../ops/structure.ts";
-import type { Parameter } from "../tensor.ts";
+import { expand } from "../ops/movement.ts";
+import type { Parameter } from "../tensor/parameter.ts";
 import { Variable } from "../trace/variable.ts";
 import { Optimizer, zerosLike } from "./optimizer.ts";
 

@@ -3,7 +3,7 @@ import { checkFunction } from "../core/check.ts";
 import { ValueError } from "../core/errors.ts";
 import { checkOptions, type Names } from "../core/options.ts";
 import { printGraph } from "../graph/print.ts";
-import type { Tensor } from "../tensor.ts";
+import type { Tensor } from "../tensor/tensor.ts";
 import { EPOCH, type Epochs, runEpoch } from "./epoch.ts";
 import { Profile } from "./profile.ts";
 import { type Entry, launch, resultOf, valueOf } from "./record.ts";

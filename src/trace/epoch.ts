@@ -3,7 +3,7 @@ import { allocate, type TypedArray } from "../core/dtype.ts";
 import { ValueError } from "../core/errors.ts";
 import { sameShape, type Shape, show } from "../core/shape.ts";
 import type { Node } from "../graph/node.ts";
-import { Tensor } from "../tensor.ts";
+import { Tensor } from "../tensor/tensor.ts";
 import { dataLeaf } from "./bindings.ts";
 import { type Entry, launch, resultOf } from "./record.ts";
 

@@ -1,5 +1,5 @@
 /** @file The programs of a compiled function, by the signatures of its calls. */
-import type { Tensor } from "../tensor.ts";
+import type { Tensor } from "../tensor/tensor.ts";
 import { type Entry, isArgument, record } from "./record.ts";
 import { signatureOf } from "./signature.ts";
 

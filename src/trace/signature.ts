@@ -4,7 +4,7 @@
  * whether two arguments are one object is part of the program, too.
  */
 import { FourlaneError, ValueError } from "../core/errors.ts";
-import { Tensor } from "../tensor.ts";
+import { Tensor } from "../tensor/tensor.ts";
 import { identityOf } from "../core/identity.ts";
 import { DEEPEST, isPlain, keysOf } from "./tree.ts";
 

@@ -1,6 +1,6 @@
 /** @file Nested arrays and objects of tensors: taken apart and put together again. */
 import { ValueError } from "../core/errors.ts";
-import { Tensor } from "../tensor.ts";
+import { Tensor } from "../tensor/tensor.ts";
 
 export type Tree = unknown;
 

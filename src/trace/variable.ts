@@ -4,7 +4,7 @@ import { DTypeError, FourlaneError, ShapeError } from "../core/errors.ts";
 import { numel, sameShape, type Shape, show } from "../core/shape.ts";
 import { type Node, toposort } from "../graph/node.ts";
 import { LEAF } from "../ops/leaf.ts";
-import { detach } from "../ops/structure.ts";
+import { detach } from "../ops/identity.ts";
 import { session } from "../run/active.ts";
 import type { Session } from "../run/session.ts";
 import type { Bound, State } from "../run/state.ts";

@@ -2,7 +2,8 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { DTypeError, IndexError, ShapeError, ValueError } from "../../src/core/errors.ts";
 import { type Dataset, randomSplit, Subset, TensorDataset } from "../../src/data/index.ts";
-import { Tensor, tensor } from "../../src/tensor.ts";
+import { tensor } from "../../src/tensor/creation.ts";
+import { Tensor } from "../../src/tensor/tensor.ts";
 
 /** A dataset of one column that holds the number of each row. */
 const counting = (n: number): TensorDataset => new TensorDataset(Int32Array.from({ length: n }, (_, i) => i));

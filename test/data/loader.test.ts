@@ -2,7 +2,8 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { AbortedError, ValueError } from "../../src/core/errors.ts";
 import { DataLoader, type Dataset, TensorDataset } from "../../src/data/index.ts";
-import { type Tensor, tensor } from "../../src/tensor.ts";
+import { tensor } from "../../src/tensor/creation.ts";
+import type { Tensor } from "../../src/tensor/tensor.ts";
 
 const counting = (n: number): TensorDataset =>
   new TensorDataset(

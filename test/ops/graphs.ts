@@ -15,7 +15,9 @@ import { constantLike, LEAF, leaf } from "../../src/ops/leaf.ts";
 import { gather, scatterAdd } from "../../src/ops/lookup.ts";
 import { cumsum } from "../../src/ops/cumulative.ts";
 import { argsort } from "../../src/ops/order.ts";
-import * as structure from "../../src/ops/structure.ts";
+import { alias, fence } from "../../src/ops/identity.ts";
+import * as movement from "../../src/ops/movement.ts";
+import * as reductions from "../../src/ops/reduction.ts";
 import { fold, windows } from "../../src/ops/windows.ts";
 import { random } from "../assembly/harness.ts";
 import { isClose } from "./reference.ts";
@@ -130,7 +132,7 @@ function together(a: Shape, b: Shape): number[] | undefined {
 function pair(c: Choice): [Node, Node] {
   const b = c.other((n) => together(c.a.shape, n.shape) !== undefined);
   const shape = together(c.a.shape, b.shape) as number[];
-  return [structure.expand(c.a, shape), structure.expand(b, shape)];
+  return [movement.expand(c.a, shape), movement.expand(b, shape)];
 }
 
 function condition(c: Choice): { a: Node; b: Node; is: Node } {
@@ -181,16 +183,16 @@ const BUILDERS: Record<string, Builder> = {
   },
   expand: (c) => {
     const grown = c.a.shape.map((d) => (d === 1 ? 1 + c.below(5) : d));
-    return structure.expand(c.a, c.below(2) === 1 ? [1 + c.below(3), ...grown] : grown);
+    return movement.expand(c.a, c.below(2) === 1 ? [1 + c.below(3), ...grown] : grown);
   },
-  sum: reduction(structure.sum),
-  mean: reduction(structure.mean),
-  max: reduction(structure.max),
-  min: reduction(structure.min),
+  sum: reduction(movement.sum),
+  mean: reduction(reductions.mean),
+  max: reduction(reductions.max),
+  min: reduction(reductions.min),
   prod: reduction((x, axes, keepdim) => {
     const count = numel(axes.map((a) => x.shape[a]));
     // Of more factors up to BOUND some overflow float32 before a small one comes, whatever the product is.
-    return count <= 40 ? structure.prod(x, axes, keepdim) : x;
+    return count <= 40 ? reductions.prod(x, axes, keepdim) : x;
   }),
   reshape: ranked((c) => {
     const { shape } = c.a;
@@ -198,34 +200,34 @@ const BUILDERS: Record<string, Builder> = {
     const merged = [...shape.slice(0, at), numel(shape.slice(at, at + 2)), ...shape.slice(at + 2)];
     const d = merged[at];
     const factor = [2, 3, 5, 7].find((f) => d % f === 0);
-    return structure.reshape(
+    return movement.reshape(
       c.a,
       factor && c.below(2) === 1 ? [...merged.slice(0, at), factor, d / factor, ...merged.slice(at + 1)] : merged,
     );
   }),
-  permute: ranked((c) => structure.permute(c.a, shuffled(c, c.a.shape.length)), 2),
-  flip: ranked((c) => structure.flip(c.a, c.axes())),
+  permute: ranked((c) => movement.permute(c.a, shuffled(c, c.a.shape.length)), 2),
+  flip: ranked((c) => movement.flip(c.a, c.axes())),
   slice: ranked((c) => {
     const step = c.a.shape.map(() => 1 + c.below(2));
     const begin = c.a.shape.map((d) => c.below(Math.ceil(d / 2)));
     const size = c.a.shape.map((d, i) => 1 + c.below(Math.ceil((d - begin[i]) / step[i])));
-    return structure.slice(c.a, begin, size, step);
+    return movement.slice(c.a, begin, size, step);
   }),
   pad: ranked((c) => {
     const step = c.a.shape.map(() => 1 + c.below(2));
     const begin = c.a.shape.map(() => c.below(3));
     const shape = c.a.shape.map((d, i) => begin[i] + (d - 1) * step[i] + 1 + c.below(2));
-    return makeNode(structure.MOVEMENT.pad, [c.a], { begin, step, shape });
+    return makeNode(movement.MOVEMENT.pad, [c.a], { begin, step, shape });
   }),
   concat: ranked((c) => {
     const axis = c.below(c.a.shape.length);
     const off = (n: Node): Shape => reducedShape(n.shape, [axis], true);
     const b = c.other((n) => n.shape.length === c.a.shape.length && sameShape(off(n), off(c.a)));
-    return structure.concat([c.a, b], axis);
+    return movement.concat([c.a, b], axis);
   }),
-  alias: (c) => structure.alias(c.a),
+  alias: (c) => alias(c.a),
   fence: (c) =>
-    structure.fence(
+    fence(
       c.a,
       c.other(() => true),
     ),
@@ -261,14 +263,14 @@ const BUILDERS: Record<string, Builder> = {
     const b = c.other(fits);
     const precise = c.below(3) === 0;
     if (fits(b)) return matmul(c.a, b, precise);
-    return rows < 40 ? matmul(c.a, structure.transposeLast(c.a), precise) : undefined;
+    return rows < 40 ? matmul(c.a, movement.transposeLast(c.a), precise) : undefined;
   }, 2),
   softmax: ranked((c) => softmax(c.a)),
   logSoftmax: ranked((c) => logSoftmax(c.a)),
   crossEntropyRows: ranked((c) => {
     const classes = c.a.shape[c.a.shape.length - 1];
     const rows = numel(c.a.shape) / classes;
-    return crossEntropyRows(structure.reshape(c.a, [rows, classes]), c.indices([rows], classes), 0);
+    return crossEntropyRows(movement.reshape(c.a, [rows, classes]), c.indices([rows], classes), 0);
   }),
   crossEntropyGradRows: ranked((c) => {
     const [rows, classes] = c.a.shape;

@@ -1,7 +1,8 @@
 /** @file Activations. */
 import { ValueError } from "../../core/errors.ts";
 import { checkOptions } from "../../core/options.ts";
-import { checkTensors, Tensor, where } from "../../tensor.ts";
+import { where } from "../../tensor/functions.ts";
+import { checkTensors, Tensor } from "../../tensor/tensor.ts";
 
 /** x Phi(x); with approximate: "tanh", 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) (arXiv 1606.08415). */
 export function gelu(x: Tensor, options: { approximate?: "none" | "tanh" } = {}): Tensor {

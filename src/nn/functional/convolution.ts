@@ -4,8 +4,8 @@ import { DTypeError, ShapeError, ValueError } from "../../core/errors.ts";
 import { checkOptions, type Names } from "../../core/options.ts";
 import { numel, show } from "../../core/shape.ts";
 import * as contract from "../../ops/contract.ts";
-import * as structure from "../../ops/structure.ts";
-import { checkTensors, Tensor } from "../../tensor.ts";
+import * as movement from "../../ops/movement.ts";
+import { checkTensors, Tensor } from "../../tensor/tensor.ts";
 import { batched, perAxis, type Sizes } from "./sizes.ts";
 import { allWindows, countWindows, type Windows, windowsOf } from "./windows.ts";
 
@@ -132,7 +132,7 @@ function convTranspose(
     // Each element touches a window of the result: so each element of the result sees a window of the elements, `stride` apart
     // with zeros between them, through the kernel turned around.
     const spread = n.map((d, i) => (d === 0 ? 0 : (d - 1) * w.stride[i] + 1));
-    const apart = structure.spread(x.node, [1, 1, ...w.stride], [...x.shape.slice(0, 2), ...spread]);
+    const apart = movement.spread(x.node, [1, 1, ...w.stride], [...x.shape.slice(0, 2), ...spread]);
     const padding = more.map((p, i): [number, number] => {
       const margin = w.dilation[i] * (kernel[i] - 1) - w.padding[i][0];
       return [margin, margin + p];

@@ -1,7 +1,7 @@
 /** @file Distances and similarities. */
-import { norm } from "../../composites.ts";
+import { norm } from "../../tensor/composites/reduction.ts";
 import { broadcast } from "../../core/shape.ts";
-import { checkTensors, Tensor } from "../../tensor.ts";
+import { checkTensors, Tensor } from "../../tensor/tensor.ts";
 
 /** The cosine of the angle between vectors along an axis; lengths count as at least eps. */
 export function cosineSimilarity(x1: Tensor, x2: Tensor, axis = 1, eps = 1e-8): Tensor {

@@ -1,8 +1,9 @@
 /** @file Dropout. */
 import { ValueError } from "../../core/errors.ts";
 import { checkOptions } from "../../core/options.ts";
-import { type RandomOptions, uniform } from "../../random.ts";
-import { asItIs, checkTensors, Tensor, where } from "../../tensor.ts";
+import { type RandomOptions, uniform } from "../../tensor/random.ts";
+import { asItIs, where } from "../../tensor/functions.ts";
+import { checkTensors, Tensor } from "../../tensor/tensor.ts";
 
 /** Zeroes elements with probability p and scales the others by 1 / (1 - p); the identity unless `training`. */
 export function dropout(x: Tensor, p = 0.5, training = true, options: RandomOptions = {}): Tensor {

@@ -1,5 +1,5 @@
 /** @file Losses and layers as functions, with torch.nn.functional's names. */
-export { oneHot } from "../../composites.ts";
+export { oneHot } from "../../tensor/composites/selection.ts";
 export * from "./activation.ts";
 export * from "./convolution.ts";
 export * from "./distance.ts";

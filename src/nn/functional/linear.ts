@@ -1,7 +1,7 @@
 /** @file Linear maps. */
 import { ShapeError } from "../../core/errors.ts";
 import { show } from "../../core/shape.ts";
-import { checkTensors, Tensor } from "../../tensor.ts";
+import { checkTensors, Tensor } from "../../tensor/tensor.ts";
 
 /** x W^T + b, for a weight of shape [out, in] and a bias of shape [out]. */
 export function linear(x: Tensor, weight: Tensor, bias?: Tensor | null): Tensor {

@@ -5,8 +5,10 @@ import { numel, sameShape, show } from "../../core/shape.ts";
 import { apply, cast, COMPARE } from "../../ops/elementwise.ts";
 import { crossEntropyRows } from "../../ops/fused.ts";
 import { constantLike } from "../../ops/leaf.ts";
-import { sum } from "../../ops/structure.ts";
-import { checkTensors, full, Tensor, where } from "../../tensor.ts";
+import { sum } from "../../ops/movement.ts";
+import { full } from "../../tensor/creation.ts";
+import { where } from "../../tensor/functions.ts";
+import { checkTensors, Tensor } from "../../tensor/tensor.ts";
 
 export type Reduction = "mean" | "sum" | "none";
 

@@ -3,7 +3,9 @@ import { checkNumber } from "../../core/check.ts";
 import { ShapeError, ValueError } from "../../core/errors.ts";
 import { checkOptions, type Names } from "../../core/options.ts";
 import { checkShape, numel, sameShape, type Shape, show } from "../../core/shape.ts";
-import { asItIs, checkTensors, Parameter, Tensor } from "../../tensor.ts";
+import { asItIs } from "../../tensor/functions.ts";
+import { Parameter } from "../../tensor/parameter.ts";
+import { checkTensors, Tensor } from "../../tensor/tensor.ts";
 import { padded } from "./padding.ts";
 
 /** (x - mean) / sqrt(variance + eps) over axes; the variance divides by the number of elements. */

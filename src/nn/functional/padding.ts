@@ -1,8 +1,10 @@
 /** @file Padding. */
 import { ShapeError, ValueError } from "../../core/errors.ts";
 import { checkCount, show } from "../../core/shape.ts";
-import * as structure from "../../ops/structure.ts";
-import { asItIs, cat, checkTensors, full, Tensor, tensor } from "../../tensor.ts";
+import * as movement from "../../ops/movement.ts";
+import { full, tensor } from "../../tensor/creation.ts";
+import { asItIs, cat } from "../../tensor/functions.ts";
+import { checkTensors, Tensor } from "../../tensor/tensor.ts";
 
 export type PadMode = "constant" | "reflect" | "replicate" | "circular";
 
@@ -73,7 +75,7 @@ export function padded(x: Tensor, pairs: readonly (readonly [number, number])[],
   );
   if (value === 0)
     return new Tensor(
-      structure.pad(
+      movement.pad(
         inner.node,
         more.map(([before]) => before),
         inner.shape.map((d, i) => d + more[i][0] + more[i][1]),

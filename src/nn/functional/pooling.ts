@@ -3,7 +3,9 @@ import { isFloat } from "../../core/dtype.ts";
 import { DTypeError, ShapeError, ValueError } from "../../core/errors.ts";
 import { checkOptions, type Names } from "../../core/options.ts";
 import { checkCount, MOST_PIECES, numel, show } from "../../core/shape.ts";
-import { asItIs, cat, checkTensors, Tensor, tensor } from "../../tensor.ts";
+import { tensor } from "../../tensor/creation.ts";
+import { asItIs, cat } from "../../tensor/functions.ts";
+import { checkTensors, Tensor } from "../../tensor/tensor.ts";
 import { batched, perAxis, type Sizes } from "./sizes.ts";
 import { allWindows, countWindows, type Windows, windowsOf } from "./windows.ts";
 

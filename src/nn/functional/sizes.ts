@@ -1,7 +1,7 @@
 /** @file What functions of [N, C, ...] share: sizes for each spatial axis, a sample axis if there is none. */
 import { ShapeError, ValueError } from "../../core/errors.ts";
 import { show } from "../../core/shape.ts";
-import { checkTensors, Tensor } from "../../tensor.ts";
+import { checkTensors, Tensor } from "../../tensor/tensor.ts";
 
 /** One number for all spatial axes, or one for each. */
 export type Sizes = number | readonly number[];

@@ -1,11 +1,14 @@
 /** @file Tables looked up by index. */
-import { norm } from "../../composites.ts";
+import { norm } from "../../tensor/composites/reduction.ts";
 import { checkNumber } from "../../core/check.ts";
 import { ShapeError, ValueError } from "../../core/errors.ts";
 import { checkOptions, type Names } from "../../core/options.ts";
 import { show } from "../../core/shape.ts";
-import { scaleGradient } from "../../ops/structure.ts";
-import { checkTensors, full, Parameter, Tensor, where, zeros } from "../../tensor.ts";
+import { scaleGradient } from "../../ops/identity.ts";
+import { full, zeros } from "../../tensor/creation.ts";
+import { where } from "../../tensor/functions.ts";
+import { Parameter } from "../../tensor/parameter.ts";
+import { checkTensors, Tensor } from "../../tensor/tensor.ts";
 
 export interface EmbeddingOptions {
   /** A row that gets no gradient. */

@@ -2,7 +2,8 @@
 import { ShapeError, ValueError } from "../../core/errors.ts";
 import { checkOptions, type Names } from "../../core/options.ts";
 import { checkCount, show } from "../../core/shape.ts";
-import { checkTensors, Tensor, tensor } from "../../tensor.ts";
+import { tensor } from "../../tensor/creation.ts";
+import { checkTensors, Tensor } from "../../tensor/tensor.ts";
 import { averages } from "./pooling.ts";
 import { perAxis, type Sizes } from "./sizes.ts";
 

@@ -3,7 +3,7 @@ import { ShapeError } from "../../core/errors.ts";
 import { checkOptions, type Names } from "../../core/options.ts";
 import { numel, type Shape, show } from "../../core/shape.ts";
 import * as window from "../../ops/windows.ts";
-import { Tensor } from "../../tensor.ts";
+import { Tensor } from "../../tensor/tensor.ts";
 import { padded } from "./padding.ts";
 import { batched, perAxis, type Sizes } from "./sizes.ts";
 

@@ -1,5 +1,5 @@
 /** @file Activations. */
-import type { Tensor } from "../../tensor.ts";
+import type { Tensor } from "../../tensor/tensor.ts";
 import { Module } from "./module.ts";
 
 /** max(x, 0). */

@@ -1,6 +1,6 @@
 /** @file Modules made of modules. */
 import { ValueError } from "../../core/errors.ts";
-import type { Tensor } from "../../tensor.ts";
+import type { Tensor } from "../../tensor/tensor.ts";
 import { Module } from "./module.ts";
 
 /** Modules one after the other; parameters are named "0.weight", "0.bias", "2.weight", ... */

@@ -2,8 +2,9 @@
 import { ValueError } from "../../core/errors.ts";
 import { checkOptions, type Names } from "../../core/options.ts";
 import { numel, show } from "../../core/shape.ts";
-import { type RandomOptions, uniform } from "../../random.ts";
-import { Parameter, type Tensor } from "../../tensor.ts";
+import { type RandomOptions, uniform } from "../../tensor/random.ts";
+import { Parameter } from "../../tensor/parameter.ts";
+import type { Tensor } from "../../tensor/tensor.ts";
 import { CONV_NAMES, CONV_TRANSPOSE_NAMES } from "../functional/convolution.ts";
 import * as F from "../functional/index.ts";
 import { checkCounts } from "./counts.ts";

@@ -1,6 +1,6 @@
 /** @file Dropout. */
 import { ValueError } from "../../core/errors.ts";
-import type { Tensor } from "../../tensor.ts";
+import type { Tensor } from "../../tensor/tensor.ts";
 import * as F from "../functional/index.ts";
 import { Module } from "./module.ts";
 

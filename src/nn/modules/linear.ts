@@ -1,7 +1,8 @@
 /** @file Linear maps and their shapes. */
 import { checkOptions } from "../../core/options.ts";
-import { type RandomOptions, uniform } from "../../random.ts";
-import { Parameter, type Tensor } from "../../tensor.ts";
+import { type RandomOptions, uniform } from "../../tensor/random.ts";
+import { Parameter } from "../../tensor/parameter.ts";
+import type { Tensor } from "../../tensor/tensor.ts";
 import * as F from "../functional/index.ts";
 import { checkCounts } from "./counts.ts";
 import { Module } from "./module.ts";

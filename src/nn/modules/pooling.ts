@@ -1,6 +1,6 @@
 /** @file Pooling. */
 import { checkOptions } from "../../core/options.ts";
-import type { Tensor } from "../../tensor.ts";
+import type { Tensor } from "../../tensor/tensor.ts";
 import * as F from "../functional/index.ts";
 import { AVG_POOL_NAMES, MAX_POOL_NAMES } from "../functional/pooling.ts";
 import { Module } from "./module.ts";

@@ -1,7 +1,10 @@
 /** @file Tables looked up by index. */
 import { checkOptions } from "../../core/options.ts";
-import { randn, type RandomOptions } from "../../random.ts";
-import { arange, Parameter, type Tensor, where } from "../../tensor.ts";
+import { randn, type RandomOptions } from "../../tensor/random.ts";
+import { arange } from "../../tensor/creation.ts";
+import { where } from "../../tensor/functions.ts";
+import { Parameter } from "../../tensor/parameter.ts";
+import type { Tensor } from "../../tensor/tensor.ts";
 import * as F from "../functional/index.ts";
 import { EMBEDDING_NAMES } from "../functional/sparse.ts";
 import { checkCounts } from "./counts.ts";

@@ -1,6 +1,6 @@
 /** @file Images in other resolutions. */
 import { checkOptions } from "../../core/options.ts";
-import type { Tensor } from "../../tensor.ts";
+import type { Tensor } from "../../tensor/tensor.ts";
 import * as F from "../functional/index.ts";
 import { INTERPOLATE_NAMES } from "../functional/vision.ts";
 import { Module } from "./module.ts";

@@ -1,18 +1,17 @@
 /** @file Random tensors, from one generator whose whole state is three integers. */
-import { checkNumber } from "./core/check.ts";
-import { converted } from "./core/convert.ts";
-import { ValueError } from "./core/errors.ts";
-import { checkOptions, type Names } from "./core/options.ts";
-import { checkShape, type Shape } from "./core/shape.ts";
-import { seedWords } from "./core/threefry.ts";
-import type { Node } from "./graph/node.ts";
-import { add, apply, cast, COMPARE, scale } from "./ops/elementwise.ts";
-import { constantLike } from "./ops/leaf.ts";
-import * as ops from "./ops/random.ts";
-import { iota } from "./ops/structure.ts";
+import { checkNumber } from "../core/check.ts";
+import { converted } from "../core/convert.ts";
+import { ValueError } from "../core/errors.ts";
+import { checkOptions, type Names } from "../core/options.ts";
+import { checkShape, type Shape } from "../core/shape.ts";
+import { seedWords } from "../core/threefry.ts";
+import type { Node } from "../graph/node.ts";
+import { add, apply, cast, COMPARE, scale } from "../ops/elementwise.ts";
+import { constantLike, iota } from "../ops/leaf.ts";
+import * as ops from "../ops/random.ts";
+import { BY_IDENTITY } from "../trace/signature.ts";
+import { perSession, Variable } from "../trace/variable.ts";
 import { Tensor } from "./tensor.ts";
-import { BY_IDENTITY } from "./trace/signature.ts";
-import { perSession, Variable } from "./trace/variable.ts";
 
 /** Nodes that are "this state, k draws later". */
 const later = new WeakMap<Node, { base: Node; draws: number }>();

@@ -1,6 +1,6 @@
 /** @file Sums of products by the names of axes: torch.einsum. */
-import { DTypeError, ShapeError, ValueError } from "./core/errors.ts";
-import { numel, show } from "./core/shape.ts";
+import { DTypeError, ShapeError, ValueError } from "../core/errors.ts";
+import { numel, show } from "../core/shape.ts";
 import { Tensor } from "./tensor.ts";
 
 /** A tensor with a name for each axis. */
