@@ -26,7 +26,7 @@ export enum Lane {
   Nanoseconds = 10000,
 }
 
-/** Instructions. The kernel of an instruction is the WASM export of the same name with a small first letter. */
+/** Instructions. The kernel of each is the WASM export of that name, in what is shipped of that number; a barrier has none. */
 export enum Opcode {
   Barrier = 0,
   Map = 1,
@@ -524,24 +524,23 @@ export enum Micro {
   AddI = 99,
   SubI = 100,
   MulI = 101,
-  /** Floor division; by 0 gives 0. */
-  FloorDivI = 102,
-  RemainderI = 103,
-  MaximumI = 104,
-  MinimumI = 105,
-  EqI = 106,
-  NeI = 107,
-  LtI = 108,
-  LeI = 109,
-  GtI = 110,
-  GeI = 111,
-  AndI = 112,
-  OrI = 113,
-  XorI = 114,
+  /** a - b floor(a / b); 0 where b is 0. */
+  RemainderI = 102,
+  MaximumI = 103,
+  MinimumI = 104,
+  EqI = 105,
+  NeI = 106,
+  LtI = 107,
+  LeI = 108,
+  GtI = 109,
+  GeI = 110,
+  AndI = 111,
+  OrI = 112,
+  XorI = 113,
   /** 1 where a is 0, else 0. */
-  NotI = 115,
+  NotI = 114,
   /** a^b, wrapping; for b < 0 it is 0, unless a is 1 or -1. */
-  PowI = 116,
+  PowI = 115,
 
   // Conversions.
   /** float32 of an int32. */
@@ -554,6 +553,4 @@ export enum Micro {
   // Ternary.
   /** b where int32 a is not 0, else c; 4-byte elements of any type. */
   Where = 144,
-  /** a*b + c in float32, two roundings in the portable build. */
-  MulAdd = 145,
 }

@@ -6,7 +6,7 @@ import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import zopfli from "@gfx/zopfli";
 import { rollup } from "rollup";
-import { isa } from "./isa.js";
+import { numbersOf } from "./isa.js";
 import { buildKernels, VARIANTS, withExports } from "./kernels.js";
 import { library, workers } from "../rollup.config.js";
 
@@ -61,9 +61,9 @@ await mkdir("build", { recursive: true });
 await mkdir("dist/kernels", { recursive: true });
 const modules = VARIANTS.map((name) => `dist/kernels/${name}.js`);
 await step("kernels", ["assembly"], [...modules, "build/packed.d.ts"], async () => {
-  // What the worker calls.
-  const called = Object.keys(isa.Opcode).filter((key) => Number.isNaN(Number(key)) && key !== "Barrier");
-  const names = [...called.map((key) => key[0].toLowerCase() + key.slice(1)), "writeConstants"];
+  // What the worker calls: kernels, by the numbers of their instructions.
+  const names = { writeConstants: "writeConstants" };
+  for (const [name, opcode] of Object.entries(numbersOf("Opcode"))) if (opcode > 0) names[name] = String(opcode);
   for (const name of VARIANTS) {
     const packed = await deflate(withExports(await buildKernels(name), names), {}); // 7 % smaller than zlib's best
     await writeFile(`dist/kernels/${name}.js`, `export default "${Buffer.from(packed).toString("base64")}";\n`);

@@ -246,8 +246,7 @@ export const api: WorkerApi = {
     isPrivate = options.memory === undefined;
     memory = options.memory ?? new WebAssembly.Memory({ initial: Math.ceil(options.bytes / 65536), maximum: 65536 });
     const { exports } = new WebAssembly.Instance(options.module, { env: { memory, beat: () => moved(pace) } });
-    const names = Object.keys(isa.Opcode).filter((key) => Number.isNaN(Number(key)));
-    kernels = names.map((name) => exports[name[0].toLowerCase() + name.slice(1)] as Kernel);
+    kernels = Object.assign([], exports); // they are named by the numbers of their instructions
     if (worker === 0) (exports.writeConstants as () => void)();
     if (worker < options.spinners) bellSpins = MAX_SPINS;
     refresh();
