@@ -147,17 +147,17 @@ export enum Gemm {
   M = 7,
   N = 8,
   K = 9,
-  CRow = 10,
-  ARow = 11,
-  ACol = 12,
-  BRow = 13,
-  BCol = 14,
-  Batch = 15,
-  CBatch = 16,
-  ABatch = 17,
-  BBatch = 18,
-  Slice = 19,
-  Block = 20,
+  ARow = 10,
+  ACol = 11,
+  BRow = 12,
+  BCol = 13,
+  Batch = 14,
+  ABatch = 15,
+  BBatch = 16,
+  Block = 17,
+  Slice = 18,
+  CRow = 19,
+  CBatch = 20,
   Length = 21,
 }
 
@@ -219,11 +219,11 @@ export enum SoftmaxGrad {
 }
 
 /**
- * CrossEntropy: Loss[r] = logSumExp(X[r]) - X[r, Label[r]] for float32 X dense [Rows, Cols] and int32 labels; a label
+ * CrossEntropy: Out[r] = logSumExp(X[r]) - X[r, Label[r]] for float32 X dense [Rows, Cols] and int32 labels; a label
  * equal to Ignore gives 0. Any other label outside [0, Cols) records a fault and gives NaN, touching nothing else.
  */
 export enum CrossEntropy {
-  Loss = 4,
+  Out = 4,
   X = 5,
   Label = 6,
   Rows = 7,
@@ -233,16 +233,19 @@ export enum CrossEntropy {
   Length = 11,
 }
 
-/** CrossEntropyGrad: Out[r] = (softmax(X[r]) - onehot(Label[r])) * G[r], 0 where ignored. Faults as CrossEntropy. */
+/**
+ * CrossEntropyGrad: Out[r] = (softmax(X[r]) - onehot(Label[r])) * G[r], 0 where ignored. Faults as CrossEntropy, whose operands
+ * come first.
+ */
 export enum CrossEntropyGrad {
   Out = 4,
   X = 5,
   Label = 6,
-  G = 7,
-  Rows = 8,
-  Cols = 9,
-  Ignore = 10,
-  Block = 11,
+  Rows = 7,
+  Cols = 8,
+  Ignore = 9,
+  Block = 10,
+  G = 11,
   Length = 12,
 }
 
@@ -412,7 +415,7 @@ export enum Fold {
 }
 
 /**
- * Product: as Gemm with dense C, but each element is summed in float64 and rounded once; Integer = 1: of int32, wrapping. A
+ * Product: the first operands of Gemm, and what it does with a dense C, but each element is summed in float64 and rounded once; Integer = 1: of int32, wrapping. A
  * third as fast as Gemm at best. A unit is `Block` of the Batch * M rows of C.
  */
 export enum Product {

@@ -102,7 +102,7 @@ const CASES: Record<Exclude<keyof typeof isa.Opcode, "Barrier">, Case> = (() => 
       words: { [C.Rows]: 6, [C.Cols]: 5, [C.Ignore]: -100, [C.Block]: 4 },
       f32: { [C.X]: 30 },
       i32: { [C.Label]: labels },
-      out: { [C.Loss]: 6 },
+      out: { [C.Out]: 6 },
     },
     CrossEntropyGrad: {
       length: CG.Length,

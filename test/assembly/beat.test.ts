@@ -167,7 +167,7 @@ const CASES: Record<Exclude<keyof typeof isa.Opcode, Bounded>, Record<string, Bu
   SoftmaxGrad: { softmax: softmaxGrad(2 ** 25, 0), log: softmaxGrad(2 ** 25, 1) },
   CrossEntropy: {
     "one row": put("CrossEntropy", isa.CrossEntropy.Length, {
-      [isa.CrossEntropy.Loss]: OUT,
+      [isa.CrossEntropy.Out]: OUT,
       [isa.CrossEntropy.X]: ZEROS,
       [isa.CrossEntropy.Label]: 2 * GB,
       [isa.CrossEntropy.Rows]: 1,

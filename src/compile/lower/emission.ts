@@ -20,6 +20,9 @@ export function floatBits(v: number): number {
   return floatAsInt[0];
 }
 
+/** A word for each operand of an instruction. */
+export type Operands<Enum> = { [K in Exclude<keyof Enum, "Length"> as Enum[K] & number]: Word };
+
 /** A place that an instruction reads or writes, bytes of it for each unit, and when within a tile: see Access. */
 export type Touch = readonly [ref: Ref, unit: number, at?: number];
 
@@ -67,20 +70,10 @@ export abstract class Emission {
     return ref;
   }
 
-  /**
-   * The words of an instruction, from its operands by the names they have in the instruction set: all, and no others. What
-   * instructions share may be in an object of its own. No object is spread into another: engines walk literals faster.
-   */
-  words<Enum extends { Length: number }, Shared extends Partial<Record<keyof Enum, Word>> = Record<never, Word>>(
-    at: Enum,
-    operands: Record<Exclude<keyof Enum, "Length" | keyof Shared>, Word>,
-    shared?: Shared,
-  ): Word[] {
-    const words = new Array<Word>(at.Length).fill(0);
-    const places = at as unknown as Record<string, number>;
-    for (const name in operands) words[places[name]] = operands[name as keyof typeof operands];
-    if (shared) for (const name in shared) words[places[name]] = shared[name] as Word;
-    return words;
+  /** The words of an instruction, from its operands by their places in the instruction set: all, and no others. */
+  words<Enum>(operands: Operands<Enum>): Word[] {
+    const words: Word[] = [0, 0, 0, 0];
+    return Object.assign(words, operands);
   }
 
   /** Where the first element of a view lies. */
