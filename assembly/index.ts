@@ -1,5 +1,6 @@
 // Entry of the WASM build. A kernel's export is named as its Opcode, a micro-operation's after its Micro: exporting also
 // keeps the optimiser from inlining them into their one caller, where they would stay in baseline code.
+export { assert as Assert } from "./assert";
 export { writeConstants } from "./constants";
 export { gather as Gather, scatterAdd as ScatterAdd } from "./lookup";
 export { random as Random } from "./random";

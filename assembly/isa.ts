@@ -45,6 +45,7 @@ export enum Opcode {
   Argsort = 14,
   Fold = 15,
   Product = 16,
+  Assert = 17,
 }
 
 /** Memory map. Page 0 stays untouched: static data, if a compiler ever emitted any, would land there. */
@@ -70,7 +71,7 @@ export enum Fault {
   Record = 524320,
   Code = 0,
   Ip = 4,
-  /** Which element or row of the index operand. */
+  /** Which element or row of the index operand, or of what is asserted. */
   Where = 8,
   /** The offending value. */
   Value = 12,
@@ -81,6 +82,8 @@ export enum Fault {
 export enum FaultCode {
   None = 0,
   IndexOutOfRange = 1,
+  /** A NaN or an infinity: where, says Assert. */
+  NonFinite = 2,
 }
 
 /**
@@ -435,6 +438,15 @@ export enum Product {
   Block = 17,
   Integer = 18,
   Length = 19,
+}
+
+/** Assert: Out = In, N words. One that is not 0 is a fault with this FaultCode. One unit. */
+export enum Assert {
+  Out = 4,
+  In = 5,
+  N = 6,
+  Code = 7,
+  Length = 8,
 }
 
 /**

@@ -42,8 +42,8 @@ export interface Label {
   readonly shapes: string;
   /** What users call it, and a bad index of it. */
   readonly called?: { readonly name: string; readonly index: string; readonly of: string };
-  /** A bad index means that what is named there is not finite. */
-  readonly finite?: readonly string[];
+  /** Of what is asserted: what each place tells of. */
+  readonly names?: readonly string[];
   readonly word: number;
   readonly phase: number;
   readonly text: string;

@@ -34,7 +34,7 @@ export interface Span {
   readonly bytes: number;
 }
 
-/** A fault the kernels recorded: an index out of range. */
+/** A fault the kernels recorded; see Fault in assembly/isa.ts. */
 export interface FaultRecord {
   readonly code: number;
   readonly ip: number;

@@ -29,7 +29,7 @@ const CASES: Record<Exclude<keyof typeof isa.Opcode, "Barrier">, Case> = (() => 
     Gather,
     ScatterAdd: S,
   } = isa;
-  const { Random, Transpose, Adam, Scan, Argsort, Fold, Product } = isa;
+  const { Random, Transpose, Adam, Scan, Argsort, Fold, Product, Assert } = isa;
   return {
     // exp(x) + a broadcast view of it, written dense.
     Map: {
@@ -207,6 +207,13 @@ const CASES: Record<Exclude<keyof typeof isa.Opcode, "Barrier">, Case> = (() => 
       },
       f32: { [Product.A]: 66, [Product.B]: 55 },
       out: { [Product.C]: 30 },
+    },
+    Assert: {
+      length: Assert.Length,
+      units: 1,
+      words: { [Assert.N]: 6, [Assert.Code]: isa.FaultCode.NonFinite },
+      i32: { [Assert.In]: labels },
+      out: { [Assert.Out]: 6 },
     },
   };
 })();

@@ -3,7 +3,7 @@ import * as isa from "../../../assembly/isa.ts";
 import { byteLength, bytesOf, type DType } from "../../core/dtype.ts";
 import { numel, show } from "../../core/shape.ts";
 import { isOp, type Node } from "../../graph/node.ts";
-import { LOOKUP } from "../../ops/lookup.ts";
+import { ASSERT } from "../../ops/assert.ts";
 import type { Access, Buffer, Described, Instr, Ref, Word } from "../instr.ts";
 import type { Strided } from "../view.ts";
 
@@ -127,7 +127,14 @@ export abstract class Emission {
       const { dtype, shape } = n;
       const shapes = n.src.map((s) => show(s.shape)).join(" ");
       const { name, called } = n.op;
-      label = { op: name, dtype, shape, shapes, called, finite: isOp(n, LOOKUP.gather) ? n.attrs.finite : undefined };
+      label = {
+        op: name,
+        dtype,
+        shape,
+        shapes,
+        called,
+        names: isOp(n, ASSERT.assertFinite) ? n.attrs.names : undefined,
+      };
       this.labels.set(n, label);
     }
     return label;
