@@ -48,10 +48,20 @@ export enum Opcode {
   Assert = 17,
 }
 
+/** Sizes of memory, in bytes but for Pages. */
+export enum Size {
+  /** A cache line: what memory is handed out in, and what every contended word has to itself. */
+  Line = 64,
+  /** What memory grows by. */
+  Page = 65536,
+  /** Most pages there may be: 4 GiB. */
+  Pages = 65536,
+}
+
 /** Memory map. Page 0 stays untouched: static data, if a compiler ever emitted any, would land there. */
 export enum Memory {
   /** Constants of the kernels, written once by `writeConstants`. */
-  Constants = 65536,
+  Constants = Size.Page,
   /** Control words of the pool: see Control in src/run. */
   Control = 69696,
   /** First byte the allocator of src/run may hand out; per-worker scratch comes first. */
@@ -68,7 +78,7 @@ export enum Scratch {
  * several it has the one of the earliest instruction, and there the one of the first place.
  */
 export enum Fault {
-  Record = 524320,
+  Record = Scratch.Bytes + 32,
   Code = 0,
   Ip = 4,
   /** Which element or row of the index operand, or of what is asserted. */
@@ -77,6 +87,8 @@ export enum Fault {
   Value = 12,
   /** The exclusive upper bound it violated. */
   Bound = 16,
+  /** Of the record. */
+  Bytes = 20,
 }
 
 export enum FaultCode {
@@ -137,10 +149,16 @@ export enum View {
   Dims = 3,
 }
 
+/** The tile of C that the matrix kernel computes at once. */
+export enum GemmTile {
+  Rows = 4,
+  Cols = 8,
+}
+
 /**
  * Gemm: C[b] = A[b] B[b] for b < Batch; C is M x N with row stride CRow and column stride 1, A is M x K, B is K x N with
- * any strides. K = 0 gives zeros. A unit is `Block` rows of one C[b] (Slice = 0; Block a multiple of 4, the last one
- * ragged) or `Block` columns (Slice = 1; a multiple of 8); units = Batch * ceil((Slice ? N : M) / Block), batch-major.
+ * any strides. K = 0 gives zeros. A unit is `Block` rows of one C[b] (Slice = 0; Block a multiple of
+ * GemmTile.Rows, the last one ragged) or `Block` columns (Slice = 1; a multiple of GemmTile.Cols); units = Batch * ceil((Slice ? N : M) / Block), batch-major.
  * Every element of C is the same sum in the same order whatever the slicing.
  */
 export enum Gemm {

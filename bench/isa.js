@@ -20,7 +20,7 @@ export function hasRelaxed(directory) {
 export class Bench {
   constructor(variant, { pages = 1024, directory } = {}) {
     this.variant = variant;
-    this.memory = new WebAssembly.Memory({ initial: pages, maximum: 65536 });
+    this.memory = new WebAssembly.Memory({ initial: pages, maximum: isa.Size.Pages });
     const instance = (name) =>
       new WebAssembly.Instance(new WebAssembly.Module(wasmBytes(name, variant, directory)), {
         env: { memory: this.memory, beat() {} },
@@ -38,7 +38,7 @@ export class Bench {
     const address = Math.ceil(this.top / 64) * 64;
     this.top = address + bytes;
     const missing = this.top - this.memory.buffer.byteLength;
-    if (missing > 0) this.memory.grow(Math.ceil(missing / 65536));
+    if (missing > 0) this.memory.grow(Math.ceil(missing / isa.Size.Page));
     return address;
   }
 

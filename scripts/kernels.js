@@ -4,6 +4,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import asc from "assemblyscript/asc";
+import { isa } from "./isa.js";
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 
@@ -40,7 +41,7 @@ async function compile(entry, name, variant) {
     "--initialMemory",
     "2",
     "--maximumMemory",
-    "65536",
+    String(isa.Size.Pages),
     "--enable",
     features.join(","),
   ];

@@ -27,7 +27,7 @@ export class Machine {
   private guards: number[] = [];
 
   constructor(variant = "plain", pages = 256) {
-    this.memory = new WebAssembly.Memory({ initial: pages, maximum: 65536 });
+    this.memory = new WebAssembly.Memory({ initial: pages, maximum: isa.Size.Pages });
     const module = new WebAssembly.Module(wasmBytes(variant));
     this.exports = new WebAssembly.Instance(module, { env: { memory: this.memory, beat: () => this.beat() } })
       .exports as never;
@@ -51,7 +51,7 @@ export class Machine {
   }
 
   private get faultRecord(): Int32Array {
-    return new Int32Array(this.memory.buffer, this.scratch + isa.Fault.Record, 5);
+    return new Int32Array(this.memory.buffer, this.scratch + isa.Fault.Record, isa.Fault.Bytes / 4);
   }
 
   clearFault(): void {

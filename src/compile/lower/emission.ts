@@ -7,8 +7,8 @@ import { ASSERT } from "../../ops/assert.ts";
 import type { Access, Buffer, Described, Instr, Ref, Word } from "../instr.ts";
 import type { Strided } from "../view.ts";
 
-/** Rows of a unit, where work is cut by rows: the height of the matrix kernel's tile. */
-export const ROWS = 4;
+/** Rows of a unit, where work is cut by rows: whoever continues on those of a matrix product needs no barrier. */
+export const ROWS = isa.GemmTile.Rows;
 /** Elements of a unit of a vector. */
 export const GRAIN = 16;
 

@@ -75,7 +75,7 @@ function gemm(l: Lowering, node: Node, p: Product): void {
   const { c, m, n, k, batch, text } = p;
   // Rows are cut where there are enough of them; otherwise columns keep all workers busy.
   const byRows = batch * rowBlocks(m) >= 8 || n <= 16;
-  const block = byRows ? ROWS : 8 * Math.max(1, Math.ceil(n / 256));
+  const block = byRows ? ROWS : isa.GemmTile.Cols * Math.max(1, Math.ceil(n / 256));
   const blocks = Math.ceil((byRows ? m : n) / block);
   const words = l.words<typeof isa.Gemm>({
     ...operands(p, block),
