@@ -539,7 +539,7 @@ export enum Micro {
   Maximum = 69,
   Minimum = 70,
   Atan2 = 71,
-  /** a where b > 0, else 0 (the backward pass of relu; a's NaN passes where b > 0). */
+  /** 0 where b <= 0, else a (the backward pass of relu): a also where b is NaN, as in PyTorch. */
   ReluMask = 72,
   Eq = 73,
   Ne = 74,
