@@ -17,6 +17,6 @@ export { map as Map } from "./map";
 export * from "./micro";
 export { adam as Adam, adamRange } from "./optimizer";
 export { product as Product } from "./product";
-export { scan as Scan } from "./scan";
+export { cumsum as Cumsum } from "./cumsum";
 export { argsort as Argsort } from "./sort";
 export { fold as Fold } from "./windows";

@@ -41,7 +41,7 @@ export enum Opcode {
   Random = 10,
   Transpose = 11,
   Adam = 12,
-  Scan = 13,
+  Cumsum = 13,
   Argsort = 14,
   Fold = 15,
   Product = 16,
@@ -385,10 +385,10 @@ export enum Adam {
 }
 
 /**
- * Scan: Out[o, r, n] = the sum of In[o, k, n] over k <= r (Reverse = 1: over k >= r), dense [Outer, R, Inner]. float32 is
+ * Cumsum: Out[o, r, n] = the sum of In[o, k, n] over k <= r (Reverse = 1: over k >= r), dense [Outer, R, Inner]. float32 is
  * summed in float64; Integer = 1: int32, wrapping. A unit is `Grain` of the Outer * Inner columns.
  */
-export enum Scan {
+export enum Cumsum {
   Out = 4,
   In = 5,
   Outer = 6,

@@ -124,15 +124,15 @@ const scatter = (rows: number, inner: number, each: number): Build => {
   });
 };
 
-const scan = (r: number, inner: number): Build => {
-  const { Scan } = isa;
-  return put("Scan", Scan.Length, {
-    [Scan.Out]: OUT,
-    [Scan.In]: ZEROS,
-    [Scan.Outer]: 1,
-    [Scan.R]: r,
-    [Scan.Inner]: inner,
-    [Scan.Grain]: inner,
+const cumsum = (r: number, inner: number): Build => {
+  const { Cumsum } = isa;
+  return put("Cumsum", Cumsum.Length, {
+    [Cumsum.Out]: OUT,
+    [Cumsum.In]: ZEROS,
+    [Cumsum.Outer]: 1,
+    [Cumsum.R]: r,
+    [Cumsum.Inner]: inner,
+    [Cumsum.Grain]: inner,
   });
 };
 
@@ -201,7 +201,7 @@ const CASES: Record<Exclude<keyof typeof isa.Opcode, Bounded>, Record<string, Bu
     "rows that are long": scatter(8, 2 ** 24, 0),
     "one index for each element": scatter(1, 2 ** 24, 1),
   },
-  Scan: { "one column": scan(2 ** 25, 1), "side by side": scan(2 ** 16, 2 ** 10) },
+  Cumsum: { "one column": cumsum(2 ** 25, 1), "side by side": cumsum(2 ** 16, 2 ** 10) },
   Argsort: {
     "one long row": put("Argsort", isa.Argsort.Length, {
       [isa.Argsort.Out]: OUT,

@@ -14,17 +14,17 @@ export function cumsum(l: Lowering, n: Node<CumsumAttrs>): void {
   const from = l.ref(n.src[0]);
   const out = l.result(n);
   const grain = linesOf(inner);
-  const words = l.words<typeof isa.Scan>({
-    [isa.Scan.Out]: out,
-    [isa.Scan.In]: from,
-    [isa.Scan.Outer]: outer,
-    [isa.Scan.R]: rows,
-    [isa.Scan.Inner]: inner,
-    [isa.Scan.Reverse]: n.attrs.reverse ? 1 : 0,
-    [isa.Scan.Integer]: isFloat(n.dtype) ? 0 : 1,
-    [isa.Scan.Grain]: grain,
+  const words = l.words<typeof isa.Cumsum>({
+    [isa.Cumsum.Out]: out,
+    [isa.Cumsum.In]: from,
+    [isa.Cumsum.Outer]: outer,
+    [isa.Cumsum.R]: rows,
+    [isa.Cumsum.Inner]: inner,
+    [isa.Cumsum.Reverse]: n.attrs.reverse ? 1 : 0,
+    [isa.Cumsum.Integer]: isFloat(n.dtype) ? 0 : 1,
+    [isa.Cumsum.Grain]: grain,
   });
   const unit = inner === 1 ? grain * rows * 4 : 0;
   const units = Math.ceil((outer * inner) / grain);
-  l.emit(isa.Opcode.Scan, words, units, n, [[from, unit]], [[out, unit]], numel(n.shape) * NS.scan);
+  l.emit(isa.Opcode.Cumsum, words, units, n, [[from, unit]], [[out, unit]], numel(n.shape) * NS.cumsum);
 }
