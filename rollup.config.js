@@ -2,10 +2,7 @@
 import { nodeResolve } from "@rollup/plugin-node-resolve";
 import esbuild from "rollup-plugin-esbuild";
 import { minify } from "terser";
-import { isa } from "./scripts/isa.js";
-
-/** {name: number} of an enumeration. */
-const numbersOf = (name) => Object.fromEntries(Object.entries(isa[name]).filter(([key]) => Number.isNaN(Number(key))));
+import { isa, numbersOf } from "./scripts/isa.js";
 
 /** Numbers of the instruction set instead of lookups, and no names of numbers: a fortieth of what a page loads. */
 const numbers = {

@@ -269,7 +269,7 @@ function storeColumns(c: usize, cRow: usize, v0: v128, v1: v128, v2: v128, v3: v
 }
 
 /**
- * The micro-kernel: 4x8 tiles of C = A B, or C += A B if `add`, over kc > 0, `tiles` of them below each other. Four elements
+ * The micro-kernel: 4x8 tiles (see GemmTile) of C = A B, or C += A B if `add`, over kc > 0, `tiles` of them below each other. Four elements
  * of A lie side by side, eight of B; aStep and bStep lead to the next k, aTile to the next tile's A. Eight accumulators, two
  * vectors of B, four splats and a product are all the registers x64 has, and unrolling would spill. The loop over tiles is
  * in here because a call for each costs 3 % of a product, 6 % where K is 64.

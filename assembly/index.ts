@@ -1,17 +1,22 @@
-// Entry of the WASM build. A kernel's export is named after its Opcode, a micro-operation's after its Micro: exporting
-// also keeps the optimiser from inlining them into their one caller, where they would stay in baseline code.
+// Entry of the WASM build. A kernel's export is named as its Opcode, a micro-operation's after its Micro: exporting also
+// keeps the optimiser from inlining them into their one caller, where they would stay in baseline code.
+export { assert as Assert } from "./assert";
 export { writeConstants } from "./constants";
-export { gather, scatterAdd } from "./lookup";
-export { random } from "./random";
-export { reduce } from "./reduce";
-export { crossEntropy, crossEntropyGrad, softmax, softmaxGrad } from "./rows";
-export { transpose } from "./transpose";
-export { gemm, gemmEdge, gemmPackA, gemmPackB, gemmRow1x32, gemmRows4x8, gemmSlice, gemmTiles4x8 } from "./gemm";
-export { peak, peakLoop } from "./peak";
-export { map } from "./map";
+export { gather as Gather, scatterAdd as ScatterAdd } from "./lookup";
+export { random as Random } from "./random";
+export { reduce as Reduce } from "./reduce";
+export {
+  crossEntropy as CrossEntropy,
+  crossEntropyGrad as CrossEntropyGrad,
+  softmax as Softmax,
+  softmaxGrad as SoftmaxGrad,
+} from "./rows";
+export { transpose as Transpose } from "./transpose";
+export { gemm as Gemm, gemmEdge, gemmPackA, gemmPackB, gemmRow1x32, gemmRows4x8, gemmSlice, gemmTiles4x8 } from "./gemm";
+export { map as Map } from "./map";
 export * from "./micro";
-export { adam, adamRange } from "./optimizer";
-export { product } from "./product";
-export { scan } from "./scan";
-export { argsort } from "./sort";
-export { fold } from "./windows";
+export { adam as Adam, adamRange } from "./optimizer";
+export { product as Product } from "./product";
+export { cumsum as Cumsum } from "./cumsum";
+export { argsort as Argsort } from "./sort";
+export { fold as Fold } from "./windows";

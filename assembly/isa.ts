@@ -26,7 +26,7 @@ export enum Lane {
   Nanoseconds = 10000,
 }
 
-/** Instructions. The kernel of an instruction is the WASM export of the same name with a small first letter. */
+/** Instructions. The kernel of each is the WASM export of that name, in what is shipped of that number; a barrier has none. */
 export enum Opcode {
   Barrier = 0,
   Map = 1,
@@ -41,16 +41,27 @@ export enum Opcode {
   Random = 10,
   Transpose = 11,
   Adam = 12,
-  Scan = 13,
+  Cumsum = 13,
   Argsort = 14,
   Fold = 15,
   Product = 16,
+  Assert = 17,
+}
+
+/** Sizes of memory, in bytes but for Pages. */
+export enum Size {
+  /** A cache line: what memory is handed out in, and what every contended word has to itself. */
+  Line = 64,
+  /** What memory grows by. */
+  Page = 65536,
+  /** Most pages there may be: 4 GiB. */
+  Pages = 65536,
 }
 
 /** Memory map. Page 0 stays untouched: static data, if a compiler ever emitted any, would land there. */
 export enum Memory {
   /** Constants of the kernels, written once by `writeConstants`. */
-  Constants = 65536,
+  Constants = Size.Page,
   /** Control words of the pool: see Control in src/run. */
   Control = 69696,
   /** First byte the allocator of src/run may hand out; per-worker scratch comes first. */
@@ -67,20 +78,24 @@ export enum Scratch {
  * several it has the one of the earliest instruction, and there the one of the first place.
  */
 export enum Fault {
-  Record = 524320,
+  Record = Scratch.Bytes + 32,
   Code = 0,
   Ip = 4,
-  /** Which element or row of the index operand. */
+  /** Which element or row of the index operand, or of what is asserted. */
   Where = 8,
   /** The offending value. */
   Value = 12,
   /** The exclusive upper bound it violated. */
   Bound = 16,
+  /** Of the record. */
+  Bytes = 20,
 }
 
 export enum FaultCode {
   None = 0,
   IndexOutOfRange = 1,
+  /** A NaN or an infinity: where, says Assert. */
+  NonFinite = 2,
 }
 
 /**
@@ -134,10 +149,16 @@ export enum View {
   Dims = 3,
 }
 
+/** The tile of C that the matrix kernel computes at once. */
+export enum GemmTile {
+  Rows = 4,
+  Cols = 8,
+}
+
 /**
  * Gemm: C[b] = A[b] B[b] for b < Batch; C is M x N with row stride CRow and column stride 1, A is M x K, B is K x N with
- * any strides. K = 0 gives zeros. A unit is `Block` rows of one C[b] (Slice = 0; Block a multiple of 4, the last one
- * ragged) or `Block` columns (Slice = 1; a multiple of 8); units = Batch * ceil((Slice ? N : M) / Block), batch-major.
+ * any strides. K = 0 gives zeros. A unit is `Block` rows of one C[b] (Slice = 0; Block a multiple of
+ * GemmTile.Rows, the last one ragged) or `Block` columns (Slice = 1; a multiple of GemmTile.Cols); units = Batch * ceil((Slice ? N : M) / Block), batch-major.
  * Every element of C is the same sum in the same order whatever the slicing.
  */
 export enum Gemm {
@@ -147,17 +168,17 @@ export enum Gemm {
   M = 7,
   N = 8,
   K = 9,
-  CRow = 10,
-  ARow = 11,
-  ACol = 12,
-  BRow = 13,
-  BCol = 14,
-  Batch = 15,
-  CBatch = 16,
-  ABatch = 17,
-  BBatch = 18,
-  Slice = 19,
-  Block = 20,
+  ARow = 10,
+  ACol = 11,
+  BRow = 12,
+  BCol = 13,
+  Batch = 14,
+  ABatch = 15,
+  BBatch = 16,
+  Block = 17,
+  Slice = 18,
+  CRow = 19,
+  CBatch = 20,
   Length = 21,
 }
 
@@ -219,11 +240,11 @@ export enum SoftmaxGrad {
 }
 
 /**
- * CrossEntropy: Loss[r] = logSumExp(X[r]) - X[r, Label[r]] for float32 X dense [Rows, Cols] and int32 labels; a label
+ * CrossEntropy: Out[r] = logSumExp(X[r]) - X[r, Label[r]] for float32 X dense [Rows, Cols] and int32 labels; a label
  * equal to Ignore gives 0. Any other label outside [0, Cols) records a fault and gives NaN, touching nothing else.
  */
 export enum CrossEntropy {
-  Loss = 4,
+  Out = 4,
   X = 5,
   Label = 6,
   Rows = 7,
@@ -233,16 +254,19 @@ export enum CrossEntropy {
   Length = 11,
 }
 
-/** CrossEntropyGrad: Out[r] = (softmax(X[r]) - onehot(Label[r])) * G[r], 0 where ignored. Faults as CrossEntropy. */
+/**
+ * CrossEntropyGrad: Out[r] = (softmax(X[r]) - onehot(Label[r])) * G[r], 0 where ignored. Faults as CrossEntropy, whose operands
+ * come first.
+ */
 export enum CrossEntropyGrad {
   Out = 4,
   X = 5,
   Label = 6,
-  G = 7,
-  Rows = 8,
-  Cols = 9,
-  Ignore = 10,
-  Block = 11,
+  Rows = 7,
+  Cols = 8,
+  Ignore = 9,
+  Block = 10,
+  G = 11,
   Length = 12,
 }
 
@@ -361,10 +385,10 @@ export enum Adam {
 }
 
 /**
- * Scan: Out[o, r, n] = the sum of In[o, k, n] over k <= r (Reverse = 1: over k >= r), dense [Outer, R, Inner]. float32 is
+ * Cumsum: Out[o, r, n] = the sum of In[o, k, n] over k <= r (Reverse = 1: over k >= r), dense [Outer, R, Inner]. float32 is
  * summed in float64; Integer = 1: int32, wrapping. A unit is `Grain` of the Outer * Inner columns.
  */
-export enum Scan {
+export enum Cumsum {
   Out = 4,
   In = 5,
   Outer = 6,
@@ -412,7 +436,7 @@ export enum Fold {
 }
 
 /**
- * Product: as Gemm with dense C, but each element is summed in float64 and rounded once; Integer = 1: of int32, wrapping. A
+ * Product: the first operands of Gemm, and what it does with a dense C, but each element is summed in float64 and rounded once; Integer = 1: of int32, wrapping. A
  * third as fast as Gemm at best. A unit is `Block` of the Batch * M rows of C.
  */
 export enum Product {
@@ -432,6 +456,15 @@ export enum Product {
   Block = 17,
   Integer = 18,
   Length = 19,
+}
+
+/** Assert: Out = In, N words. One that is not 0 is a fault with this FaultCode. One unit. */
+export enum Assert {
+  Out = 4,
+  In = 5,
+  N = 6,
+  Code = 7,
+  Length = 8,
 }
 
 /**
@@ -506,7 +539,7 @@ export enum Micro {
   Maximum = 69,
   Minimum = 70,
   Atan2 = 71,
-  /** a where b > 0, else 0 (the backward pass of relu; a's NaN passes where b > 0). */
+  /** 0 where b <= 0, else a (the backward pass of relu): a also where b is NaN, as in PyTorch. */
   ReluMask = 72,
   Eq = 73,
   Ne = 74,
@@ -524,24 +557,23 @@ export enum Micro {
   AddI = 99,
   SubI = 100,
   MulI = 101,
-  /** Floor division; by 0 gives 0. */
-  FloorDivI = 102,
-  RemainderI = 103,
-  MaximumI = 104,
-  MinimumI = 105,
-  EqI = 106,
-  NeI = 107,
-  LtI = 108,
-  LeI = 109,
-  GtI = 110,
-  GeI = 111,
-  AndI = 112,
-  OrI = 113,
-  XorI = 114,
+  /** a - b floor(a / b); 0 where b is 0. */
+  RemainderI = 102,
+  MaximumI = 103,
+  MinimumI = 104,
+  EqI = 105,
+  NeI = 106,
+  LtI = 107,
+  LeI = 108,
+  GtI = 109,
+  GeI = 110,
+  AndI = 111,
+  OrI = 112,
+  XorI = 113,
   /** 1 where a is 0, else 0. */
-  NotI = 115,
+  NotI = 114,
   /** a^b, wrapping; for b < 0 it is 0, unless a is 1 or -1. */
-  PowI = 116,
+  PowI = 115,
 
   // Conversions.
   /** float32 of an int32. */
@@ -554,6 +586,4 @@ export enum Micro {
   // Ternary.
   /** b where int32 a is not 0, else c; 4-byte elements of any type. */
   Where = 144,
-  /** a*b + c in float32, two roundings in the portable build. */
-  MulAdd = 145,
 }

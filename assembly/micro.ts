@@ -23,7 +23,6 @@ import {
   tanh,
 } from "./math";
 import { Micro } from "./isa";
-import { madd } from "./simd";
 
 // Loops ---------------------------------------------------------------------------------------------------------------
 //
@@ -331,11 +330,6 @@ export function microSubI(dst: usize, a: usize, b: usize, c: usize, n: i32): voi
 @unmanaged class MulI { @inline of(a: v128, b: v128): v128 { return i32x4.mul(a, b); } }
 export function microMulI(dst: usize, a: usize, b: usize, c: usize, n: i32): void { each2Wide<MulI>(dst, a, b, n); }
 
-@unmanaged class FloorDivI { @inline of(a: v128, b: v128): v128 { return floorDivide(a, b); } }
-export function microFloorDivI(dst: usize, a: usize, b: usize, c: usize, n: i32): void {
-  each2<FloorDivI>(dst, a, b, n);
-}
-
 @unmanaged
 class RemainderI {
   @inline
@@ -425,9 +419,6 @@ class Where {
 }
 export function microWhere(dst: usize, a: usize, b: usize, c: usize, n: i32): void { each3<Where>(dst, a, b, c, n); }
 
-@unmanaged class MulAdd { @inline of(a: v128, b: v128, c: v128): v128 { return madd(a, b, c); } }
-export function microMulAdd(dst: usize, a: usize, b: usize, c: usize, n: i32): void { each3<MulAdd>(dst, a, b, c, n); }
-
 /** Carries out a micro-operation that computes, on n elements, a multiple of 4. */
 export function runMicro(op: i32, dst: usize, a: usize, b: usize, c: usize, n: i32): void {
   switch (op) {
@@ -485,7 +476,6 @@ export function runMicro(op: i32, dst: usize, a: usize, b: usize, c: usize, n: i
     case Micro.AddI: return microAddI(dst, a, b, c, n);
     case Micro.SubI: return microSubI(dst, a, b, c, n);
     case Micro.MulI: return microMulI(dst, a, b, c, n);
-    case Micro.FloorDivI: return microFloorDivI(dst, a, b, c, n);
     case Micro.RemainderI: return microRemainderI(dst, a, b, c, n);
     case Micro.MaximumI: return microMaximumI(dst, a, b, c, n);
     case Micro.MinimumI: return microMinimumI(dst, a, b, c, n);
@@ -504,6 +494,5 @@ export function runMicro(op: i32, dst: usize, a: usize, b: usize, c: usize, n: i
     case Micro.ToInt: return microToInt(dst, a, b, c, n);
     case Micro.ToBool: return microToBool(dst, a, b, c, n);
     case Micro.Where: return microWhere(dst, a, b, c, n);
-    case Micro.MulAdd: return microMulAdd(dst, a, b, c, n);
   }
 }

@@ -235,7 +235,7 @@ export function crossEntropy(ip: usize, begin: i32, end: i32, scratch: usize): v
         loss = max - <f64>load<f32>(x + ((<usize>label) << 2)) + logSum(sum);
       }
     }
-    store<f32>(ptr(ip, CrossEntropy.Loss) + at, <f32>loss);
+    store<f32>(ptr(ip, CrossEntropy.Out) + at, <f32>loss);
   }
 }
 

@@ -104,6 +104,11 @@ export function copyBytes(to: usize, from: usize, bytes: usize): void {
 
 /** Records an index outside [0, bound) for the host, which fails the step; the kernel goes on without touching memory. */
 export function faultIndex(scratch: usize, ip: usize, where: i32, value: i32, bound: i32): void {
+  recordFault(scratch, ip, FaultCode.IndexOutOfRange, where, value, bound);
+}
+
+/** Records a fault for the host, if it is the first one of the program. */
+export function recordFault(scratch: usize, ip: usize, code: i32, where: i32, value: i32, bound: i32): void {
   const record = scratch + Fault.Record;
   if (load<i32>(record + Fault.Code) != FaultCode.None) {
     const before: usize = load<u32>(record + Fault.Ip);
@@ -113,5 +118,5 @@ export function faultIndex(scratch: usize, ip: usize, where: i32, value: i32, bo
   store<i32>(record + Fault.Where, where);
   store<i32>(record + Fault.Value, value);
   store<i32>(record + Fault.Bound, bound);
-  store<i32>(record + Fault.Code, FaultCode.IndexOutOfRange);
+  store<i32>(record + Fault.Code, code);
 }

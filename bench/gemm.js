@@ -53,7 +53,7 @@ function product(bench, m, k, n, layout) {
     [Gemm.Batch]: 1,
     [Gemm.Block]: block,
   });
-  const { gemm } = bench.kernels;
+  const { Gemm: gemm } = bench.kernels;
   const { scratch } = bench;
   return () => gemm(ip, 0, 1, scratch);
 }
@@ -66,7 +66,7 @@ export async function measureProducts({ relaxed = true, only = "", bursts = 30, 
   const variant = relaxed && hasRelaxed(directory) ? "relaxed" : "plain";
   const bench = new Bench(variant, { directory });
   const shapes = SHAPES.filter(([m, k, n]) => `${m}x${k}x${n}`.includes(only));
-  const peak = { name: "peak", run: () => bench.kernels.peak(PEAK_ITERATIONS), calls: 1 };
+  const peak = { name: "peak", run: () => bench.peak(PEAK_ITERATIONS), calls: 1 };
   const tasks = [];
   for (const [m, k, n] of shapes)
     for (const layout of LAYOUTS)

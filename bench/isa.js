@@ -4,25 +4,30 @@ import { isa } from "../scripts/isa.js";
 
 export { isa };
 
-/** The binary of a variant, from build/ or from another directory (a URL that ends in a slash). */
-export function kernelBytes(variant, directory = new URL("../build/", import.meta.url)) {
-  const file = new URL(`kernels.${variant}.wasm`, directory);
+/** A binary of a variant, from build/ or from another directory (a URL that ends in a slash). */
+export function wasmBytes(name, variant, directory = new URL("../build/", import.meta.url)) {
+  const file = new URL(`${name}.${variant}.wasm`, directory);
   if (!existsSync(file)) throw new Error(`${file.pathname} is missing: run \`node scripts/kernels.js\` first`);
   return readFileSync(file);
 }
 
 /** True if this engine takes the relaxed binaries. */
 export function hasRelaxed(directory) {
-  return WebAssembly.validate(kernelBytes("relaxed", directory));
+  return WebAssembly.validate(wasmBytes("kernels", "relaxed", directory));
 }
 
 /** An instance on a memory of its own, with a bump allocator that never frees. */
 export class Bench {
   constructor(variant, { pages = 1024, directory } = {}) {
     this.variant = variant;
-    this.memory = new WebAssembly.Memory({ initial: pages, maximum: 65536 });
-    const module = new WebAssembly.Module(kernelBytes(variant, directory));
-    this.kernels = new WebAssembly.Instance(module, { env: { memory: this.memory, beat() {} } }).exports;
+    this.memory = new WebAssembly.Memory({ initial: pages, maximum: isa.Size.Pages });
+    const instance = (name) =>
+      new WebAssembly.Instance(new WebAssembly.Module(wasmBytes(name, variant, directory)), {
+        env: { memory: this.memory, beat() {} },
+      }).exports;
+    this.kernels = instance("kernels");
+    /** Computes as fast as an engine can. */
+    this.peak = instance("peak").peak;
     this.kernels.writeConstants();
     this.scratch = isa.Memory.Heap;
     this.top = this.scratch + isa.Scratch.Bytes;
@@ -33,7 +38,7 @@ export class Bench {
     const address = Math.ceil(this.top / 64) * 64;
     this.top = address + bytes;
     const missing = this.top - this.memory.buffer.byteLength;
-    if (missing > 0) this.memory.grow(Math.ceil(missing / 65536));
+    if (missing > 0) this.memory.grow(Math.ceil(missing / isa.Size.Page));
     return address;
   }
 

@@ -1,12 +1,12 @@
 // Builds everything: kernels (asc) -> build/*.wasm -> dist/kernels/; workers (rollup) -> build/embedded.js; library -> dist/.
 import { mkdir, readFile, rm, stat, writeFile, readdir } from "node:fs/promises";
-import { dirname, resolve } from "node:path";
+import { dirname, isAbsolute, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import zopfli from "@gfx/zopfli";
 import { rollup } from "rollup";
-import { isa } from "./isa.js";
+import { numbersOf } from "./isa.js";
 import { buildKernels, VARIANTS, withExports } from "./kernels.js";
 import { library, workers } from "../rollup.config.js";
 
@@ -40,30 +40,41 @@ async function oldest(paths) {
   return Math.min(...times);
 }
 
-/** Runs `make` unless every output is newer than every source. */
+/** Runs `make` unless every output is newer than every source: those given, or those it returned the last time. */
 async function step(name, sources, outputs, make) {
+  // The instruction set is numbers in every bundle.
   const tools = ["package.json", "scripts/build.js", "scripts/kernels.js", "scripts/isa.js", "rollup.config.js"];
-  if ((await oldest(outputs)) > (await newest([...sources, ...tools]))) return;
+  tools.push("assembly/isa.ts");
+  const list = `build/${name}.sources.json`;
+  const known = sources ?? (await readFile(list, "utf8").then(JSON.parse, () => [list]));
+  if ((await oldest(outputs)) > (await newest([...known, ...tools]))) return;
   if (quiet && !announced) console.error("Building (only what changed) ...");
   announced = true;
   const start = performance.now();
-  await make();
+  const read = await make();
+  if (!sources) await writeFile(list, JSON.stringify(read));
   log(`${name}: ${Math.round(performance.now() - start)} ms`);
 }
 
-async function bundle(config) {
-  const build = await rollup({ ...config, onwarn: (w) => log(w.message) });
-  for (const output of [config.output].flat()) await build.write(output);
-  await build.close();
+/** Makes bundles; returns the files they were made of. */
+async function bundle(configs) {
+  const files = new Set();
+  for (const config of configs) {
+    const build = await rollup({ ...config, onwarn: (w) => log(w.message) });
+    for (const output of [config.output].flat()) await build.write(output);
+    for (const file of build.watchFiles) if (isAbsolute(file)) files.add(relative(root, file));
+    await build.close();
+  }
+  return [...files];
 }
 
 await mkdir("build", { recursive: true });
 await mkdir("dist/kernels", { recursive: true });
 const modules = VARIANTS.map((name) => `dist/kernels/${name}.js`);
 await step("kernels", ["assembly"], [...modules, "build/packed.d.ts"], async () => {
-  // What the worker calls.
-  const called = Object.keys(isa.Opcode).filter((key) => Number.isNaN(Number(key)) && key !== "Barrier");
-  const names = [...called.map((key) => key[0].toLowerCase() + key.slice(1)), "writeConstants"];
+  // What the worker calls: kernels, by the numbers of their instructions.
+  const names = { writeConstants: "writeConstants" };
+  for (const [name, opcode] of Object.entries(numbersOf("Opcode"))) if (opcode > 0) names[name] = String(opcode);
   for (const name of VARIANTS) {
     const packed = await deflate(withExports(await buildKernels(name), names), {}); // 7 % smaller than zlib's best
     await writeFile(`dist/kernels/${name}.js`, `export default "${Buffer.from(packed).toString("base64")}";\n`);
@@ -74,8 +85,8 @@ await step("kernels", ["assembly"], [...modules, "build/packed.d.ts"], async () 
   );
 });
 
-await step("workers", ["workers", "src/run/protocol.ts", "assembly/isa.ts"], ["build/embedded.js"], async () => {
-  for (const config of workers) await bundle(config);
+await step("workers", null, ["build/embedded.js"], async () => {
+  const files = await bundle(workers);
   const source = async (name) => JSON.stringify(await readFile(`build/worker.${name}.js`, "utf8"));
   await writeFile(
     "build/embedded.js",
@@ -87,16 +98,10 @@ await step("workers", ["workers", "src/run/protocol.ts", "assembly/isa.ts"], ["b
     "/** Source of the worker script for Node. */\nexport declare const nodeWorker: string;\n" +
       "/** Source of the worker script for browsers. */\nexport declare const browserWorker: string;\n",
   );
+  return files;
 });
 
-await step(
-  "library",
-  ["src", "build/embedded.js", "assembly/isa.ts"],
-  ["dist/node/index.js", "dist/browser/index.js"],
-  async () => {
-    for (const config of library) await bundle(config);
-  },
-);
+await step("library", null, ["dist/node/index.js", "dist/browser/index.js"], () => bundle(library));
 
 await step("types", ["src", "tsconfig.json", "tsconfig.build.json"], ["dist/types/src/index.d.ts"], async () => {
   await rm("dist/types", { recursive: true, force: true });

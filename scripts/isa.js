@@ -6,3 +6,7 @@ const source = readFileSync(new URL("../assembly/isa.ts", import.meta.url), "utf
 const { code } = transformSync(source, { loader: "ts", format: "esm" });
 
 export const isa = await import(`data:text/javascript,${encodeURIComponent(code)}`);
+
+/** {name: number} of an enumeration. */
+export const numbersOf = (name) =>
+  Object.fromEntries(Object.entries(isa[name]).filter(([key]) => Number.isNaN(Number(key))));

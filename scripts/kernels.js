@@ -1,9 +1,10 @@
 // Compiles assembly/ to two binaries from one source: plain and relaxed SIMD. They import a private memory; src/run/kernels.ts
-// makes them take a shared one.
+// makes them take a shared one. For benchmarks, the multiply-add ceiling is a binary beside each.
 import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import asc from "assemblyscript/asc";
+import { isa } from "./isa.js";
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 
@@ -12,15 +13,22 @@ export const VARIANTS = ["plain", "relaxed"];
 /** The id of a binary's section of exports. */
 const EXPORTS = 7;
 
-/** Builds one variant into build/kernels.NAME.wasm and returns its bytes. */
-export async function buildKernels(name) {
-  const features = ["simd", ...(name === "relaxed" ? ["relaxed-simd"] : [])];
+/** Builds one variant into build/kernels.VARIANT.wasm and returns its bytes. */
+export async function buildKernels(variant) {
+  await compile("peak", "peak", variant);
+  return compile("index", "kernels", variant);
+}
+
+/** Compiles a file of assembly/ and what it imports into build/. */
+async function compile(entry, name, variant) {
+  const features = ["simd", ...(variant === "relaxed" ? ["relaxed-simd"] : [])];
+  const binary = `build/${name}.${variant}.wasm`;
   const args = [
-    "assembly/index.ts",
+    `assembly/${entry}.ts`,
     "--outFile",
-    `build/kernels.${name}.wasm`,
+    binary,
     "--textFile",
-    `build/kernels.${name}.wat`,
+    `build/${name}.${variant}.wat`,
     "--optimizeLevel",
     "2", // 3 re-nests chains of multiply-adds and costs up to 40 %
     "--shrinkLevel",
@@ -33,7 +41,7 @@ export async function buildKernels(name) {
     "--initialMemory",
     "2",
     "--maximumMemory",
-    "65536",
+    String(isa.Size.Pages),
     "--enable",
     features.join(","),
   ];
@@ -47,13 +55,16 @@ export async function buildKernels(name) {
       await writeFile(path, contents);
     },
   });
-  if (error) throw new Error(`asc failed on ${name}: ${error.message}\n${stderr.toString()}`);
-  return outputs.get(`build/kernels.${name}.wasm`);
+  if (error) throw new Error(`asc failed on ${name}, ${variant}: ${error.message}\n${stderr.toString()}`);
+  return outputs.get(binary);
 }
 
 const leb = (value) => (value < 128 ? [value] : [(value & 127) | 128, ...leb(value >> 7)]);
 
-/** The binary with those exports only: the others are for tests, and their names a hundredth of what a page loads. */
+/**
+ * The binary with those exports only, under other names: {name: new name}. The others are for tests, and their names a
+ * hundredth of what a page loads.
+ */
 export function withExports(binary, names) {
   let at = 8; // behind magic number and version
   const number = () => {
@@ -73,15 +84,17 @@ export function withExports(binary, names) {
     }
     const kept = [];
     for (let left = number(); left > 0; left--) {
-      const from = at;
       const length = number();
-      const name = Buffer.from(binary.subarray(at, at + length)).toString();
-      at += length + 1; // and the kind
+      const name = names[Buffer.from(binary.subarray(at, at + length)).toString()];
+      const what = (at += length); // kind and index
+      at++;
       number();
-      if (names.includes(name)) kept.push(binary.subarray(from, at));
+      if (name) kept.push(Uint8Array.from(leb(name.length)), Buffer.from(name), binary.subarray(what, at));
     }
-    if (kept.length !== names.length) throw new Error(`the kernels export ${kept.length} of ${names.length} names`);
-    const content = Buffer.concat([Uint8Array.from(leb(kept.length)), ...kept]);
+    const count = kept.length / 3;
+    const wanted = Object.keys(names).length;
+    if (count !== wanted) throw new Error(`the kernels export ${count} of ${wanted} names`);
+    const content = Buffer.concat([Uint8Array.from(leb(count)), ...kept]);
     return Buffer.concat([
       binary.subarray(0, section),
       Uint8Array.from([EXPORTS, ...leb(content.length)]),

@@ -244,10 +244,11 @@ export const api: WorkerApi = {
   setup(options: Setup): void {
     ({ worker, pace } = options);
     isPrivate = options.memory === undefined;
-    memory = options.memory ?? new WebAssembly.Memory({ initial: Math.ceil(options.bytes / 65536), maximum: 65536 });
+    memory =
+      options.memory ??
+      new WebAssembly.Memory({ initial: Math.ceil(options.bytes / isa.Size.Page), maximum: isa.Size.Pages });
     const { exports } = new WebAssembly.Instance(options.module, { env: { memory, beat: () => moved(pace) } });
-    const names = Object.keys(isa.Opcode).filter((key) => Number.isNaN(Number(key)));
-    kernels = names.map((name) => exports[name[0].toLowerCase() + name.slice(1)] as Kernel);
+    kernels = Object.assign([], exports); // they are named by the numbers of their instructions
     if (worker === 0) (exports.writeConstants as () => void)();
     if (worker < options.spinners) bellSpins = MAX_SPINS;
     refresh();
@@ -274,7 +275,7 @@ export const api: WorkerApi = {
     const missing = job.bytes - memory.buffer.byteLength;
     if (missing > 0) {
       try {
-        memory.grow(Math.ceil(missing / 65536));
+        memory.grow(Math.ceil(missing / isa.Size.Page));
       } catch {
         return null;
       }

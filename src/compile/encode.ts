@@ -56,8 +56,8 @@ export function encode(low: Lowered, schedule: Schedule, plan: Plan): Program {
       labels.push({ word: code.length, phase, op: "barrier", text: "barrier", shapes: "" });
       code.push(isa.Opcode.Barrier, 4, 0, 0);
     }
-    const { op, shapes, called, finite } = i.label;
-    labels.push({ word: code.length, phase, op, text: i.text, shapes, called, finite });
+    const { op, shapes, called, names } = i.label;
+    labels.push({ word: code.length, phase, op, text: i.text, shapes, called, names });
     for (const w of i.words) {
       if (typeof w === "number") code.push(w | 0);
       else {

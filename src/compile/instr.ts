@@ -57,8 +57,8 @@ export interface Described {
   readonly shapes: string;
   /** See OpDef. */
   readonly called?: OpDef["called"];
-  /** A bad index means that what is named there is not finite. */
-  readonly finite?: readonly string[];
+  /** Of what is asserted: what each place tells of. */
+  readonly names?: readonly string[];
 }
 
 export interface Instr {

@@ -1,5 +1,5 @@
 /**
- * @file Results that are each one argument, moved: which one, place by place. What digits (pattern.ts) cannot say of a roll, a
+ * @file Results that are each one argument, moved: which one, place by place. What digits (sparsity.ts) cannot say of a roll, a
  * slice or an index tensor is found by sending the numbers of places through the references of the operations.
  */
 import { isFloat } from "../core/dtype.ts";
@@ -9,7 +9,7 @@ import { interpret } from "../ops/interpret.ts";
 import { constantValue } from "../ops/leaf.ts";
 import { referenceOf } from "../ops/reference/table.ts";
 import { arbitrary } from "./check.ts";
-import { factorOf, type Structure } from "./pattern.ts";
+import { factorOf, type Structure } from "./sparsity.ts";
 
 /** A linear map in which each result is one argument times a number, or 0. */
 export interface Selection {
@@ -106,7 +106,7 @@ function moved(
 }
 
 /**
- * The linear map from x to y (see patternOf) as a selection; null if it is none, or that cannot be told: indices that are
+ * The linear map from x to y (see sparsityOf) as a selection; null if it is none, or that cannot be told: indices that are
  * not known yet, or more than 2^19 elements. `dataOf` has the values of leaves that are known.
  */
 export function selectionOf(y: Node, x: Node, dataOf: (leaf: Node) => ArrayLike<number> | undefined): Selection | null {

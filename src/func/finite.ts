@@ -5,10 +5,9 @@ import { isFloat, type TypedArray } from "../core/dtype.ts";
 import { NonFiniteError, ValueError } from "../core/errors.ts";
 import { checkOptions } from "../core/options.ts";
 import { numel, show } from "../core/shape.ts";
-import { makeNode, type Node, toposort } from "../graph/node.ts";
+import { type Node, toposort } from "../graph/node.ts";
+import * as ops from "../ops/assert.ts";
 import { constantValue } from "../ops/leaf.ts";
-import { LOOKUP } from "../ops/lookup.ts";
-import { zeros } from "../tensor/creation.ts";
 import { stack } from "../tensor/functions.ts";
 import { Parameter } from "../tensor/parameter.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -39,10 +38,7 @@ export function assertFinite(tree: unknown): Promise<void> {
     checks.push(t.max().mul(0).add(t.min().mul(0)).eq(0).logicalNot());
   });
   if (names.length === 0) return Promise.resolve();
-  // An index out of range fails a step: 0 is within a table of one row, the number of the first bad tensor is not.
-  const bad = stack(checks).to("int32");
-  const index = bad.max(0, true).mul(bad.argmax(0, true).add(1));
-  const check = makeNode(LOOKUP.gather, [zeros([1]).node, index.node], { axis: 0, finite: names });
+  const check = ops.assertFinite(stack(checks).to("int32").node, names);
   const trace = currentTrace();
   if (!trace) return evaluate([check]).then(() => {});
   trace.required.push(check);
@@ -65,6 +61,8 @@ function described(operand: Node, values: TypedArray | undefined): string {
 
 type Count = ReturnType<typeof count>;
 
+const isCheck = (n: Node): boolean => n.op === ops.ASSERT.assertFinite;
+
 /**
  * The node that is to blame for what is not finite among the roots, or where a check looks, or what becomes an integer (as in
  * argmax: a NaN has no place there, an infinity may). Of operations the first one that made it; else what came in.
@@ -72,10 +70,10 @@ type Count = ReturnType<typeof count>;
 function firstFault(roots: readonly Node[], countOf: (n: Node) => Count, nanOnly: boolean): Node | undefined {
   const isBad = (n: Node): boolean => countOf(n).nan + (nanOnly ? 0 : countOf(n).infinite) > 0;
   const floats = (nodes: readonly Node[]): Node[] => nodes.filter((n) => isFloat(n.dtype));
-  const checked = roots.filter((n) => n.attrs.finite).flatMap((n) => floats(toposort(n.src, (x) => isFloat(x.dtype))));
+  const checked = roots.filter((n) => isCheck(n)).flatMap((n) => floats(toposort(n.src, (x) => isFloat(x.dtype))));
   const integers = toposort(roots).filter((n) => n.dtype === "int32" || n.dtype === "uint8");
   const lost = integers.flatMap((n) => floats(n.src)).filter((n) => countOf(n).nan > 0);
-  const ends = [...roots.filter((n) => !n.attrs.finite), ...checked].filter(isBad);
+  const ends = [...roots.filter((n) => !isCheck(n)), ...checked].filter(isBad);
   const bad = toposort([...ends, ...lost], (n) => !isBad(n)).filter(isBad);
   const made = bad.filter((n) => {
     if (n.src.length === 0) return false;
@@ -135,7 +133,7 @@ export function detectAnomaly<Args extends unknown[], Result>(
     const { inputs, residents, outputs, updates } = entry.graph;
     const roots = [...outputs, ...updates];
     const seen = toposort(roots).filter(
-      (n) => isFloat(n.dtype) && constantValue(n) === undefined && numel(n.shape) > 0 && !n.attrs.finite,
+      (n) => isFloat(n.dtype) && constantValue(n) === undefined && numel(n.shape) > 0 && !isCheck(n),
     );
     const graph = { inputs, residents, outputs: seen, updates: [] };
     const program = Promise.resolve().then(() => compileGraph(graph));

@@ -6,13 +6,13 @@ import { jvp as forward } from "../diff/jvp.ts";
 import {
   type Axis,
   extents,
-  type Pattern,
-  patternOf,
+  type Sparsity,
+  sparsityOf,
   type Structure,
   structureOf,
   tied,
   untied,
-} from "../diff/pattern.ts";
+} from "../diff/sparsity.ts";
 import { nameOf, type Selection, selectionOf } from "../diff/selection.ts";
 import { vjp as reverse } from "../diff/vjp.ts";
 import type { Node } from "../graph/node.ts";
@@ -61,7 +61,12 @@ function masked(conditions: readonly Node[], values: Node): Node {
  * The elements that may differ from each other, by sending one vector through the map for each place along the varying axes
  * of `from` that are not tied. It has ones wherever a tie leaves a single element of a row.
  */
-function probed(p: Pattern, from: "rows" | "columns", shape: readonly number[], map: (v: Node) => Node | null): Values {
+function probed(
+  p: Sparsity,
+  from: "rows" | "columns",
+  shape: readonly number[],
+  map: (v: Node) => Node | null,
+): Values {
   const sent = p[from];
   const found = from === "rows" ? p.columns : p.rows;
   const alone = untied(p, from);
@@ -117,18 +122,18 @@ export class JacobianOperator {
   readonly denseBytes: number;
   private readonly argument: Node;
   private readonly result: Node;
-  private readonly pattern: Pattern | null;
-  /** What the pattern does not say, of one that is a selection. */
+  private readonly sparsity: Sparsity | null;
+  /** What the sparsity does not say, of one that is a selection. */
   private readonly selection: Selection | null;
 
   /** @internal Use jacobianOperator(). */
   constructor(argument: Node, result: Node) {
     const tangent = leaf(argument.shape, "float32");
     const [image] = forward([result], [argument], [tangent]);
-    const p = image && patternOf(image, tangent);
+    const p = image && sparsityOf(image, tangent);
     this.argument = argument;
     this.result = result;
-    this.pattern = p;
+    this.sparsity = p;
     this.shape = [numel(result.shape), numel(argument.shape)];
     const [m, n] = this.shape;
     const structure = structureOf(p);
@@ -181,7 +186,7 @@ export class JacobianOperator {
    * @throws ValueError where it is "zero"; ShapeError if computing it would take 2^30 elements or more.
    */
   blocks(): Tensor {
-    const p = this.pattern;
+    const p = this.sparsity;
     if (!p) throw new ValueError(`blocks: the Jacobian ${show(this.shape)} is zero, it has none`);
     if (this.selection) {
       const factors = this.factors(this.selection);
@@ -198,7 +203,7 @@ export class JacobianOperator {
    */
   toDense(): Tensor {
     const [m, n] = this.shape;
-    const p = this.pattern;
+    const p = this.sparsity;
     if (m * n > DENSE_LIMIT) {
       const others = ["jvp", "vjp"];
       if (this.isDiagonal) others.push("diagonal");
@@ -253,7 +258,7 @@ export class JacobianOperator {
   }
 
   /** The elements that may differ from each other, by whichever mode needs fewer vectors. */
-  private values(op: string, p: Pattern): Values {
+  private values(op: string, p: Sparsity): Values {
     if (p.ones) return { node: constant(1), axes: [] };
     const [r, c] = [untied(p, "rows"), untied(p, "columns")].map((axes) => product(varying(axes)));
     const count = Math.min(r, c);

@@ -4,7 +4,7 @@ import { isFloat } from "../core/dtype.ts";
 import { numel, type Shape, show } from "../core/shape.ts";
 import { makeNode, type Node, type OpDef } from "../graph/node.ts";
 import { liftAxis } from "./lift.ts";
-import { offAxis } from "./linear.ts";
+import { type AxisAttrs, offAxis } from "./linear.ts";
 import { expand, reshape } from "./movement.ts";
 
 function checkIndex(op: string, index: Node, bound: number): void {
@@ -20,11 +20,9 @@ function checkNumbers(op: string, x: Node): void {
 const replaced = (shape: Shape, axis: number, extent: number): number[] =>
   shape.map((d, i) => (i === axis ? extent : d));
 
-/** A bad index means that what `finite` names there is not finite. */
-export type GatherAttrs = { readonly axis: number; readonly finite?: readonly string[] };
 export type ScatterAttrs = { readonly axis: number; readonly extent: number };
 
-const GATHER: OpDef<GatherAttrs> = {
+const GATHER: OpDef<AxisAttrs> = {
   name: "gather",
   lift: liftAxis,
   kind: "other",

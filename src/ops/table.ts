@@ -1,5 +1,6 @@
 /** @file The op table: every operation there is, once. Tests, docs and the compiler's coverage check derive from it. */
 import type { OpDef } from "../graph/node.ts";
+import { ASSERT } from "./assert.ts";
 import { CONTRACT } from "./contract.ts";
 import { CUMULATIVE } from "./cumulative.ts";
 import { BINARY, COMPARE, LOGICAL, SELECT, UNARY } from "./elementwise.ts";
@@ -25,6 +26,7 @@ export const OPS: Readonly<Record<string, OpDef>> = {
   ...MOVEMENT,
   ...REDUCTION,
   ...IDENTITY,
+  ...ASSERT,
   ...WINDOW,
   ...CUMULATIVE,
   ...ORDER,

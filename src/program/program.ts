@@ -1,12 +1,10 @@
 /** @file The format of programs: plain integers and where they must be adjusted. What the compiler writes and the session reads. */
+import * as isa from "../../assembly/isa.ts";
 import type { DType } from "../core/dtype.ts";
 import type { Shape } from "../core/shape.ts";
 
-/** Bytes of a cache line: what memory is handed out in. */
-export const ALIGN = 64;
-
 /** Bytes rounded up to whole cache lines. */
-export const align = (n: number): number => Math.ceil(n / ALIGN) * ALIGN;
+export const align = (n: number): number => Math.ceil(n / isa.Size.Line) * isa.Size.Line;
 
 /** Bytes of a program's intermediate values. */
 export interface MemoryPlan {
@@ -42,8 +40,8 @@ export interface Label {
   readonly shapes: string;
   /** What users call it, and a bad index of it. */
   readonly called?: { readonly name: string; readonly index: string; readonly of: string };
-  /** A bad index means that what is named there is not finite. */
-  readonly finite?: readonly string[];
+  /** Of what is asserted: what each place tells of. */
+  readonly names?: readonly string[];
   readonly word: number;
   readonly phase: number;
   readonly text: string;

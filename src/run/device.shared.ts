@@ -1,4 +1,5 @@
 /** @file Memory shared by several workers and this thread. */
+import * as isa from "../../assembly/isa.ts";
 import { DisposedError, OutOfMemoryError } from "../core/errors.ts";
 import { Crew } from "./crew.ts";
 import {
@@ -9,7 +10,6 @@ import {
   type Job,
   type JobResult,
   outcomeOf,
-  PAGE,
   recordOf,
   type Span,
 } from "./device.ts";
@@ -27,8 +27,6 @@ import {
   launchWord,
   paceOf,
 } from "./protocol.ts";
-
-const MAX_PAGES = 65536;
 
 /** A job on its way, number n. */
 interface Flight {
@@ -73,12 +71,12 @@ export class SharedDevice implements Device {
   }
 
   static async start(platform: Platform, options: DeviceOptions): Promise<SharedDevice> {
-    const initial = Math.ceil((heapStart(options.workers) + GROWTH) / PAGE);
+    const initial = Math.ceil((heapStart(options.workers) + GROWTH) / isa.Size.Page);
     let memory: WebAssembly.Memory;
     try {
-      memory = new WebAssembly.Memory({ initial, maximum: MAX_PAGES, shared: true });
+      memory = new WebAssembly.Memory({ initial, maximum: isa.Size.Pages, shared: true });
     } catch (cause) {
-      throw new OutOfMemoryError(initial * PAGE, options.memoryLimit, undefined, { cause });
+      throw new OutOfMemoryError(initial * isa.Size.Page, options.memoryLimit, undefined, { cause });
     }
     const crew = new Crew(platform, options.workers);
     const device = new SharedDevice(crew, memory, options);
@@ -112,8 +110,8 @@ export class SharedDevice implements Device {
     const missing = this.allocator.top - this.memory.buffer.byteLength;
     if (missing > 0) {
       const pages = Math.min(
-        Math.ceil(Math.max(missing, GROWTH) / PAGE),
-        Math.max(Math.ceil(missing / PAGE), MAX_PAGES - this.memory.buffer.byteLength / PAGE),
+        Math.ceil(Math.max(missing, GROWTH) / isa.Size.Page),
+        Math.max(Math.ceil(missing / isa.Size.Page), isa.Size.Pages - this.memory.buffer.byteLength / isa.Size.Page),
       );
       try {
         this.memory.grow(pages);

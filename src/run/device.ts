@@ -3,8 +3,6 @@ import * as isa from "../../assembly/isa.ts";
 import { Allocator } from "./memory.ts";
 import { Launch } from "./protocol.ts";
 
-export const PAGE = 65536;
-
 /** Memory grows by at least this much: growing is cheap, but every worker makes new views. */
 export const GROWTH = 4 * 1024 * 1024;
 
@@ -34,7 +32,7 @@ export interface Span {
   readonly bytes: number;
 }
 
-/** A fault the kernels recorded: an index out of range. */
+/** A fault the kernels recorded; see Fault in assembly/isa.ts. */
 export interface FaultRecord {
   readonly code: number;
   readonly ip: number;
@@ -100,9 +98,15 @@ export function recordOf(job: Job, team: number): Int32Array {
 
 /** What a launch left in its record. */
 export function outcomeOf(record: Int32Array): Pick<JobResult, "completed" | "fault"> {
-  const [code, ip, where, value, bound] = record.subarray(Launch.Fault);
-  const fault = code === isa.FaultCode.None ? undefined : { code, ip: ip >>> 0, where, value, bound };
-  return { completed: record[Launch.Completed], fault };
+  const at = (offset: isa.Fault): number => record[Launch.Fault + offset / 4];
+  const fault = {
+    code: at(isa.Fault.Code),
+    ip: at(isa.Fault.Ip) >>> 0,
+    where: at(isa.Fault.Where),
+    value: at(isa.Fault.Value),
+    bound: at(isa.Fault.Bound),
+  };
+  return { completed: record[Launch.Completed], fault: fault.code === isa.FaultCode.None ? undefined : fault };
 }
 
 export const DISPOSED = "the runtime was disposed while a step was in flight";

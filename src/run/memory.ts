@@ -1,9 +1,10 @@
 /** @file Which bytes of the linear memory are whose. Knows addresses only; the memory itself belongs to the device. */
+import * as isa from "../../assembly/isa.ts";
 import { FourlaneError, OutOfMemoryError } from "../core/errors.ts";
+import { align } from "../program/program.ts";
 
-const ALIGN = 64;
 /** First address of the last page of a memory of 4 GiB. */
-const LAST = 2 ** 32 - 65536;
+const LAST = (isa.Size.Pages - 1) * isa.Size.Page;
 
 interface Hole {
   address: number;
@@ -29,7 +30,7 @@ export class Allocator {
     this.start = Math.max(start, Allocator.from);
     // Not the last page of 32 bits: an address behind the end of a block must not be 0.
     this.limit = Math.min(limit, LAST);
-    this.top = Math.ceil(this.start / ALIGN) * ALIGN;
+    this.top = align(this.start);
   }
 
   /**
@@ -39,7 +40,7 @@ export class Allocator {
   alloc(bytes: number): number {
     if (!Number.isSafeInteger(bytes) || bytes < 0)
       throw new FourlaneError("INTERNAL", `memory: ${bytes} is no number of bytes`);
-    const size = Math.max(ALIGN, Math.ceil(bytes / ALIGN) * ALIGN);
+    const size = align(Math.max(1, bytes));
     let i = -1;
     for (let k = 0; k < this.holes.length; k++)
       if (this.holes[k].bytes >= size && (i < 0 || this.holes[k].bytes < this.holes[i].bytes)) i = k;

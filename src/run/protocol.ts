@@ -1,7 +1,7 @@
 /** @file What the owner of the memory and its workers agree on: control words, and the calls that go over comlink. */
 import * as isa from "../../assembly/isa.ts";
 
-const LINE = 16; // words of a cache line: every contended word has one to itself
+const LINE = isa.Size.Line / 4;
 
 /** Word offsets from isa.Memory.Control. */
 export const Control = {
@@ -24,6 +24,7 @@ export const Control = {
 } as const;
 
 export const CONTROL_WORD = isa.Memory.Control / 4;
+export const FAULT_WORDS = isa.Fault.Bytes / 4;
 
 /**
  * Word offsets in the record of a launch: `Count` steps, each a run of one of two images of a program, in turns. An image is
@@ -38,20 +39,19 @@ export const Launch = {
   Count: 4,
   /** Steps completed so far: at its end fewer than Count if one recorded a fault, or if it was passed over. */
   Completed: 5,
-  /** The fault record that counts, as the launch left it: see isa.Fault. */
-  Fault: 6,
   /** Where each worker writes its times, see timesOf; 0: nowhere. */
-  Times: 11,
+  Times: 6,
   /** Bytes from one worker's times to those of the next. */
-  TimesBytes: 12,
+  TimesBytes: 7,
   /** How many there are in an image, barriers included. */
-  Instructions: 13,
-  Words: 14,
+  Instructions: 8,
+  /** The fault record that counts, as the launch left it: see isa.Fault. */
+  Fault: 9,
+  Words: 9 + FAULT_WORDS,
 } as const;
 
 /** Most launches between their start and the owner's notice of their end. */
 export const DEPTH = 2;
-export const FAULT_WORDS = 5;
 /** Numbers (float64) of a worker's times: performance.timeOrigin; then begin and end of each instruction, performance.now(). */
 export const timesOf = (instructions: number): number => 1 + 2 * instructions;
 
@@ -59,7 +59,7 @@ export const timesOf = (instructions: number): number => 1 + 2 * instructions;
 export const launchWord = (n: number): number => CONTROL_WORD + Control.Launches + (n & 1) * LINE;
 
 /** Per worker: scratch, a line with its heartbeat and its fault record, a line with its doorbell. */
-export const WORKER_BYTES = isa.Scratch.Bytes + 128;
+export const WORKER_BYTES = isa.Scratch.Bytes + 2 * isa.Size.Line;
 export const scratchOf = (worker: number): number => isa.Memory.Heap + worker * WORKER_BYTES;
 /** Grows while the worker moves: with each instruction of the launch, and within those that take long. */
 export const heartbeatOf = (worker: number): number => scratchOf(worker) + isa.Scratch.Bytes;
@@ -68,7 +68,7 @@ export const faultOf = (worker: number): number => scratchOf(worker) + isa.Fault
  * The number of the last launch the worker was to run; it sleeps on this word between steps. Two words follow, that of odd
  * launches last: the last two launches it is to run, for one may begin before it noticed the one before.
  */
-export const bellOf = (worker: number): number => heartbeatOf(worker) + 64;
+export const bellOf = (worker: number): number => heartbeatOf(worker) + isa.Size.Line;
 /** First address the allocator may hand out. */
 export const heapStart = (workers: number): number => scratchOf(workers);
 

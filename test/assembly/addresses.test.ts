@@ -29,7 +29,7 @@ const CASES: Record<Exclude<keyof typeof isa.Opcode, "Barrier">, Case> = (() => 
     Gather,
     ScatterAdd: S,
   } = isa;
-  const { Random, Transpose, Adam, Scan, Argsort, Fold, Product } = isa;
+  const { Random, Transpose, Adam, Cumsum, Argsort, Fold, Product, Assert } = isa;
   return {
     // exp(x) + a broadcast view of it, written dense.
     Map: {
@@ -102,7 +102,7 @@ const CASES: Record<Exclude<keyof typeof isa.Opcode, "Barrier">, Case> = (() => 
       words: { [C.Rows]: 6, [C.Cols]: 5, [C.Ignore]: -100, [C.Block]: 4 },
       f32: { [C.X]: 30 },
       i32: { [C.Label]: labels },
-      out: { [C.Loss]: 6 },
+      out: { [C.Out]: 6 },
     },
     CrossEntropyGrad: {
       length: CG.Length,
@@ -161,12 +161,19 @@ const CASES: Record<Exclude<keyof typeof isa.Opcode, "Barrier">, Case> = (() => 
       f32: { [Adam.W]: 21, [Adam.M]: 21, [Adam.V]: 21, [Adam.G]: 21, [Adam.StepSize]: 1, [Adam.Root]: 1 },
       out: { [Adam.NewW]: 21, [Adam.NewM]: 21, [Adam.NewV]: 21 },
     },
-    Scan: {
-      length: Scan.Length,
+    Cumsum: {
+      length: Cumsum.Length,
       units: 1,
-      words: { [Scan.Outer]: 2, [Scan.R]: 9, [Scan.Inner]: 3, [Scan.Reverse]: 1, [Scan.Integer]: 0, [Scan.Grain]: 16 },
-      f32: { [Scan.In]: 54 },
-      out: { [Scan.Out]: 54 },
+      words: {
+        [Cumsum.Outer]: 2,
+        [Cumsum.R]: 9,
+        [Cumsum.Inner]: 3,
+        [Cumsum.Reverse]: 1,
+        [Cumsum.Integer]: 0,
+        [Cumsum.Grain]: 16,
+      },
+      f32: { [Cumsum.In]: 54 },
+      out: { [Cumsum.Out]: 54 },
     },
     Argsort: {
       length: Argsort.Length,
@@ -207,6 +214,13 @@ const CASES: Record<Exclude<keyof typeof isa.Opcode, "Barrier">, Case> = (() => 
       },
       f32: { [Product.A]: 66, [Product.B]: 55 },
       out: { [Product.C]: 30 },
+    },
+    Assert: {
+      length: Assert.Length,
+      units: 1,
+      words: { [Assert.N]: 6, [Assert.Code]: isa.FaultCode.NonFinite },
+      i32: { [Assert.In]: labels },
+      out: { [Assert.Out]: 6 },
     },
   };
 })();

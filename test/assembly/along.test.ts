@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { floats, isa, Machine, random } from "./harness.ts";
 
-const { Opcode, Scan, Argsort, Fold } = isa;
+const { Opcode, Cumsum, Argsort, Fold } = isa;
 
 const numbers = (n: number, seed: number): Float32Array => {
   const rand = random(seed);
@@ -12,19 +12,19 @@ const numbers = (n: number, seed: number): Float32Array => {
 describe.each(["plain", "relaxed"])("running sums, %s", (variant) => {
   const m = new Machine(variant);
 
-  function scan(values: Float32Array | Int32Array, [outer, r, inner]: number[], reverse: boolean, grain = 4) {
+  function cumsum(values: Float32Array | Int32Array, [outer, r, inner]: number[], reverse: boolean, grain = 4) {
     m.reset();
     const integer = values instanceof Int32Array;
     const out = m.alloc(values.length * 4, 4);
-    const ip = m.instruction(Opcode.Scan, Scan.Length, Math.ceil((outer * inner) / grain), {
-      [Scan.Out]: out,
-      [Scan.In]: m.i32(new Int32Array(values.buffer), 8),
-      [Scan.Outer]: outer,
-      [Scan.R]: r,
-      [Scan.Inner]: inner,
-      [Scan.Reverse]: Number(reverse),
-      [Scan.Integer]: Number(integer),
-      [Scan.Grain]: grain,
+    const ip = m.instruction(Opcode.Cumsum, Cumsum.Length, Math.ceil((outer * inner) / grain), {
+      [Cumsum.Out]: out,
+      [Cumsum.In]: m.i32(new Int32Array(values.buffer), 8),
+      [Cumsum.Outer]: outer,
+      [Cumsum.R]: r,
+      [Cumsum.Inner]: inner,
+      [Cumsum.Reverse]: Number(reverse),
+      [Cumsum.Integer]: Number(integer),
+      [Cumsum.Grain]: grain,
     });
     const words = m.runEverySplit(ip, out, values.length);
     return Array.from(integer ? words : floats(words));
@@ -53,14 +53,18 @@ describe.each(["plain", "relaxed"])("running sums, %s", (variant) => {
               want[at] = sum;
             }
           }
-        for (const grain of [1, 4, 100]) expect(scan(values, shape, reverse, grain)).toEqual(Array.from(want));
+        for (const grain of [1, 4, 100]) expect(cumsum(values, shape, reverse, grain)).toEqual(Array.from(want));
       }
     }
   });
 
   it("wrap for int32, and carry NaN and infinities on", () => {
-    expect(scan(Int32Array.of(2 ** 31 - 1, 1, 1), [1, 3, 1], false)).toEqual([2 ** 31 - 1, -(2 ** 31), -(2 ** 31) + 1]);
-    expect(scan(Float32Array.of(1, Infinity, 1, -Infinity, 1), [1, 5, 1], false)).toEqual([
+    expect(cumsum(Int32Array.of(2 ** 31 - 1, 1, 1), [1, 3, 1], false)).toEqual([
+      2 ** 31 - 1,
+      -(2 ** 31),
+      -(2 ** 31) + 1,
+    ]);
+    expect(cumsum(Float32Array.of(1, Infinity, 1, -Infinity, 1), [1, 5, 1], false)).toEqual([
       1,
       Infinity,
       Infinity,

@@ -124,22 +124,25 @@ const scatter = (rows: number, inner: number, each: number): Build => {
   });
 };
 
-const scan = (r: number, inner: number): Build => {
-  const { Scan } = isa;
-  return put("Scan", Scan.Length, {
-    [Scan.Out]: OUT,
-    [Scan.In]: ZEROS,
-    [Scan.Outer]: 1,
-    [Scan.R]: r,
-    [Scan.Inner]: inner,
-    [Scan.Grain]: inner,
+const cumsum = (r: number, inner: number): Build => {
+  const { Cumsum } = isa;
+  return put("Cumsum", Cumsum.Length, {
+    [Cumsum.Out]: OUT,
+    [Cumsum.In]: ZEROS,
+    [Cumsum.Outer]: 1,
+    [Cumsum.R]: r,
+    [Cumsum.Inner]: inner,
+    [Cumsum.Grain]: inner,
   });
 };
 
 const { ReduceKind } = isa;
 
-/** Of these a unit has few elements whatever the shapes: the worker gives signs of life between calls of the kernel. */
-type Bounded = "Barrier" | "Map" | "Random" | "Transpose" | "Adam";
+/**
+ * Of these a unit has few elements whatever the shapes: the worker gives signs of life between calls of the kernel. An Assert has
+ * one element for each tensor that is checked.
+ */
+type Bounded = "Barrier" | "Map" | "Random" | "Transpose" | "Adam" | "Assert";
 
 /** Any other opcode without cases does not compile. Each is one unit. */
 const CASES: Record<Exclude<keyof typeof isa.Opcode, Bounded>, Record<string, Build>> = {
@@ -167,7 +170,7 @@ const CASES: Record<Exclude<keyof typeof isa.Opcode, Bounded>, Record<string, Bu
   SoftmaxGrad: { softmax: softmaxGrad(2 ** 25, 0), log: softmaxGrad(2 ** 25, 1) },
   CrossEntropy: {
     "one row": put("CrossEntropy", isa.CrossEntropy.Length, {
-      [isa.CrossEntropy.Loss]: OUT,
+      [isa.CrossEntropy.Out]: OUT,
       [isa.CrossEntropy.X]: ZEROS,
       [isa.CrossEntropy.Label]: 2 * GB,
       [isa.CrossEntropy.Rows]: 1,
@@ -198,7 +201,7 @@ const CASES: Record<Exclude<keyof typeof isa.Opcode, Bounded>, Record<string, Bu
     "rows that are long": scatter(8, 2 ** 24, 0),
     "one index for each element": scatter(1, 2 ** 24, 1),
   },
-  Scan: { "one column": scan(2 ** 25, 1), "side by side": scan(2 ** 16, 2 ** 10) },
+  Cumsum: { "one column": cumsum(2 ** 25, 1), "side by side": cumsum(2 ** 16, 2 ** 10) },
   Argsort: {
     "one long row": put("Argsort", isa.Argsort.Length, {
       [isa.Argsort.Out]: OUT,

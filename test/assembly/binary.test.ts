@@ -150,9 +150,7 @@ describe.each(variants)("kernels.$name, shared memory: $shared", ({ name, relaxe
     const exported = section(bytes, Section.Export, readExport);
     expect(exported.filter((item) => item.kind !== 0)).toEqual([]);
     const present = new Set(exported.map((item) => item.name));
-    const kernels = names(isa.Opcode)
-      .filter((opcode) => opcode !== "Barrier")
-      .map((opcode) => opcode[0].toLowerCase() + opcode.slice(1));
+    const kernels = names(isa.Opcode).filter((opcode) => opcode !== "Barrier");
     const micros = names(isa.Micro)
       .filter((micro) => isa.Micro[micro as keyof typeof isa.Micro] >= isa.Micro.Copy)
       .map((micro) => `micro${micro}`);

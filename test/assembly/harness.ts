@@ -12,8 +12,8 @@ export type MicroKernel = (dst: number, a: number, b: number, c: number, n: numb
 const GUARD = 0x5afe5afe;
 const GUARD_WORDS = 16;
 
-export function wasmBytes(variant: string): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(readFileSync(new URL(`../../build/kernels.${variant}.wasm`, import.meta.url)));
+export function wasmBytes(variant: string, name = "kernels"): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(readFileSync(new URL(`../../build/${name}.${variant}.wasm`, import.meta.url)));
 }
 
 /** One instance of a binary with a bump allocator whose blocks have guard words on both sides. */
@@ -27,7 +27,7 @@ export class Machine {
   private guards: number[] = [];
 
   constructor(variant = "plain", pages = 256) {
-    this.memory = new WebAssembly.Memory({ initial: pages, maximum: 65536 });
+    this.memory = new WebAssembly.Memory({ initial: pages, maximum: isa.Size.Pages });
     const module = new WebAssembly.Module(wasmBytes(variant));
     this.exports = new WebAssembly.Instance(module, { env: { memory: this.memory, beat: () => this.beat() } })
       .exports as never;
@@ -51,7 +51,7 @@ export class Machine {
   }
 
   private get faultRecord(): Int32Array {
-    return new Int32Array(this.memory.buffer, this.scratch + isa.Fault.Record, 5);
+    return new Int32Array(this.memory.buffer, this.scratch + isa.Fault.Record, isa.Fault.Bytes / 4);
   }
 
   clearFault(): void {
@@ -109,8 +109,7 @@ export class Machine {
   /** Runs the instruction as `workers` workers would, one after the other. */
   run(ip: number, workers = 1): void {
     const words = new Int32Array(this.memory.buffer, ip, 4);
-    const name = isa.Opcode[words[isa.At.Opcode]];
-    const kernel = this.exports[name[0].toLowerCase() + name.slice(1)] as unknown as Kernel;
+    const kernel = this.exports[isa.Opcode[words[isa.At.Opcode]]] as unknown as Kernel;
     const units = words[isa.At.Units];
     for (let w = 0; w < workers; w++)
       kernel(ip, Math.floor((units * w) / workers), Math.floor((units * (w + 1)) / workers), this.scratch);

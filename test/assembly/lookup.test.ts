@@ -161,8 +161,8 @@ describe.each(["plain", "relaxed"])("lookup, %s", (variant) => {
         expect(Array.from(got)).toEqual(Array.from(scatterReference(input, 5, 7, [6, bad, 0, 6])));
         // One worker alone records it: two that write different faults at once would mix them up.
         m.clearFault();
-        m.exports.scatterAdd(ip, 1, Math.ceil(7 / block), m.scratch);
-        m.exports.scatterAdd(ip, 0, 0, m.scratch);
+        m.exports.ScatterAdd(ip, 1, Math.ceil(7 / block), m.scratch);
+        m.exports.ScatterAdd(ip, 0, 0, m.scratch);
         expect(m.fault().code).toBe(0);
       }
   });

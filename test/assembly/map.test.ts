@@ -243,9 +243,9 @@ describe("map", () => {
     everyWay((machine) => {
       const out = machine.i32([7, 7, 7, 7, 7]);
       const ip = encode(machine, { n: 5, grain: 4, slots: [[Slot.Dense, out]], body: [[Micro.Iota, 0]] });
-      for (const at of [0, 1, 2]) machine.exports.map(ip, at, at, machine.scratch);
+      for (const at of [0, 1, 2]) machine.exports.Map(ip, at, at, machine.scratch);
       expect(different(machine.readI32(out, 5), Int32Array.of(7, 7, 7, 7, 7))).toBe(-1);
-      machine.exports.map(ip, 1, 2, machine.scratch);
+      machine.exports.Map(ip, 1, 2, machine.scratch);
       expect(different(machine.readI32(out, 5), Int32Array.of(7, 7, 7, 7, 4))).toBe(-1);
     });
   });

@@ -123,7 +123,7 @@ describe.each(["plain", "relaxed"])("random, %s", (variant) => {
       [Random.Kind]: RandomKind.Bits,
       [Random.Grain]: 8,
     });
-    m.exports.random(ip, far / 8, far / 8 + 1, m.scratch);
+    m.exports.Random(ip, far / 8, far / 8 + 1, m.scratch);
     m.checkGuards();
     const words = m.readI32(out, 8);
     expect([hex(words[0]), hex(words[4])]).toEqual(["c4923a9c", "483df7a0"]);

@@ -82,7 +82,7 @@ function crossEntropy(m: Machine, x: ArrayLike<number>, labels: ArrayLike<number
   const rows = labels.length;
   const out = m.alloc(rows * 4, 4);
   const ip = m.instruction(Opcode.CrossEntropy, CrossEntropy.Length, Math.ceil(rows / 2), {
-    [CrossEntropy.Loss]: out,
+    [CrossEntropy.Out]: out,
     [CrossEntropy.X]: m.f32(x, 4 * (cols % 7)),
     [CrossEntropy.Label]: m.i32(labels, 12),
     [CrossEntropy.Rows]: rows,
@@ -356,7 +356,7 @@ describe.each(["plain", "relaxed"])("rows, %s", (variant) => {
     m.reset();
     const out = m.alloc(8);
     const ip = m.instruction(Opcode.CrossEntropy, CrossEntropy.Length, 1, {
-      [CrossEntropy.Loss]: out,
+      [CrossEntropy.Out]: out,
       [CrossEntropy.X]: m.f32([1, 2, 3, 4]),
       [CrossEntropy.Label]: m.i32([1, 0]),
       [CrossEntropy.Rows]: 2,

@@ -228,6 +228,7 @@ const OTHERS: Record<string, [Operand[], Attrs][]> = {
   alias: [[[x([3, 2])], {}]],
   detach: [[[x([3, 2])], {}]],
   fence: [[[x([3, 2]), x([5])], {}]],
+  assertFinite: [[[index([0, 0, 0])], { names: ["a", "b", "c"] }]],
   scaleGradient: [[[x([3, 2]), x([3, 2])], {}]],
   iota: [[[], { shape: [3, 5] }]],
   bytes: [[[{ shape: [2, 3], dtype: "int32", values: [1, -1, 0x12345678, 256, -129, 0] }], {}]],

@@ -1,24 +1,13 @@
 /** Memory beyond 2 GiB, where addresses are no positive 32-bit integers any more; and programs that would do nothing. */
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import * as isa from "../../assembly/isa.ts";
 import * as fl from "../../src/index.ts";
 import { session } from "../../src/run/active.ts";
 import { Allocator } from "../../src/run/memory.ts";
-import {
-  chainInput,
-  chainProgram,
-  expectFault,
-  expectNoUnhandledRejections,
-  fresh,
-  settle,
-  training,
-} from "./support.ts";
+import { chainInput, chainProgram, expectFault, eachByItself, fresh, settle, training } from "./support.ts";
 
-expectNoUnhandledRejections();
-
-afterEach(async () => {
+eachByItself(() => {
   Allocator.from = 0;
-  await fl.dispose();
 });
 
 const GIB = 2 ** 30;

@@ -1,14 +1,12 @@
 /** @file Programs that are not what they should be end their step: a worker that did nothing never passes for one that gave zeros. */
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { beforeEach, describe, expect, test } from "vitest";
 import * as isa from "../../assembly/isa.ts";
 import type { Program } from "../../src/program/program.ts";
 import * as fl from "../../src/index.ts";
 import { session } from "../../src/run/active.ts";
-import { chainInput, chainProgram, expectNoUnhandledRejections, fresh, POOLS, recoded, settle } from "./support.ts";
+import { chainInput, chainProgram, eachByItself, fresh, POOLS, recoded, settle } from "./support.ts";
 
-expectNoUnhandledRejections();
-
-afterEach(() => fl.dispose());
+eachByItself();
 
 /** Word addresses of the instructions of a program; that of its first barrier. */
 const places = (program: Program): number[] => program.labels.map((l) => l.word);

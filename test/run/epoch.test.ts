@@ -1,14 +1,13 @@
 /** Many steps in one launch, and steps started behind others: the same bits as one after the other, whatever happens. */
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import * as fl from "../../src/index.ts";
 import {
   bits,
   expectFault,
-  expectNoUnhandledRejections,
+  eachByItself,
   fresh,
   goodLabels,
   POOLS,
-  restoreSpawn,
   settle,
   sleep,
   spawned,
@@ -16,12 +15,7 @@ import {
   watchSpawns,
 } from "./support.ts";
 
-expectNoUnhandledRejections();
-
-afterEach(async () => {
-  restoreSpawn();
-  await fl.dispose();
-});
+eachByItself();
 
 const ROWS = 50;
 const FEATURES = 12;

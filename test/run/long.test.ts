@@ -1,11 +1,9 @@
 /** @file Work that is all one unit of an instruction is not called hung; assembly/beat.test.ts tries each kernel. */
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import * as fl from "../../src/index.ts";
-import { expectNoUnhandledRejections, fresh, settle } from "./support.ts";
+import { eachByItself, fresh, settle } from "./support.ts";
 
-expectNoUnhandledRejections();
-
-afterEach(() => fl.dispose());
+eachByItself();
 
 const N = 2 ** 25;
 /** Different elements: constants would be folded. */

@@ -1,12 +1,10 @@
 /** @file Of two workers' faults that of the earlier instruction counts, also of a program across 2 GiB. */
-import { afterEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import * as fl from "../../src/index.ts";
 import { session } from "../../src/run/active.ts";
-import { expectNoUnhandledRejections, fresh, settle } from "./support.ts";
+import { eachByItself, fresh, settle } from "./support.ts";
 
-expectNoUnhandledRejections();
-
-afterEach(() => fl.dispose());
+eachByItself();
 
 const ROWS = 4096;
 const COLS = 64;

@@ -1,5 +1,5 @@
 /** Faults by real means: workers that are terminated, trap or hang. */
-import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { beforeAll, beforeEach, describe, expect, test } from "vitest";
 import * as fl from "../../src/index.ts";
 import { session } from "../../src/run/active.ts";
 import {
@@ -9,11 +9,10 @@ import {
   type Damage,
   damaged,
   expectFault,
-  expectNoUnhandledRejections,
+  eachByItself,
   fresh,
   goodLabels,
   POOLS,
-  restoreSpawn,
   settle,
   sleep,
   spawned,
@@ -22,13 +21,8 @@ import {
   withoutFault,
 } from "./support.ts";
 
-expectNoUnhandledRejections();
-
+eachByItself();
 beforeEach(() => watchSpawns());
-afterEach(async () => {
-  restoreSpawn();
-  await fl.dispose();
-});
 
 const STEPS = 3;
 

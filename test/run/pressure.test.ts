@@ -1,14 +1,9 @@
 /** Memory that is short: programs, models and shapes that come and go, with no collection forced by anyone. */
-import { afterEach, describe, expect, test, vi } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import * as fl from "../../src/index.ts";
-import { expectNoUnhandledRejections, fresh, settle } from "./support.ts";
+import { eachByItself, fresh, settle } from "./support.ts";
 
-expectNoUnhandledRejections();
-
-afterEach(async () => {
-  vi.restoreAllMocks();
-  await fl.dispose();
-});
+eachByItself(() => vi.restoreAllMocks());
 
 const MB = 2 ** 20;
 const POOLS: [string, fl.InitOptions][] = [

@@ -1,13 +1,9 @@
 /** step.profile(): every instruction of a real step, on every worker. */
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import * as fl from "../../src/index.ts";
-import { bits, expectNoUnhandledRejections, fresh, POOLS } from "./support.ts";
+import { bits, eachByItself, fresh, POOLS } from "./support.ts";
 
-expectNoUnhandledRejections();
-
-afterEach(async () => {
-  await fl.dispose();
-});
+eachByItself();
 
 const x = (): fl.Tensor =>
   fl.tensor(

@@ -1,17 +1,16 @@
 /** The life of a runtime: options, disposal at any moment, bad labels, memory that runs out, values overwritten. */
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import * as fl from "../../src/index.ts";
 import { session } from "../../src/run/active.ts";
 import {
   bits,
   BURDEN,
-  expectNoUnhandledRejections,
+  eachByItself,
   fresh,
   goodLabels,
   POOLS,
-  restoreSpawn,
   settle,
   sleep,
   spawned,
@@ -19,12 +18,7 @@ import {
   watchSpawns,
 } from "./support.ts";
 
-expectNoUnhandledRejections();
-
-afterEach(async () => {
-  restoreSpawn();
-  await fl.dispose();
-});
+eachByItself();
 
 describe("init", () => {
   const wrong: [string, unknown, RegExp][] = [

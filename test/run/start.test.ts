@@ -1,16 +1,15 @@
 /** Workers that never start, by real means, and what is left of those that are gone. */
 import { Worker } from "node:worker_threads";
-import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { beforeAll, beforeEach, describe, expect, test } from "vitest";
 import * as fl from "../../src/index.ts";
 import type { WorkerHandle } from "../../src/run/platform.ts";
 import {
   BURDEN,
   expectFault,
-  expectNoUnhandledRejections,
+  eachByItself,
   fresh,
   goodLabels,
   POOLS,
-  restoreSpawn,
   settle,
   sleep,
   spawned,
@@ -19,13 +18,8 @@ import {
   withoutFault,
 } from "./support.ts";
 
-expectNoUnhandledRejections();
-
+eachByItself();
 beforeEach(() => watchSpawns());
-afterEach(async () => {
-  restoreSpawn();
-  await fl.dispose();
-});
 
 const STEPS = 3;
 

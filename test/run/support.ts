@@ -1,6 +1,6 @@
 /** What the tests of the pool share: real worker handles, damaged programs, and promises that must settle in time. */
 import { platform } from "#platform";
-import { afterAll, expect } from "vitest";
+import { afterAll, afterEach, expect } from "vitest";
 import * as isa from "../../assembly/isa.ts";
 import { compileGraph } from "../../src/compile/compile.ts";
 import type { Program } from "../../src/program/program.ts";
@@ -237,6 +237,16 @@ export function damaged(program: Program, damage: Damage, worker: "first" | "las
     ...program.labels.filter((l) => l.word >= at).map((l) => ({ ...l, word: l.word + extra.length })),
   ];
   return { ...program, code: Int32Array.from(code), relocations, labels, lanes: Math.max(program.lanes, workers) };
+}
+
+/** After each test nothing is left of it; fails the file if a promise is rejected and nobody listens. */
+export function eachByItself(reset = (): void => {}): void {
+  expectNoUnhandledRejections();
+  afterEach(async () => {
+    reset();
+    restoreSpawn();
+    await fl.dispose();
+  });
 }
 
 /** Fails the file if a promise is rejected and nobody listens. */

@@ -1,12 +1,10 @@
 /** Random lives of parameters: assigned, set, trained, copied, read late, in any order and any number in flight, against a model. */
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import * as fl from "../../src/index.ts";
 import { random } from "../assembly/harness.ts";
-import { expectNoUnhandledRejections, fresh, settle } from "../run/support.ts";
+import { eachByItself, fresh, settle } from "../run/support.ts";
 
-expectNoUnhandledRejections();
-
-afterEach(() => fl.dispose());
+eachByItself();
 
 const WIDTH = 3;
 const COUNT = 4;

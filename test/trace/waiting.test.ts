@@ -1,22 +1,9 @@
 /** Assignments that wait, values that were read, snapshots of parameters: what each of them means, whatever fails beside it. */
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import * as fl from "../../src/index.ts";
-import {
-  expectNoUnhandledRejections,
-  fresh,
-  restoreSpawn,
-  settle,
-  sleep,
-  spawned,
-  watchSpawns,
-} from "../run/support.ts";
+import { eachByItself, fresh, settle, sleep, spawned, watchSpawns } from "../run/support.ts";
 
-expectNoUnhandledRejections();
-
-afterEach(async () => {
-  restoreSpawn();
-  await fl.dispose();
-});
+eachByItself();
 
 /** Everything that may give back the node it was given. */
 const SNAPSHOTS: [string, (p: fl.Tensor) => fl.Tensor][] = [

@@ -21,7 +21,7 @@ export const NS = {
   /** An index that every worker reads; an element of the result. */
   scatterIndex: 0.4,
   scatter: 0.1,
-  scan: 1.5,
+  cumsum: 1.5,
   sort: 40,
   foldTerm: 1,
   fold: 0.1,

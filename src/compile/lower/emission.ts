@@ -3,12 +3,12 @@ import * as isa from "../../../assembly/isa.ts";
 import { byteLength, bytesOf, type DType } from "../../core/dtype.ts";
 import { numel, show } from "../../core/shape.ts";
 import { isOp, type Node } from "../../graph/node.ts";
-import { LOOKUP } from "../../ops/lookup.ts";
+import { ASSERT } from "../../ops/assert.ts";
 import type { Access, Buffer, Described, Instr, Ref, Word } from "../instr.ts";
 import type { Strided } from "../view.ts";
 
-/** Rows of a unit, where work is cut by rows: the height of the matrix kernel's tile. */
-export const ROWS = 4;
+/** Rows of a unit, where work is cut by rows: whoever continues on those of a matrix product needs no barrier. */
+export const ROWS = isa.GemmTile.Rows;
 /** Elements of a unit of a vector. */
 export const GRAIN = 16;
 
@@ -19,6 +19,9 @@ export function floatBits(v: number): number {
   float[0] = v;
   return floatAsInt[0];
 }
+
+/** A word for each operand of an instruction. */
+export type Operands<Enum> = { [K in Exclude<keyof Enum, "Length"> as Enum[K] & number]: Word };
 
 /** A place that an instruction reads or writes, bytes of it for each unit, and when within a tile: see Access. */
 export type Touch = readonly [ref: Ref, unit: number, at?: number];
@@ -67,20 +70,10 @@ export abstract class Emission {
     return ref;
   }
 
-  /**
-   * The words of an instruction, from its operands by the names they have in the instruction set: all, and no others. What
-   * instructions share may be in an object of its own. No object is spread into another: engines walk literals faster.
-   */
-  words<Enum extends { Length: number }, Shared extends Partial<Record<keyof Enum, Word>> = Record<never, Word>>(
-    at: Enum,
-    operands: Record<Exclude<keyof Enum, "Length" | keyof Shared>, Word>,
-    shared?: Shared,
-  ): Word[] {
-    const words = new Array<Word>(at.Length).fill(0);
-    const places = at as unknown as Record<string, number>;
-    for (const name in operands) words[places[name]] = operands[name as keyof typeof operands];
-    if (shared) for (const name in shared) words[places[name]] = shared[name] as Word;
-    return words;
+  /** The words of an instruction, from its operands by their places in the instruction set: all, and no others. */
+  words<Enum>(operands: Operands<Enum>): Word[] {
+    const words: Word[] = [0, 0, 0, 0];
+    return Object.assign(words, operands);
   }
 
   /** Where the first element of a view lies. */
@@ -134,7 +127,14 @@ export abstract class Emission {
       const { dtype, shape } = n;
       const shapes = n.src.map((s) => show(s.shape)).join(" ");
       const { name, called } = n.op;
-      label = { op: name, dtype, shape, shapes, called, finite: isOp(n, LOOKUP.gather) ? n.attrs.finite : undefined };
+      label = {
+        op: name,
+        dtype,
+        shape,
+        shapes,
+        called,
+        names: isOp(n, ASSERT.assertFinite) ? n.attrs.names : undefined,
+      };
       this.labels.set(n, label);
     }
     return label;

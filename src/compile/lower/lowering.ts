@@ -76,13 +76,13 @@ export class Lowering extends Emission {
     const out = this.result(n);
     const batch = r === 3 ? dims[0] : 1;
     const blocks = rowBlocks(rows);
-    const words = this.words(isa.Transpose, {
-      Out: out,
-      In: this.origin(v),
-      Batch: batch,
-      Rows: cols,
-      Cols: rows,
-      Block: ROWS,
+    const words = this.words<typeof isa.Transpose>({
+      [isa.Transpose.Out]: out,
+      [isa.Transpose.In]: this.origin(v),
+      [isa.Transpose.Batch]: batch,
+      [isa.Transpose.Rows]: cols,
+      [isa.Transpose.Cols]: rows,
+      [isa.Transpose.Block]: ROWS,
     });
     const write = batch === 1 || rows % ROWS === 0 ? ROWS * cols * 4 : 0;
     this.emit(

@@ -192,14 +192,14 @@ export function mapWords(
 ): Word[] {
   const at = isa.Map.Length;
   const micros = once.length + each.length;
-  const words = l.words(isa.Map, {
-    N: n,
-    Grain: grain,
-    Slots: slots.length,
-    SlotsAt: at,
-    Micros: micros,
-    MicrosAt: at + slots.length * 2,
-    Once: once.length,
+  const words = l.words<typeof isa.Map>({
+    [isa.Map.N]: n,
+    [isa.Map.Grain]: grain,
+    [isa.Map.Slots]: slots.length,
+    [isa.Map.SlotsAt]: at,
+    [isa.Map.Micros]: micros,
+    [isa.Map.MicrosAt]: at + slots.length * 2,
+    [isa.Map.Once]: once.length,
   });
   for (const [kind, value] of slots) words.push(kind, value);
   for (const micro of once) words.push(...micro);

@@ -1,5 +1,6 @@
 /** @file The rule of each operation that has an instruction of its own. A new family adds a file, and lines here. */
 import type { Attrs, Node, OpDef } from "../../graph/node.ts";
+import { ASSERT } from "../../ops/assert.ts";
 import { CONTRACT } from "../../ops/contract.ts";
 import { FUSED } from "../../ops/fused.ts";
 import { LOOKUP } from "../../ops/lookup.ts";
@@ -12,6 +13,7 @@ import { ORDER } from "../../ops/order.ts";
 import { REDUCTION } from "../../ops/reduction.ts";
 import { WINDOW } from "../../ops/windows.ts";
 import type { Lowering } from "./lowering.ts";
+import { assertFinite } from "./rules/assert.ts";
 import { matmul } from "./rules/contraction.ts";
 import { gather, scatter } from "./rules/lookup.ts";
 import { bytes, concat, fence, iota, pad } from "./rules/movement.ts";
@@ -56,4 +58,5 @@ export const RULES: ReadonlyMap<OpDef, Rule> = new Map([
   rule(CUMULATIVE.cumsum, cumsum),
   rule(ORDER.argsort, argsort),
   rule(WINDOW.fold, fold),
+  rule(ASSERT.assertFinite, assertFinite),
 ]);

@@ -3,8 +3,8 @@ import { numel } from "../../../core/shape.ts";
 import type { Node } from "../../../graph/node.ts";
 
 /** Extents before, along and after an axis. */
-export function around(n: Node, axis: number): { Outer: number; rows: number; Inner: number } {
-  return { Outer: numel(n.shape.slice(0, axis)), rows: n.shape[axis], Inner: numel(n.shape.slice(axis + 1)) };
+export function around(n: Node, axis: number): { outer: number; rows: number; inner: number } {
+  return { outer: numel(n.shape.slice(0, axis)), rows: n.shape[axis], inner: numel(n.shape.slice(axis + 1)) };
 }
 
 /** A value as rows along its last axis. */

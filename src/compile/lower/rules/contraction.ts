@@ -21,69 +21,81 @@ interface Matrix {
   readonly batch: number;
 }
 
-/** Two matrices, and many of them, as operands: what both kernels take. */
-function operands(n: Node, A: Matrix, B: Matrix, C: Ref) {
-  const [M, K] = n.src[0].shape.slice(-2);
-  return {
-    C,
-    A: A.ref,
-    B: B.ref,
-    M,
-    N: n.shape[n.shape.length - 1],
-    K,
-    ARow: A.row,
-    ACol: A.col,
-    BRow: B.row,
-    BCol: B.col,
-    Batch: numel(n.shape.slice(0, -2)),
-    ABatch: A.batch,
-    BBatch: B.batch,
-  };
+/** A product of two matrices, or many of them. */
+interface Product {
+  readonly a: Matrix;
+  readonly b: Matrix;
+  readonly c: Ref;
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  readonly batch: number;
+  readonly text: string;
 }
 
-/** Whether the rows of all of A lie one after the other. */
-function isRowMajor(A: Matrix, { M, K, Batch }: { M: number; K: number; Batch: number }): boolean {
-  return A.col === 1 && A.row === K && (Batch === 1 || A.batch === M * K);
-}
+/** The operands that both kernels take. */
+const operands = ({ a, b, c, m, n, k, batch }: Product, block: number) => ({
+  [isa.Product.C]: c,
+  [isa.Product.A]: a.ref,
+  [isa.Product.B]: b.ref,
+  [isa.Product.M]: m,
+  [isa.Product.N]: n,
+  [isa.Product.K]: k,
+  [isa.Product.ARow]: a.row,
+  [isa.Product.ACol]: a.col,
+  [isa.Product.BRow]: b.row,
+  [isa.Product.BCol]: b.col,
+  [isa.Product.Batch]: batch,
+  [isa.Product.ABatch]: a.batch,
+  [isa.Product.BBatch]: b.batch,
+  [isa.Product.Block]: block,
+});
+
+/** What is read of two matrices: of rows that lie one after the other in all of A, those of the unit. */
+const reads = ({ a, b, m, k, batch }: Product, even: boolean): Touch[] => [
+  [a.ref, even && a.col === 1 && a.row === k && (batch === 1 || a.batch === m * k) ? ROWS * k * 4 : 0],
+  [b.ref, 0],
+];
 
 const orientation = ({ row, col }: Matrix): string => (row === 1 && col !== 1 ? "T" : "N");
 
-export function matmul(l: Lowering, n: Node<MatmulAttrs>): void {
-  const A = matrix(l, n.src[0]);
-  const B = matrix(l, n.src[1]);
-  const of = operands(n, A, B, l.result(n));
-  const { M, N, K, Batch } = of;
-  const text = `matmul ${orientation(A)}${orientation(B)} ${Batch > 1 ? `${Batch} x ` : ""}${M}x${K}x${N}`;
-  if (n.dtype === "int32" || (n.attrs.precise === true && Batch * M * N * K <= SMALL_PRODUCT))
-    product(l, n, A, of, text);
-  else gemm(l, n, A, of, text);
+export function matmul(l: Lowering, node: Node<MatmulAttrs>): void {
+  const [a, b] = node.src.map((x) => matrix(l, x));
+  const [m, k] = node.src[0].shape.slice(-2);
+  const n = node.shape[node.shape.length - 1];
+  const batch = numel(node.shape.slice(0, -2));
+  const text = `matmul ${orientation(a)}${orientation(b)} ${batch > 1 ? `${batch} x ` : ""}${m}x${k}x${n}`;
+  const p = { a, b, c: l.result(node), m, n, k, batch, text };
+  if (node.dtype === "int32" || (node.attrs.precise === true && batch * m * n * k <= SMALL_PRODUCT))
+    product(l, node, p);
+  else gemm(l, node, p);
 }
 
-function gemm(l: Lowering, n: Node, A: Matrix, of: ReturnType<typeof operands>, text: string): void {
-  const { M, N, K, Batch } = of;
+function gemm(l: Lowering, node: Node, p: Product): void {
+  const { c, m, n, k, batch, text } = p;
   // Rows are cut where there are enough of them; otherwise columns keep all workers busy.
-  const byRows = Batch * rowBlocks(M) >= 8 || N <= 16;
-  const block = byRows ? ROWS : 8 * Math.max(1, Math.ceil(N / 256));
-  const blocks = Math.ceil((byRows ? M : N) / block);
-  const words = l.words(isa.Gemm, { CRow: N, CBatch: M * N, Slice: byRows ? 0 : 1, Block: block }, of);
-  const even = byRows && (Batch === 1 || M % ROWS === 0);
-  const reads: Touch[] = [
-    [of.A, even && isRowMajor(A, of) ? ROWS * K * 4 : 0],
-    [of.B, 0],
-  ];
-  const cost = Batch * (M * N * K * NS.multiplyAdd + K * N * NS.pack);
-  l.emit(isa.Opcode.Gemm, words, Batch * blocks, n, reads, [[of.C, even ? ROWS * N * 4 : 0]], cost, text);
+  const byRows = batch * rowBlocks(m) >= 8 || n <= 16;
+  const block = byRows ? ROWS : isa.GemmTile.Cols * Math.max(1, Math.ceil(n / 256));
+  const blocks = Math.ceil((byRows ? m : n) / block);
+  const words = l.words<typeof isa.Gemm>({
+    ...operands(p, block),
+    [isa.Gemm.Slice]: byRows ? 0 : 1,
+    [isa.Gemm.CRow]: n,
+    [isa.Gemm.CBatch]: m * n,
+  });
+  const even = byRows && (batch === 1 || m % ROWS === 0);
+  const cost = batch * (m * n * k * NS.multiplyAdd + k * n * NS.pack);
+  l.emit(isa.Opcode.Gemm, words, batch * blocks, node, reads(p, even), [[c, even ? ROWS * n * 4 : 0]], cost, text);
 }
 
-function product(l: Lowering, n: Node, A: Matrix, of: ReturnType<typeof operands>, text: string): void {
-  const { M, N, K, Batch } = of;
-  const words = l.words(isa.Product, { Block: ROWS, Integer: n.dtype === "int32" ? 1 : 0 }, of);
-  const reads: Touch[] = [
-    [of.A, isRowMajor(A, of) ? ROWS * K * 4 : 0],
-    [of.B, 0],
-  ];
-  const cost = Batch * M * N * K * NS.preciseMultiplyAdd;
-  l.emit(isa.Opcode.Product, words, rowBlocks(Batch * M), n, reads, [[of.C, ROWS * N * 4]], cost, text);
+function product(l: Lowering, node: Node, p: Product): void {
+  const { c, m, n, k, batch, text } = p;
+  const words = l.words<typeof isa.Product>({
+    ...operands(p, ROWS),
+    [isa.Product.Integer]: node.dtype === "int32" ? 1 : 0,
+  });
+  const cost = batch * m * n * k * NS.preciseMultiplyAdd;
+  l.emit(isa.Opcode.Product, words, rowBlocks(batch * m), node, reads(p, true), [[c, ROWS * n * 4]], cost, text);
 }
 
 /** Base address and strides of a matrix operand; copied if its batch has no single stride. */

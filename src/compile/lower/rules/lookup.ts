@@ -40,60 +40,60 @@ function indexOf(l: Lowering, n: Node, axis: number): Index {
 export function gather(l: Lowering, n: Node<AxisAttrs>): void {
   const [x, index] = n.src;
   const { axis } = n.attrs;
-  const { Outer, rows, Inner } = around(n, axis);
+  const { outer, rows, inner } = around(n, axis);
   const from = l.ref(x);
   const at = indexOf(l, index, axis);
   const out = l.result(n);
-  const words = l.words(isa.Gather, {
-    Out: out,
-    In: from,
-    Index: at.ref,
-    Outer,
-    Rows: rows,
-    Bound: x.shape[axis],
-    Inner,
-    IndexOuter: at.outer,
-    IndexRow: at.row,
-    IndexInner: at.inner,
-    Block: ROWS,
+  const words = l.words<typeof isa.Gather>({
+    [isa.Gather.Out]: out,
+    [isa.Gather.In]: from,
+    [isa.Gather.Index]: at.ref,
+    [isa.Gather.Outer]: outer,
+    [isa.Gather.Rows]: rows,
+    [isa.Gather.Bound]: x.shape[axis],
+    [isa.Gather.Inner]: inner,
+    [isa.Gather.IndexOuter]: at.outer,
+    [isa.Gather.IndexRow]: at.row,
+    [isa.Gather.IndexInner]: at.inner,
+    [isa.Gather.Block]: ROWS,
   });
-  const own = Outer === 1 && at.row === 1 && at.inner === 0;
+  const own = outer === 1 && at.row === 1 && at.inner === 0;
   const reads: Touch[] = [
     [from, 0],
     [at.ref, own ? ROWS * 4 : 0],
   ];
-  const units = rowBlocks(Outer * rows);
-  l.emit(isa.Opcode.Gather, words, units, n, reads, [[out, ROWS * Inner * 4]], numel(n.shape) * NS.gather);
+  const units = rowBlocks(outer * rows);
+  l.emit(isa.Opcode.Gather, words, units, n, reads, [[out, ROWS * inner * 4]], numel(n.shape) * NS.gather);
 }
 
 /** scatterAdd of values by an index, or scatterLast of an index alone. */
 export function scatter(l: Lowering, n: Node<AxisAttrs>): void {
   const index = n.src[n.src.length - 1];
   const { axis } = n.attrs;
-  const { Outer, rows, Inner } = around(n, axis);
+  const { outer, rows, inner } = around(n, axis);
   const at = indexOf(l, index, axis);
   const last = n.op === LOOKUP.scatterLast;
   const from = last ? at.ref : l.ref(n.src[0]);
   const out = l.result(n);
-  const words = l.words(isa.ScatterAdd, {
-    Out: out,
-    In: from,
-    Index: at.ref,
-    Outer,
-    Rows: index.shape[axis],
-    Bound: rows,
-    Inner,
-    IndexOuter: at.outer,
-    IndexRow: at.row,
-    IndexInner: at.inner,
-    Kind: last ? isa.ScatterKind.Last : isFloat(n.dtype) ? isa.ScatterKind.Sum : isa.ScatterKind.SumI,
-    Block: ROWS,
+  const words = l.words<typeof isa.ScatterAdd>({
+    [isa.ScatterAdd.Out]: out,
+    [isa.ScatterAdd.In]: from,
+    [isa.ScatterAdd.Index]: at.ref,
+    [isa.ScatterAdd.Outer]: outer,
+    [isa.ScatterAdd.Rows]: index.shape[axis],
+    [isa.ScatterAdd.Bound]: rows,
+    [isa.ScatterAdd.Inner]: inner,
+    [isa.ScatterAdd.IndexOuter]: at.outer,
+    [isa.ScatterAdd.IndexRow]: at.row,
+    [isa.ScatterAdd.IndexInner]: at.inner,
+    [isa.ScatterAdd.Kind]: last ? isa.ScatterKind.Last : isFloat(n.dtype) ? isa.ScatterKind.Sum : isa.ScatterKind.SumI,
+    [isa.ScatterAdd.Block]: ROWS,
   });
   const reads: Touch[] = [
     [from, 0],
     [at.ref, 0],
   ];
   const cost = numel(index.shape) * NS.scatterIndex + numel(n.shape) * NS.scatter;
-  const units = rowBlocks(Outer * rows);
-  l.emit(isa.Opcode.ScatterAdd, words, units, n, reads, [[out, ROWS * Inner * 4]], cost);
+  const units = rowBlocks(outer * rows);
+  l.emit(isa.Opcode.ScatterAdd, words, units, n, reads, [[out, ROWS * inner * 4]], cost);
 }

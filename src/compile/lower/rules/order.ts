@@ -15,15 +15,15 @@ export function argsort(l: Lowering, n: Node<ArgsortAttrs>): void {
   const from = l.ref(x);
   const out = l.result(n);
   const spare = { buffer: l.buffer(byteLength(n.shape, n.dtype), n.dtype), offset: 0 };
-  const words = l.words(isa.Argsort, {
-    Out: out,
-    In: from,
-    Spare: spare,
-    Rows: rows,
-    Cols: cols,
-    Descending: n.attrs.descending ? 1 : 0,
-    Integer: isFloat(x.dtype) ? 0 : 1,
-    Block: 1,
+  const words = l.words<typeof isa.Argsort>({
+    [isa.Argsort.Out]: out,
+    [isa.Argsort.In]: from,
+    [isa.Argsort.Spare]: spare,
+    [isa.Argsort.Rows]: rows,
+    [isa.Argsort.Cols]: cols,
+    [isa.Argsort.Descending]: n.attrs.descending ? 1 : 0,
+    [isa.Argsort.Integer]: isFloat(x.dtype) ? 0 : 1,
+    [isa.Argsort.Block]: 1,
   });
   const unit = cols * 4;
   const writes: Touch[] = [

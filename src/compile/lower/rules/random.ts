@@ -19,15 +19,15 @@ export function random(l: Lowering, n: Node<DrawAttrs>): void {
   const size = numel(n.shape);
   // Whole blocks of threefry.
   const grain = grainOf(n.shape, 8);
-  const words = l.words(isa.Random, {
-    Out: out,
-    State: state,
-    Draw: n.attrs.draw,
-    N: size,
-    Kind: KINDS.get(n.op) ?? isa.RandomKind.Bits,
-    A: floatBits(n.attrs.a),
-    B: floatBits(n.attrs.b),
-    Grain: grain,
+  const words = l.words<typeof isa.Random>({
+    [isa.Random.Out]: out,
+    [isa.Random.State]: state,
+    [isa.Random.Draw]: n.attrs.draw,
+    [isa.Random.N]: size,
+    [isa.Random.Kind]: KINDS.get(n.op) ?? isa.RandomKind.Bits,
+    [isa.Random.A]: floatBits(n.attrs.a),
+    [isa.Random.B]: floatBits(n.attrs.b),
+    [isa.Random.Grain]: grain,
   });
   l.emit(isa.Opcode.Random, words, Math.ceil(size / grain), n, [[state, 0]], [[out, grain * 4]], size * NS.random);
 }

@@ -103,16 +103,16 @@ export function reduceInto(
   const count = outer * blocks * inner;
   // Row reductions follow the rows of whoever made them; column reductions take whole vectors.
   const grain = linesOf(inner);
-  const words = l.words(isa.Reduce, {
-    Out: to,
-    In: from,
-    Outer: outer,
-    R: rows,
-    Inner: inner,
-    Block: block,
-    Blocks: blocks,
-    Kind: kind,
-    Grain: grain,
+  const words = l.words<typeof isa.Reduce>({
+    [isa.Reduce.Out]: to,
+    [isa.Reduce.In]: from,
+    [isa.Reduce.Outer]: outer,
+    [isa.Reduce.R]: rows,
+    [isa.Reduce.Inner]: inner,
+    [isa.Reduce.Block]: block,
+    [isa.Reduce.Blocks]: blocks,
+    [isa.Reduce.Kind]: kind,
+    [isa.Reduce.Grain]: grain,
   });
   l.emit(
     isa.Opcode.Reduce,

@@ -25,32 +25,52 @@ function emitRows(
 
 export function softmax(l: Lowering, n: Node): void {
   const { rows, cols } = rowsOf(n);
-  const In = l.ref(n.src[0]);
-  const Out = l.result(n);
-  const Log = n.op === FUSED.logSoftmax ? 1 : 0;
-  const words = l.words(isa.Softmax, { Out, In, Rows: rows, Cols: cols, Log, Block: ROWS });
-  emitRows(l, [isa.Opcode.Softmax, words], n, rows, [[In, cols]], [Out, cols], rows * cols * NS.softmax);
+  const from = l.ref(n.src[0]);
+  const out = l.result(n);
+  const words = l.words<typeof isa.Softmax>({
+    [isa.Softmax.Out]: out,
+    [isa.Softmax.In]: from,
+    [isa.Softmax.Rows]: rows,
+    [isa.Softmax.Cols]: cols,
+    [isa.Softmax.Log]: n.op === FUSED.logSoftmax ? 1 : 0,
+    [isa.Softmax.Block]: ROWS,
+  });
+  emitRows(l, [isa.Opcode.Softmax, words], n, rows, [[from, cols]], [out, cols], rows * cols * NS.softmax);
 }
 
 export function softmaxGrad(l: Lowering, n: Node): void {
   const { rows, cols } = rowsOf(n);
-  const [Y, G] = n.src.map((x) => l.ref(x));
-  const Out = l.result(n);
-  const Log = n.op === FUSED.logSoftmaxGrad ? 1 : 0;
-  const words = l.words(isa.SoftmaxGrad, { Out, Y, G, Rows: rows, Cols: cols, Log, Block: ROWS });
-  const reads = [Y, G].map((ref) => [ref, cols] as const);
-  emitRows(l, [isa.Opcode.SoftmaxGrad, words], n, rows, reads, [Out, cols], rows * cols * NS.softmaxGrad);
+  const [y, g] = n.src.map((x) => l.ref(x));
+  const out = l.result(n);
+  const words = l.words<typeof isa.SoftmaxGrad>({
+    [isa.SoftmaxGrad.Out]: out,
+    [isa.SoftmaxGrad.Y]: y,
+    [isa.SoftmaxGrad.G]: g,
+    [isa.SoftmaxGrad.Rows]: rows,
+    [isa.SoftmaxGrad.Cols]: cols,
+    [isa.SoftmaxGrad.Log]: n.op === FUSED.logSoftmaxGrad ? 1 : 0,
+    [isa.SoftmaxGrad.Block]: ROWS,
+  });
+  const reads = [y, g].map((ref) => [ref, cols] as const);
+  emitRows(l, [isa.Opcode.SoftmaxGrad, words], n, rows, reads, [out, cols], rows * cols * NS.softmaxGrad);
 }
 
 /** The loss of each row, or, given its cotangent, what flows back to the row. */
 export function crossEntropy(l: Lowering, n: Node<CrossEntropyAttrs>): void {
   const [rows, cols] = n.src[0].shape;
-  const [X, Label, G] = n.src.map((x) => l.ref(x));
+  const [x, label, g] = n.src.map((s) => l.ref(s));
   const out = l.result(n);
-  const of = { X, Label, Rows: rows, Cols: cols, Ignore: n.attrs.ignore, Block: ROWS };
-  const [opcode, words] = G
-    ? [isa.Opcode.CrossEntropyGrad, l.words(isa.CrossEntropyGrad, { Out: out, G }, of)]
-    : [isa.Opcode.CrossEntropy, l.words(isa.CrossEntropy, { Loss: out }, of)];
-  const reads = [[X, cols] as const, ...[Label, G].filter((ref) => ref).map((ref) => [ref, 1] as const)];
-  emitRows(l, [opcode, words], n, rows, reads, [out, G ? cols : 1], rows * cols * NS.crossEntropy);
+  const words = l.words<typeof isa.CrossEntropy>({
+    [isa.CrossEntropy.Out]: out,
+    [isa.CrossEntropy.X]: x,
+    [isa.CrossEntropy.Label]: label,
+    [isa.CrossEntropy.Rows]: rows,
+    [isa.CrossEntropy.Cols]: cols,
+    [isa.CrossEntropy.Ignore]: n.attrs.ignore,
+    [isa.CrossEntropy.Block]: ROWS,
+  });
+  if (g) words[isa.CrossEntropyGrad.G] = g;
+  const opcode = g ? isa.Opcode.CrossEntropyGrad : isa.Opcode.CrossEntropy;
+  const reads = [[x, cols] as const, ...[label, g].filter((ref) => ref).map((ref) => [ref, 1] as const)];
+  emitRows(l, [opcode, words], n, rows, reads, [out, g ? cols : 1], rows * cols * NS.crossEntropy);
 }

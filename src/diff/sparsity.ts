@@ -19,7 +19,7 @@ export interface Axis {
 }
 
 /** The digits of rows (elements of the result) and columns (elements of the argument), the most significant first. */
-export interface Pattern {
+export interface Sparsity {
   readonly rows: readonly Axis[];
   readonly columns: readonly Axis[];
   /** Whether all elements that the ties leave are 1. Nothing varies then. */
@@ -33,28 +33,28 @@ export const extents = (axes: readonly Axis[]): number[] => axes.map((a) => a.ex
 const axis = (extent: number, varies: boolean, reversed = false): Axis => ({ extent, varies, reversed });
 
 /** The axes that only one side has. */
-export function untied(p: Pattern, side: Side): Axis[] {
+export function untied(p: Sparsity, side: Side): Axis[] {
   return p[side].filter((a) => !p[other(side)].includes(a));
 }
 
 /** The axes that both sides have, in the order of the rows. */
-export function tied(p: Pattern): Axis[] {
+export function tied(p: Sparsity): Axis[] {
   return p.rows.filter((a) => p.columns.includes(a));
 }
 
-function identity(shape: Shape): Pattern {
+function identity(shape: Shape): Sparsity {
   const axes = shape.filter((d) => d > 1).map((d) => axis(d, false));
   return merged({ rows: axes, columns: axes, ones: true });
 }
 
 /** With other axes in the place of some, on both sides. */
-function replaced(p: Pattern, by: ReadonlyMap<Axis, readonly Axis[]>): Pattern {
+function replaced(p: Sparsity, by: ReadonlyMap<Axis, readonly Axis[]>): Sparsity {
   const map = (axes: readonly Axis[]): Axis[] => axes.flatMap((a) => by.get(a) ?? [a]);
   return { ...p, rows: map(p.rows), columns: map(p.columns) };
 }
 
 /** With axes that are neighbours on both sides, and alike, as one. */
-function merged(p: Pattern): Pattern {
+function merged(p: Sparsity): Sparsity {
   for (const side of ["rows", "columns"] as const)
     for (const [k, b] of p[side].entries()) {
       const a = p[side][k - 1];
@@ -90,7 +90,7 @@ const between = (list: readonly number[], from: number): number[] => list.map((c
  * With axes cut so that none lies across a boundary of `shape`. Where the axes there are do not allow it ([2, 6] as [3, 4])
  * they become one and are cut anew, if `recut` and they are neighbours on both sides; else their ties are lost.
  */
-function refined(p: Pattern, side: Side, shape: Shape, recut: boolean): Pattern {
+function refined(p: Sparsity, side: Side, shape: Shape, recut: boolean): Sparsity {
   const wanted = cuts(shape.filter((d) => d > 1));
   let result = p;
   let block: Axis[] = [];
@@ -109,13 +109,13 @@ function refined(p: Pattern, side: Side, shape: Shape, recut: boolean): Pattern 
 
 /** `block` begins at `from` and is to be cut at `inside`; both end at the same place. */
 function refinedBlock(
-  p: Pattern,
+  p: Sparsity,
   side: Side,
   block: readonly Axis[],
   from: number,
   inside: readonly number[],
   recut: boolean,
-): Pattern {
+): Sparsity {
   const own = cuts(extents(block)).map((c) => c * from);
   const all = [...new Set([...own, ...inside])].sort((a, b) => a - b);
   if (between(all, from).every(Number.isInteger)) {
@@ -147,8 +147,8 @@ function refinedBlock(
   };
 }
 
-/** The pattern of a sum. */
-function plus(p: Pattern | null, q: Pattern | null): Pattern | null {
+/** The sparsity of a sum. */
+function plus(p: Sparsity | null, q: Sparsity | null): Sparsity | null {
   if (!p || !q) return p ?? q;
   let [a, b] = [p, q];
   const alike = (side: Side): boolean => sameShape(extents(a[side]), extents(b[side]));
@@ -185,8 +185,8 @@ interface Step {
   readonly ones: boolean;
 }
 
-/** The pattern of a node's dependence on one of its sources, times that of the source. */
-function times(step: Step, n: Node, source: Shape, before: Pattern): Pattern {
+/** The sparsity of a node's dependence on one of its sources, times that of the source. */
+function times(step: Step, n: Node, source: Shape, before: Sparsity): Sparsity {
   const p = refined(before, "rows", source, true);
   let k = 0;
   const digits = source.map((d) => {
@@ -229,13 +229,13 @@ export function factorOf(n: Node, i: number, moving: (s: Node) => boolean): numb
 }
 
 /**
- * The pattern of the linear map from x to y: y is made of x by operations that are linear in what is made of x, as jvp makes
+ * The sparsity of the linear map from x to y: y is made of x by operations that are linear in what is made of x, as jvp makes
  * them. Null if all is zero.
  */
-export function patternOf(y: Node, x: Node): Pattern | null {
+export function sparsityOf(y: Node, x: Node): Sparsity | null {
   if (numel(x.shape) === 0) return null;
   /** Of what is made of x. */
-  const patterns = new Map<Node, Pattern | null>([[x, identity(x.shape)]]);
+  const sparsities = new Map<Node, Sparsity | null>([[x, identity(x.shape)]]);
   /** Of what is not: whether it differs along each axis. */
   const varying = new Map<Node, readonly boolean[]>();
 
@@ -253,11 +253,11 @@ export function patternOf(y: Node, x: Node): Pattern | null {
   };
   /** Whether each element of n is the sum of some of source i's, as they are. */
   const isSum = (n: Node, i: number, along: readonly Along[]): boolean => {
-    if (n.op.kind !== "elementwise") return !along.includes("mixed") && n.src.every((s) => patterns.has(s));
-    return factorOf(n, i, (s) => patterns.has(s)) === 1;
+    if (n.op.kind !== "elementwise") return !along.includes("mixed") && n.src.every((s) => sparsities.has(s));
+    return factorOf(n, i, (s) => sparsities.has(s)) === 1;
   };
-  const through = (n: Node, i: number): Pattern | null => {
-    const before = patterns.get(n.src[i]);
+  const through = (n: Node, i: number): Sparsity | null => {
+    const before = sparsities.get(n.src[i]);
     if (!before || numel(n.shape) === 0) return null;
     if (n.op.along === "flat") return before;
     const along = alongOf(n, i);
@@ -272,24 +272,24 @@ export function patternOf(y: Node, x: Node): Pattern | null {
     return times(step, n, n.src[i].shape, before);
   };
 
-  const known = (n: Node): boolean => patterns.has(n) || varying.has(n);
+  const known = (n: Node): boolean => sparsities.has(n) || varying.has(n);
   const visit = (root: Node): void => {
     for (const n of toposort([root], known)) {
       if (known(n)) continue;
-      if (!n.src.some((s) => patterns.has(s))) varying.set(n, variation(n));
+      if (!n.src.some((s) => sparsities.has(s))) varying.set(n, variation(n));
       else if (n.op.kind !== "elementwise" && !n.op.along && n.op.decompose) {
         const parts = n.op.decompose(n);
         visit(parts);
-        patterns.set(n, patterns.get(parts) ?? null);
+        sparsities.set(n, sparsities.get(parts) ?? null);
       } else
-        patterns.set(
+        sparsities.set(
           n,
-          n.src.reduce<Pattern | null>((sum, _, i) => plus(sum, through(n, i)), null),
+          n.src.reduce<Sparsity | null>((sum, _, i) => plus(sum, through(n, i)), null),
         );
     }
   };
   visit(y);
-  return patterns.get(y) ?? null;
+  return sparsities.get(y) ?? null;
 }
 
 /**
@@ -311,8 +311,8 @@ export type Structure =
   | "selection"
   | "dense";
 
-/** The name of a pattern. */
-export function structureOf(p: Pattern | null): Structure {
+/** The name of a sparsity. */
+export function structureOf(p: Sparsity | null): Structure {
   if (!p) return "zero";
   const [rows, columns, ties] = [untied(p, "rows"), untied(p, "columns"), tied(p)];
   if (rows.length + columns.length === 0) {

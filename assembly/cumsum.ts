@@ -1,5 +1,5 @@
 // Running sums along the middle axis of [Outer, R, Inner].
-import { Scan } from "./isa";
+import { Cumsum } from "./isa";
 import { arg, beat, ptr } from "./simd";
 
 /** Columns that walk down together: their sums wait in scratch, 8 bytes each. */
@@ -8,14 +8,14 @@ const STRIP: i32 = 1024;
 const BEAT: i32 = 1 << 18;
 
 /** Sums of T are kept in A, which is wider: float32 in float64, int32 in int64. */
-function scanColumns<T, A>(ip: usize, begin: i32, end: i32, sums: usize): void {
-  const rows = arg(ip, Scan.R);
-  const inner = arg(ip, Scan.Inner);
-  const grain = arg(ip, Scan.Grain);
+function sumColumns<T, A>(ip: usize, begin: i32, end: i32, sums: usize): void {
+  const rows = arg(ip, Cumsum.R);
+  const inner = arg(ip, Cumsum.Inner);
+  const grain = arg(ip, Cumsum.Grain);
   const bytes = inner << 2;
-  const reverse = arg(ip, Scan.Reverse) != 0;
+  const reverse = arg(ip, Cumsum.Reverse) != 0;
   const step = reverse ? -bytes : bytes;
-  const last = min(arg(ip, Scan.Outer) * inner, end * grain);
+  const last = min(arg(ip, Cumsum.Outer) * inner, end * grain);
   let done = begin * grain;
   let walked = 0;
   while (done < last) {
@@ -26,8 +26,8 @@ function scanColumns<T, A>(ip: usize, begin: i32, end: i32, sums: usize): void {
     let at = <usize>(outer * rows * inner + column) << 2;
     if (reverse) at += <usize>((rows - 1) * bytes);
     for (let r = 0; r < rows; r++, at += step) {
-      const from = ptr(ip, Scan.In) + at;
-      const to = ptr(ip, Scan.Out) + at;
+      const from = ptr(ip, Cumsum.In) + at;
+      const to = ptr(ip, Cumsum.Out) + at;
       for (let c: usize = 0; c < <usize>columns; c++) {
         const sum = load<A>(sums + (c << 3)) + <A>load<T>(from + (c << 2));
         store<A>(sums + (c << 3), sum);
@@ -43,7 +43,7 @@ function scanColumns<T, A>(ip: usize, begin: i32, end: i32, sums: usize): void {
   }
 }
 
-export function scan(ip: usize, begin: i32, end: i32, scratch: usize): void {
-  if (arg(ip, Scan.Integer) != 0) scanColumns<i32, i64>(ip, begin, end, scratch);
-  else scanColumns<f32, f64>(ip, begin, end, scratch);
+export function cumsum(ip: usize, begin: i32, end: i32, scratch: usize): void {
+  if (arg(ip, Cumsum.Integer) != 0) sumColumns<i32, i64>(ip, begin, end, scratch);
+  else sumColumns<f32, f64>(ip, begin, end, scratch);
 }
