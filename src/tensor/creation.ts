@@ -1,11 +1,11 @@
 /** @file Making tensors: of given values, of one value, of a sequence. */
-import type { DType, TypedArray } from "../core/dtype.ts";
+import { checkDType, type DType, type TypedArray } from "../core/dtype.ts";
 import { DTypeError, ValueError } from "../core/errors.ts";
 import { checkOptions } from "../core/options.ts";
 import { checkShape, type Shape } from "../core/shape.ts";
 import { iota } from "../ops/leaf.ts";
 import { Tensor } from "./tensor.ts";
-import { filled, full as fullLeaf, type NestedArray, valuesLeaf } from "./values.ts";
+import { full as fullLeaf, type NestedArray, valuesLeaf } from "./values.ts";
 
 export interface TensorOptions {
   /** Default: float32 for numbers, bool for booleans, the array's own type for typed arrays. */
@@ -32,23 +32,26 @@ export function tensor(
   return t;
 }
 
-function constant(op: string, shape: Shape, value: number, options: { dtype?: DType }): Tensor {
-  return new Tensor(filled(op, shape, value, checkOptions(op, options, { dtype: true }).dtype));
+function filled(op: string, shape: Shape, value: number, options: { dtype?: DType }): Tensor {
+  const checked = checkShape(op, shape);
+  return new Tensor(
+    fullLeaf(checked, value, checkDType(op, checkOptions(op, options, { dtype: true }).dtype ?? "float32")),
+  );
 }
 
 /** A tensor of one value. */
 export function full(shape: Shape, value: number, options: { dtype?: DType } = {}): Tensor {
   if (typeof value !== "number" && typeof value !== "boolean")
     throw new DTypeError(`full: value must be a number or a boolean, got ${String(value)}`);
-  return new Tensor(fullLeaf(shape, Number(value), checkOptions("full", options, { dtype: true }).dtype));
+  return filled("full", shape, Number(value), options);
 }
 
 export function zeros(shape: Shape, options: { dtype?: DType } = {}): Tensor {
-  return constant("zeros", shape, 0, options);
+  return filled("zeros", shape, 0, options);
 }
 
 export function ones(shape: Shape, options: { dtype?: DType } = {}): Tensor {
-  return constant("ones", shape, 1, options);
+  return filled("ones", shape, 1, options);
 }
 
 /** start, start + step, ... below end; int32 if all three are integers, else float32. */

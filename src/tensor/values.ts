@@ -79,17 +79,12 @@ function flatten(values: NestedArray): { flat: number[]; shape: number[]; boolea
   return { flat, shape, boolean: boolean && flat.length > 0 };
 }
 
-/** One value, repeated over a shape; `op` asks for it. */
-export function filled(op: string, shape: Shape, value: number, dtype?: DType): Node {
-  return constant(value, checkShape(op, shape), checkDType(op, dtype ?? "float32"));
-}
-
-/** As filled, of a value that must fit the dtype. */
-export function full(shape: Shape, value: number, dtype?: DType): Node {
+/** One value, repeated over a shape. */
+export function full(shape: Shape, value: number, dtype: DType): Node {
   // As tensor() has it: fractions are cut off, what is out of range is no value.
   if ((dtype === "int32" || dtype === "uint8") && !holds(dtype, Math.trunc(value)))
     throw new ValueError(`full: ${value} is no value of dtype ${dtype}`);
-  return filled("full", shape, value, dtype);
+  return constant(value, shape, dtype);
 }
 
 /** Where the elements of a tensor of this shape are not 0: one int32 index for each axis. */
