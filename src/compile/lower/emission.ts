@@ -73,7 +73,9 @@ export abstract class Emission {
   /** The words of an instruction, from its operands by their places in the instruction set: all, and no others. */
   words<Enum>(operands: Operands<Enum>): Word[] {
     const words: Word[] = [0, 0, 0, 0];
-    return Object.assign(words, operands);
+    const of: Readonly<Record<number, Word>> = operands;
+    for (let at = words.length; at in of; at++) words.push(of[at]);
+    return words;
   }
 
   /** Where the first element of a view lies. */
