@@ -12,7 +12,9 @@ export {
   softmaxGrad as SoftmaxGrad,
 } from "./rows";
 export { transpose as Transpose } from "./transpose";
-export { gemm as Gemm, gemmEdge, gemmPackA, gemmPackB, gemmRow1x32, gemmRows4x8, gemmSlice, gemmTiles4x8 } from "./gemm";
+export { gemm as Gemm, gemmSlice } from "./gemm";
+export { gemmPackA, gemmPackB } from "./pack";
+export { gemmEdge, gemmRow1x32, gemmRows4x8, gemmTiles4x8 } from "./tiles";
 export { map as Map } from "./map";
 export * from "./micro";
 export { adam as Adam, adamRange } from "./optimizer";

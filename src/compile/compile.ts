@@ -1,5 +1,5 @@
 /** @file The pipeline, one line a pass. */
-import type { Graph } from "../graph/node.ts";
+import type { Computation } from "../graph/node.ts";
 import type { Program } from "../program/program.ts";
 import { encode } from "./encode.ts";
 import { fuse } from "./fuse.ts";
@@ -13,7 +13,7 @@ import { simplify } from "./simplify.ts";
 export type RunPass = <T>(name: string, pass: () => T) => T;
 
 /** A graph as a program for any number of workers. */
-export function compileGraph(graph: Graph, run: RunPass = (_, pass) => pass()): Program {
+export function compileGraph(graph: Computation, run: RunPass = (_, pass) => pass()): Program {
   const simple = run("simplify", () => simplify(graph));
   const groups = run("fuse", () => fuse(simple));
   const matched = run("match", () => match(simple, groups));

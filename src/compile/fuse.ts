@@ -7,7 +7,7 @@
  * only feeds its own kind waits for the first of them: then the two halves of an optimiser's update meet in one group.
  */
 import { sameShape } from "../core/shape.ts";
-import { type Graph, type Node, toposort } from "../graph/node.ts";
+import { type Computation, type Node, toposort } from "../graph/node.ts";
 
 /**
  * Most nodes of one group: with few operands they fit into one instruction. Lowering, which knows what operands are, halves
@@ -27,7 +27,7 @@ export interface Fused {
 }
 
 /** The nodes of a graph in an order to lower them in, and groups of the elementwise ones. */
-export function fuse({ inputs, residents, outputs, updates }: Graph): Fused {
+export function fuse({ inputs, residents, outputs, updates }: Computation): Fused {
   const order = toposort([...inputs, ...residents, ...outputs, ...updates]);
   // Nodes by their position, edges one after the other: source `source[e]` of node i for e from first[i] to first[i + 1].
   const count = order.length;

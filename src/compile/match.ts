@@ -1,5 +1,5 @@
 /** @file Groups that have an instruction of their own, recognised by what they compute: an optimiser's update. */
-import type { Graph, Node, OpDef } from "../graph/node.ts";
+import type { Computation, Node, OpDef } from "../graph/node.ts";
 import { ADD, BINARY, MUL, SUB, UNARY } from "../ops/elementwise.ts";
 import { constantValue } from "../ops/leaf.ts";
 import { MOVEMENT } from "../ops/movement.ts";
@@ -103,7 +103,7 @@ export interface Matched {
 }
 
 /** Splits updates of parameters off the groups they are in; what is in the group beside them comes before. */
-export function match({ outputs, updates }: Graph, { order, groups }: Fused): Matched {
+export function match({ outputs, updates }: Computation, { order, groups }: Fused): Matched {
   const needed = new Set<Node>([...outputs, ...updates]);
   for (const n of order) for (const s of n.src) if (!groups.get(s) || groups.get(s) !== groups.get(n)) needed.add(s);
   const split = (group: Group): Work[] => {

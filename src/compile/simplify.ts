@@ -4,7 +4,16 @@
  */
 import { numel, sameShape } from "../core/shape.ts";
 import { Interned } from "../graph/intern.ts";
-import { type Attrs, type Graph, isOp, makeNode, mapSources, type Node, type OpDef, toposort } from "../graph/node.ts";
+import {
+  type Attrs,
+  type Computation,
+  isOp,
+  makeNode,
+  mapSources,
+  type Node,
+  type OpDef,
+  toposort,
+} from "../graph/node.ts";
 import { CONTRACT, matmul, type MatmulAttrs } from "../ops/contract.ts";
 import { CAST, DIV, MUL, NEG, SUB } from "../ops/elementwise.ts";
 import { CONSTANT, constant, constantValue, LEAF } from "../ops/leaf.ts";
@@ -50,7 +59,7 @@ const RULES: ReadonlyMap<OpDef, Rule> = new Map([
 ]);
 
 /** The constant that an operation on constants makes. */
-function folded(n: Node): Node | undefined {
+function foldedConstant(n: Node): Node | undefined {
   const { op, src, shape, dtype } = n;
   if (src.length === 0 || !src.every((s) => s.op === CONSTANT)) return;
   if (op.kind === "view" && numel(shape) > 0) return constant(constantValue(src[0]) as number, shape, dtype);
@@ -62,7 +71,7 @@ function folded(n: Node): Node | undefined {
 const simpler: Rule = (n) => {
   if (n.op.kind === "identity") return n.src[0];
   const next = RULES.get(n.op)?.(n);
-  return next && next !== n ? next : folded(n);
+  return next && next !== n ? next : foldedConstant(n);
 };
 
 /** The product a node transposes, if it does. */
@@ -76,7 +85,7 @@ function transposedProduct(n: Node): Node<MatmulAttrs> | undefined {
 }
 
 /** The simplified graph. Leaves keep their identity. */
-export function simplify(graph: Graph): Graph {
+export function simplify(graph: Computation): Computation {
   const known = new Interned();
   /** The simplest form of a node whose sources are in theirs. */
   const simplest = (n: Node): Node => {
@@ -111,10 +120,14 @@ export function simplify(graph: Graph): Graph {
   });
 }
 
-const rootsOf = (graph: Graph): Node[] => [...graph.outputs, ...graph.updates];
+const rootsOf = (graph: Computation): Node[] => [...graph.outputs, ...graph.updates];
 
 /** The graph with each node replaced; `replace` gets it together with what its sources became. `order` is topological. */
-function rebuild(graph: Graph, order: readonly Node[], replace: (n: Node, sources: (s: Node) => Node) => Node): Graph {
+function rebuild(
+  graph: Computation,
+  order: readonly Node[],
+  replace: (n: Node, sources: (s: Node) => Node) => Node,
+): Computation {
   const done = new Map<Node, Node>();
   const rebuilt = (n: Node): Node => done.get(n) as Node;
   for (const n of order) done.set(n, replace(n, rebuilt));

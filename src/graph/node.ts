@@ -187,7 +187,7 @@ export function toposort(outputs: readonly Node[], stop?: (n: Node) => boolean):
 }
 
 /** A computation: leaves in, values out. `updates[i]` is the new value of the variable leaf `targets[i]` stands for. */
-export interface Graph {
+export interface Computation {
   /** Leaves whose values are uploaded before each run. */
   readonly inputs: readonly Node[];
   /** Leaves whose values stay in memory between runs. */

@@ -1,6 +1,6 @@
 /** @file The text form of a graph: one line a node, in topological order. Tests and explain() read it. */
 import { show } from "../core/shape.ts";
-import { type Attrs, type Graph, type Node, toposort } from "./node.ts";
+import { type Attrs, type Computation, type Node, toposort } from "./node.ts";
 
 function attrsText(attrs: Attrs): string {
   const parts = Object.entries(attrs)
@@ -10,7 +10,7 @@ function attrsText(attrs: Attrs): string {
 }
 
 /** `%2 float32[2, 3] = add %0 %1` ... then `return %2`, numbered from 0. */
-export function printGraph(graph: Pick<Graph, "outputs"> & Partial<Graph>): string {
+export function printGraph(graph: Pick<Computation, "outputs"> & Partial<Computation>): string {
   const roots = [...graph.outputs, ...(graph.updates ?? [])];
   const order = toposort([...(graph.inputs ?? []), ...(graph.residents ?? []), ...roots]);
   const name = new Map<Node, string>(order.map((n, i) => [n, `%${i}`]));

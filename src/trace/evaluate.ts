@@ -3,7 +3,7 @@ import { compileGraph } from "../compile/compile.ts";
 import type { Program } from "../program/program.ts";
 import type { TypedArray } from "../core/dtype.ts";
 import { DisposedError, FourlaneError, ValueError, WorkerError } from "../core/errors.ts";
-import { type Graph, mapSources, type Node, toposort } from "../graph/node.ts";
+import { type Computation, mapSources, type Node, toposort } from "../graph/node.ts";
 import { LEAF } from "../ops/leaf.ts";
 import { session } from "../run/active.ts";
 import type { LaunchArgs, Order } from "../run/launch.ts";
@@ -77,7 +77,7 @@ function fromKnown(roots: readonly Node[]): { known: readonly Node[]; order: rea
 }
 
 /** The leaves of a graph, told apart by what they are bound to. `resident` says whether data stays in memory. */
-export function collect(outs: readonly Node[], news: readonly Node[], resident: (b: Binding) => boolean): Graph {
+export function collect(outs: readonly Node[], news: readonly Node[], resident: (b: Binding) => boolean): Computation {
   const inputs: Node[] = [];
   const residents: Node[] = [];
   const { known, order } = fromKnown([...outs, ...news]);
@@ -114,7 +114,7 @@ class Programs {
   private readonly programs = new Map<string, Program | Promise<Program>>();
   private words = 0;
 
-  of(graph: Graph): Program | Promise<Program> {
+  of(graph: Computation): Program | Promise<Program> {
     const { programs } = this;
     const key = keyOf(graph);
     let program = programs.get(key);
@@ -180,14 +180,14 @@ function apart(nodes: readonly Node[], waiting: readonly Waiting[]): { joined: W
 type Bindings = Pick<LaunchArgs, "inputs" | "residents">;
 
 /** The graph without its updates. */
-function readOnly({ inputs, residents, outputs }: Graph): Graph {
+function readOnly({ inputs, residents, outputs }: Computation): Computation {
   const used = new Set(toposort(outputs));
   const isUsed = (n: Node): boolean => used.has(n);
   return { inputs: inputs.filter(isUsed), residents: residents.filter(isUsed), outputs, updates: [] };
 }
 
 /** The program that computes a graph, and what it reads. */
-function prepared(home: Session, graph: Graph): [Program | Promise<Program>, Bindings] {
+function prepared(home: Session, graph: Computation): [Program | Promise<Program>, Bindings] {
   if (graph.inputs.some((n) => bindingOf(n)?.kind !== "data"))
     throw new FourlaneError(
       "TRACE",
@@ -211,7 +211,7 @@ function carryOut(home: Session, nodes: readonly Node[], waiting: readonly Waiti
   const ending = waiting.flatMap((v) => v.ending ?? []);
   const news = waiting.map((v) => v.node);
   const graph = collect([...nodes, ...ending], news, (b) => b.kind === "state");
-  const order = (part: Graph): [Program | Promise<Program>, Bindings] => {
+  const order = (part: Computation): [Program | Promise<Program>, Bindings] => {
     try {
       return prepared(home, part);
     } catch (error) {

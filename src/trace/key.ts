@@ -1,6 +1,6 @@
 /** @file Graphs as text: equal texts mean that one program serves both. */
 import { identityOf } from "../core/identity.ts";
-import { type Attrs, type Graph, type Node, toposort } from "../graph/node.ts";
+import { type Attrs, type Computation, type Node, toposort } from "../graph/node.ts";
 import { LEAF } from "../ops/leaf.ts";
 
 /** A value of an attribute as text; -0 and NaN keep apart from 0, text from what looks like it. */
@@ -25,7 +25,7 @@ function headOf({ op, attrs, dtype, shape }: Node): string {
 }
 
 /** A text that two graphs share exactly if one program serves both. */
-export function keyOf(graph: Graph): string {
+export function keyOf(graph: Computation): string {
   const ids = new Map<Node, number>();
   const parts: string[] = [];
   const roots = [...graph.inputs, ...graph.residents, ...graph.outputs, ...graph.updates];

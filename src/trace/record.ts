@@ -5,7 +5,7 @@ import { laterResult } from "../core/check.ts";
 import { isFloat, type TypedArray } from "../core/dtype.ts";
 import { FourlaneError } from "../core/errors.ts";
 import type { Shape } from "../core/shape.ts";
-import { type Graph, type Node, toposort } from "../graph/node.ts";
+import { type Computation, type Node, toposort } from "../graph/node.ts";
 import { isDetached } from "../ops/identity.ts";
 import { session } from "../run/active.ts";
 import type { LaunchArgs } from "../run/launch.ts";
@@ -23,7 +23,7 @@ export interface Entry {
   /** Compiles, unless that was done. */
   readonly compiled: () => Program;
   readonly program: Promise<Program>;
-  readonly graph: Graph;
+  readonly graph: Computation;
   readonly guards: readonly (() => boolean)[];
   /** For each input of the program, which argument tensor it is, or the value of a tensor from outside. */
   readonly inputs: readonly (number | Adjustable | Promise<TypedArray>)[];

@@ -8,7 +8,7 @@ import { partition } from "../../src/compile/partition.ts";
 import { type Plan, plan } from "../../src/compile/plan.ts";
 import { simplify } from "../../src/compile/simplify.ts";
 import { gradients } from "../../src/diff/vjp.ts";
-import type { Graph, Node } from "../../src/graph/node.ts";
+import type { Computation, Node } from "../../src/graph/node.ts";
 import { matmul } from "../../src/ops/contract.ts";
 import { add, apply, mul, scale, sub, UNARY } from "../../src/ops/elementwise.ts";
 import { crossEntropyRows, softmax } from "../../src/ops/fused.ts";
@@ -22,7 +22,7 @@ interface Planned {
   readonly plan: Plan;
 }
 
-function planned(graph: Graph): Planned {
+function planned(graph: Computation): Planned {
   const simple = simplify(graph);
   const low = lower(simple, match(simple, fuse(simple)));
   const schedule = partition(low.instrs);
@@ -107,7 +107,7 @@ function expectDataflow(p: Planned): void {
     }
 }
 
-function mlp(batch: number, sizes: number[]): Graph {
+function mlp(batch: number, sizes: number[]): Computation {
   const x = leaf([batch, sizes[0]], "float32");
   const labels = leaf([batch], "int32");
   const weights: Node[] = [];
@@ -138,7 +138,7 @@ describe("phases", () => {
 });
 
 describe("memory plan", () => {
-  const nets: [string, Graph][] = [
+  const nets: [string, Computation][] = [
     ["mlp", mlp(64, [784, 128, 10])],
     ["deep", mlp(128, [784, 512, 512, 10])],
     ["tiny", mlp(32, [2, 16, 16, 2])],
@@ -189,7 +189,7 @@ describe("memory plan", () => {
       cols: fc.integer({ min: 1, max: 40 }),
       steps: fc.array(fc.tuple(fc.integer({ min: 0, max: 9 }), fc.nat(), fc.nat()), { minLength: 1, maxLength: 40 }),
     })
-    .map(({ rows, cols, steps }): Graph => {
+    .map(({ rows, cols, steps }): Computation => {
       const x = leaf([rows, cols], "float32");
       const w = leaf([cols, cols], "float32");
       const v = leaf([rows, cols], "float32");

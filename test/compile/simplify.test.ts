@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { simplify } from "../../src/compile/simplify.ts";
-import { type Attrs, type Graph, makeNode, type Node } from "../../src/graph/node.ts";
+import { type Attrs, type Computation, makeNode, type Node } from "../../src/graph/node.ts";
 import { printGraph } from "../../src/graph/print.ts";
 import { matmul } from "../../src/ops/contract.ts";
 import { add, apply, mul, neg, scale, UNARY } from "../../src/ops/elementwise.ts";
@@ -11,7 +11,7 @@ import { expand, permute, reshape, transposeLast } from "../../src/ops/movement.
 const x = leaf([2, 3], "float32");
 const y = leaf([2, 3], "float32");
 
-function graphOf(...outputs: Node[]): Graph {
+function graphOf(...outputs: Node[]): Computation {
   return { inputs: [x, y], residents: [], outputs, updates: [] };
 }
 

@@ -2,7 +2,7 @@
 import { byteLength } from "../../core/dtype.ts";
 import { FourlaneError, ShapeError } from "../../core/errors.ts";
 import { show } from "../../core/shape.ts";
-import type { Graph, Node, OpDef } from "../../graph/node.ts";
+import type { Computation, Node, OpDef } from "../../graph/node.ts";
 import { LEAF } from "../../ops/leaf.ts";
 import type { Buffer, Home, Homes, Instr } from "../instr.ts";
 import type { Matched } from "../match.ts";
@@ -32,7 +32,7 @@ function rule(l: Lowering, n: Node): void {
 }
 
 /** Instructions for a simplified graph. */
-export function lower(graph: Graph, { order, works, needed }: Matched): Lowered {
+export function lower(graph: Computation, { order, works, needed }: Matched): Lowered {
   for (const n of order)
     if (n.shape.length > 8) throw new ShapeError(`${n.op.name}: rank ${n.shape.length} of ${show(n.shape)} is above 8`);
   const low = new Lowering(needed);
