@@ -46,6 +46,8 @@ export enum Opcode {
   Fold = 15,
   Product = 16,
   Assert = 17,
+  Convolution = 18,
+  ConvolutionKernel = 19,
 }
 
 /** Sizes of memory, in bytes but for Pages. */
@@ -586,4 +588,61 @@ export enum Micro {
   // Ternary.
   /** b where int32 a is not 0, else c; 4-byte elements of any type. */
   Where = 144,
+}
+
+/**
+ * Convolution: Out[n, g O + o, q] = the sum over c and taps t of In[n, g C + c, i] Kernels[g O + o, c, t], wherever
+ * q Stride + t Dilation - Pad = i Spread with i inside of In; three spatial axes D, H, W, float32, dense. Adjoint = 1: Kernels
+ * are [g C + c, o, t turned around]. A unit is piece u % Pieces of the rows (places of D and H) of Block samples. Direct = 1: summed
+ * in float64, without tiles.
+ *
+ * ConvolutionKernel: Out[b, g O + o, c, t] = the sum over q and the samples n of block b, Block of them, of In[n, g C + c, i]
+ * Kernels[n, g O + o, q], Kernels being what comes back from the result; Spread and Adjoint are not read. A unit is piece
+ * u % Pieces of the channels of a block.
+ */
+export enum Convolution {
+  Out = 4,
+  In = 5,
+  Kernels = 6,
+  N = 7,
+  Groups = 8,
+  /** C and O, of a group. */
+  Channels = 9,
+  Results = 10,
+  InD = 11,
+  InH = 12,
+  InW = 13,
+  OutD = 14,
+  OutH = 15,
+  OutW = 16,
+  TapsD = 17,
+  TapsH = 18,
+  TapsW = 19,
+  StrideD = 20,
+  StrideH = 21,
+  StrideW = 22,
+  DilationD = 23,
+  DilationH = 24,
+  DilationW = 25,
+  /** May be negative. */
+  PadD = 26,
+  PadH = 27,
+  PadW = 28,
+  SpreadD = 29,
+  SpreadH = 30,
+  SpreadW = 31,
+  Adjoint = 32,
+  Direct = 33,
+  Block = 34,
+  Pieces = 35,
+  Length = 36,
+}
+
+/** What tiles of a convolution need of scratch: the part of In that the places of a tile see, zeros around it. */
+export enum ConvolutionTile {
+  /** Longest block of a sum. */
+  Depth = 400,
+  /** Most taps of a channel. */
+  Taps = 2048,
+  ImageBytes = 229376,
 }

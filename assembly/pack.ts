@@ -83,7 +83,7 @@ function copy4(to: usize, from: usize, row: usize, kc: i32): void {
 }
 
 /** kc x 4 elements of any strides to rows of `step` bytes; the last of `cols` < 4 columns is repeated. */
-function packColumns(to: usize, step: usize, p0: usize, row: usize, col: usize, kc: i32, cols: i32): void {
+export function packColumns(to: usize, step: usize, p0: usize, row: usize, col: usize, kc: i32, cols: i32): void {
   let p1 = cols > 1 ? p0 + col : p0;
   let p2 = cols > 2 ? p1 + col : p1;
   let p3 = cols > 3 ? p2 + col : p2;

@@ -2,6 +2,7 @@
 import type { OpDef } from "../graph/node.ts";
 import { ASSERT } from "./assert.ts";
 import { CONTRACT } from "./contract.ts";
+import { CONVOLUTIONS } from "./convolution.ts";
 import { CUMULATIVE } from "./cumulative.ts";
 import { BINARY, COMPARE, LOGICAL, SELECT, UNARY } from "./elementwise.ts";
 import { FUSED } from "./fused.ts";
@@ -31,6 +32,7 @@ export const OPS: Readonly<Record<string, OpDef>> = {
   ...CUMULATIVE,
   ...ORDER,
   ...CONTRACT,
+  ...CONVOLUTIONS,
   ...LOOKUP,
   ...RANDOM,
   ...FUSED,

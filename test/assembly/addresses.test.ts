@@ -29,7 +29,15 @@ const CASES: Record<Exclude<keyof typeof isa.Opcode, "Barrier">, Case> = (() => 
     Gather,
     ScatterAdd: S,
   } = isa;
-  const { Random, Transpose, Adam, Cumsum, Argsort, Fold, Product, Assert } = isa;
+  const { Random, Transpose, Adam, Cumsum, Argsort, Fold, Product, Assert, Convolution: V } = isa;
+  // 2 samples of 2 channels, 6 x 6, and 5 kernels of 3 x 3 with zeros around.
+  const convolved = {
+    ...{ [V.N]: 2, [V.Groups]: 1, [V.Channels]: 2, [V.Results]: 5, [V.InD]: 1, [V.InH]: 6, [V.InW]: 6 },
+    ...{ [V.OutD]: 1, [V.OutH]: 6, [V.OutW]: 6, [V.TapsD]: 1, [V.TapsH]: 3, [V.TapsW]: 3 },
+    ...{ [V.StrideD]: 1, [V.StrideH]: 1, [V.StrideW]: 1, [V.DilationD]: 1, [V.DilationH]: 1, [V.DilationW]: 1 },
+    ...{ [V.PadD]: 0, [V.PadH]: 1, [V.PadW]: 1, [V.SpreadD]: 1, [V.SpreadH]: 1, [V.SpreadW]: 1 },
+    ...{ [V.Adjoint]: 0, [V.Direct]: 0 },
+  };
   return {
     // exp(x) + a broadcast view of it, written dense.
     Map: {
@@ -197,6 +205,20 @@ const CASES: Record<Exclude<keyof typeof isa.Opcode, "Barrier">, Case> = (() => 
       },
       f32: { [Fold.In]: 72 },
       out: { [Fold.Out]: 32 },
+    },
+    Convolution: {
+      length: V.Length,
+      units: 2,
+      words: { ...convolved, [V.Block]: 1, [V.Pieces]: 1 },
+      f32: { [V.In]: 144, [V.Kernels]: 90 },
+      out: { [V.Out]: 360 },
+    },
+    ConvolutionKernel: {
+      length: V.Length,
+      units: 2,
+      words: { ...convolved, [V.Block]: 1, [V.Pieces]: 1 },
+      f32: { [V.In]: 144, [V.Kernels]: 360 },
+      out: { [V.Out]: 180 },
     },
     Product: {
       length: Product.Length,

@@ -136,6 +136,19 @@ const cumsum = (r: number, inner: number): Build => {
   });
 };
 
+/** 3 x 3 taps of 8 channels of a line of 256 places, to 8 results. */
+const convolved = (name: "Convolution" | "ConvolutionKernel", more: Record<number, number>): Build => {
+  const { Convolution: V } = isa;
+  return put(name, V.Length, {
+    ...{ [V.Out]: OUT, [V.In]: ZEROS, [V.Kernels]: ZEROS, [V.N]: 1, [V.Groups]: 1, [V.Channels]: 8, [V.Results]: 8 },
+    ...{ [V.InD]: 1, [V.InH]: 8, [V.InW]: 256, [V.OutD]: 1, [V.OutH]: 8, [V.OutW]: 256 },
+    ...{ [V.TapsD]: 1, [V.TapsH]: 3, [V.TapsW]: 3, [V.StrideD]: 1, [V.StrideH]: 1, [V.StrideW]: 1 },
+    ...{ [V.DilationD]: 1, [V.DilationH]: 1, [V.DilationW]: 1, [V.PadD]: 0, [V.PadH]: 1, [V.PadW]: 1 },
+    ...{ [V.SpreadD]: 1, [V.SpreadH]: 1, [V.SpreadW]: 1, [V.Adjoint]: 0, [V.Direct]: 0, [V.Block]: 1, [V.Pieces]: 1 },
+    ...more,
+  });
+};
+
 const { ReduceKind } = isa;
 
 /**
@@ -225,6 +238,22 @@ const CASES: Record<Exclude<keyof typeof isa.Opcode, Bounded>, Record<string, Bu
       [isa.Fold.Dilation]: 1,
       [isa.Fold.Block]: 2 ** 11,
     }),
+  },
+  Convolution: {
+    "a large image": convolved("Convolution", { [isa.Convolution.OutH]: 2 ** 10, [isa.Convolution.InH]: 2 ** 10 }),
+    "many channels": convolved("Convolution", { [isa.Convolution.Channels]: 2 ** 15 }),
+    "many results": convolved("Convolution", { [isa.Convolution.Results]: 2 ** 15 }),
+    "many samples": convolved("Convolution", { [isa.Convolution.N]: 2 ** 10, [isa.Convolution.Block]: 2 ** 10 }),
+    "place by place": convolved("Convolution", { [isa.Convolution.Direct]: 1, [isa.Convolution.Channels]: 2 ** 10 }),
+  },
+  ConvolutionKernel: {
+    "a large image": convolved("ConvolutionKernel", {
+      [isa.Convolution.OutH]: 2 ** 10,
+      [isa.Convolution.InH]: 2 ** 10,
+    }),
+    "many channels": convolved("ConvolutionKernel", { [isa.Convolution.Channels]: 2 ** 14 }),
+    "many samples": convolved("ConvolutionKernel", { [isa.Convolution.N]: 2 ** 10, [isa.Convolution.Block]: 2 ** 10 }),
+    "tap by tap": convolved("ConvolutionKernel", { [isa.Convolution.Direct]: 1, [isa.Convolution.Channels]: 2 ** 9 }),
   },
   Product: {
     "many columns": product(2 ** 16, 2 ** 11, 0),

@@ -9,6 +9,7 @@ import { jvp } from "../../src/diff/jvp.ts";
 import { functionOf, interpret, type Values } from "../../src/ops/interpret.ts";
 import { makeNode, type Node, type OpDef, toposort } from "../../src/graph/node.ts";
 import { matmul } from "../../src/ops/contract.ts";
+import { type ConvSizes, convolution, convolutionInput, convolutionKernel } from "../../src/ops/convolution.ts";
 import { BINARY, cast, COMPARE, LOGICAL, SELECT, UNARY, where } from "../../src/ops/elementwise.ts";
 import { crossEntropyRows, FUSED, logSoftmax, softmax } from "../../src/ops/fused.ts";
 import { constantLike, LEAF, leaf } from "../../src/ops/leaf.ts";
@@ -161,6 +162,20 @@ const shuffled = (c: Choice, n: number): number[] => {
   return Array.from({ length: n }, (_, i) => rest.splice(c.below(n - i), 1)[0]);
 };
 
+/** A line of samples and channels, with a piece of itself as the kernel. */
+const convolved = (f: (x: Node, w: Node, of: ConvSizes, size: number[]) => Node): Builder =>
+  ranked((c) => {
+    const extent = c.a.shape[c.a.shape.length - 1];
+    const rest = numel(c.a.shape) / extent;
+    const channels = rest % 2 === 0 && rest < 100 ? 2 : 1;
+    const x = movement.reshape(c.a, [rest / channels, channels, extent]);
+    const taps = 1 + c.below(Math.min(3, extent));
+    const [stride, padding] = [1 + c.below(2), c.below(2)];
+    const w = movement.slice(x, [0, 0, 0], [1, channels, taps]);
+    const count = Math.floor((extent + 2 * padding - taps) / stride) + 1;
+    return f(x, w, { stride: [stride], dilation: [1], padding: [padding], groups: 1 }, [count]);
+  });
+
 /** How each operation is added to a graph. */
 const BUILDERS: Record<string, Builder> = {
   ...Object.fromEntries(Object.values(UNARY).map((op): [string, Builder] => [op.name, (c) => makeNode(op, [c.a])])),
@@ -265,6 +280,13 @@ const BUILDERS: Record<string, Builder> = {
     if (fits(b)) return matmul(c.a, b, precise);
     return rows < 40 ? matmul(c.a, movement.transposeLast(c.a), precise) : undefined;
   }, 2),
+  convolution: convolved((x, w, of, size) => convolution(x, w, of, size)),
+  convolutionInput: convolved((x, w, of, size) =>
+    convolutionInput(convolution(x, w, of, size), w, of, x.shape.slice(2)),
+  ),
+  convolutionKernel: convolved((x, w, of, size) =>
+    convolutionKernel(x, convolution(x, w, of, size), of, w.shape.slice(2)),
+  ),
   softmax: ranked((c) => softmax(c.a)),
   logSoftmax: ranked((c) => logSoftmax(c.a)),
   crossEntropyRows: ranked((c) => {

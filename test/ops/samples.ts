@@ -2,6 +2,7 @@
 import type { DType } from "../../src/core/dtype.ts";
 import { numel, type Shape } from "../../src/core/shape.ts";
 import { type Attrs, makeNode, type Node, type OpDef } from "../../src/graph/node.ts";
+import type { ConvAttrs, ConvSizes } from "../../src/ops/convolution.ts";
 import { leaf } from "../../src/ops/leaf.ts";
 import { OPS } from "../../src/ops/table.ts";
 import { random } from "../assembly/harness.ts";
@@ -46,6 +47,18 @@ function build(op: OpDef, operands: Operand[], attrs: Attrs, seed: number): Samp
 }
 
 const SHAPES: Shape[] = [[], [1], [7], [3, 5], [2, 3, 4], [0], [4, 0], [70, 9], [300], [1025]];
+
+/** Attributes of a convolution to a result of these extents. */
+const conv = (
+  size: number[],
+  { stride = [1, 1], dilation, padding, groups = 1 }: Partial<ConvSizes> = {},
+): ConvAttrs => ({
+  stride,
+  dilation: dilation ?? size.map(() => 1),
+  padding: padding ?? size.map(() => 0),
+  groups,
+  size,
+});
 
 /** Where a function is real and smooth; default [-2, 2]. */
 const DOMAINS: Record<string, [number, number]> = {
@@ -246,6 +259,27 @@ const OTHERS: Record<string, [Operand[], Attrs][]> = {
     [[whole([33, 17], 99), whole([17, 29], 99)], {}],
     [[whole([2, 5, 6], 2 ** 30), whole([2, 6, 7], 2 ** 30)], {}],
     [[whole([2, 0], 9), whole([0, 3], 9)], {}],
+  ],
+  convolution: [
+    [[x([2, 3, 8, 9]), x([4, 3, 3, 2])], conv([6, 8])],
+    [[x([9, 4, 12, 12]), x([6, 2, 3, 3])], conv([6, 6], { stride: [2, 2], padding: [1, 1], groups: 2 })],
+    [[x([1, 2, 5]), x([3, 2, 3])], conv([4], { stride: [1], dilation: [2], padding: [2] })],
+    [[x([2, 2, 4, 5, 3]), x([3, 2, 2, 3, 1])], conv([3, 5, 3], { stride: [1, 1, 1], padding: [0, 1, 0] })],
+    [[x([0, 2, 5]), x([3, 2, 3])], conv([3], { stride: [1] })],
+  ],
+  convolutionInput: [
+    [[x([2, 4, 6, 8]), x([4, 3, 3, 2])], conv([8, 9])],
+    [[x([9, 6, 6, 6]), x([6, 2, 3, 3])], conv([12, 12], { stride: [2, 2], padding: [1, 1], groups: 2 })],
+    [[x([1, 3, 4]), x([3, 2, 3])], conv([5], { stride: [1], dilation: [2], padding: [2] })],
+    [[x([2, 3, 3, 5, 3]), x([3, 2, 2, 3, 1])], conv([4, 5, 3], { stride: [1, 1, 1], padding: [0, 1, 0] })],
+    [[x([0, 3, 3]), x([3, 2, 3])], conv([5], { stride: [1] })],
+  ],
+  convolutionKernel: [
+    [[x([2, 3, 8, 9]), x([2, 4, 6, 8])], conv([3, 2])],
+    [[x([9, 4, 12, 12]), x([9, 6, 6, 6])], conv([3, 3], { stride: [2, 2], padding: [1, 1], groups: 2 })],
+    [[x([1, 2, 5]), x([1, 3, 4])], conv([3], { stride: [1], dilation: [2], padding: [2] })],
+    [[x([2, 2, 4, 5, 3]), x([2, 3, 3, 5, 3])], conv([2, 3, 1], { stride: [1, 1, 1], padding: [0, 1, 0] })],
+    [[x([0, 2, 5]), x([0, 3, 3])], conv([3], { stride: [1] })],
   ],
   gather: [
     [[x([5, 3]), at([4, 3], 5)], { axis: 0 }],

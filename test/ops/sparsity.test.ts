@@ -94,6 +94,10 @@ const STRUCTURES: Record<string, Structure[]> = {
   fold: ["dense", "kronecker"],
   cumsum: ["dense", "kronecker"],
   matmul: ["kronecker", "diagonal", "block-diagonal"], // one element by one element, batches
+  // Samples apart; channels of the result apart.
+  convolution: ["dense", "kronecker"],
+  convolutionInput: ["dense", "kronecker"],
+  convolutionKernel: ["kronecker"],
   gather: ["block-diagonal", "dense"],
   scatterAdd: ["block-diagonal", "dense"],
   softmax: ["dense", "block-diagonal"], // one row, several

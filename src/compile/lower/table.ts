@@ -5,6 +5,7 @@ import { CONTRACT } from "../../ops/contract.ts";
 import { FUSED } from "../../ops/fused.ts";
 import { LOOKUP } from "../../ops/lookup.ts";
 import { RANDOM } from "../../ops/random.ts";
+import { CONVOLUTIONS } from "../../ops/convolution.ts";
 import { CUMULATIVE } from "../../ops/cumulative.ts";
 import { IDENTITY } from "../../ops/identity.ts";
 import { IOTA } from "../../ops/leaf.ts";
@@ -15,6 +16,7 @@ import { WINDOW } from "../../ops/windows.ts";
 import type { Lowering } from "./lowering.ts";
 import { assertFinite } from "./rules/assert.ts";
 import { matmul } from "./rules/contraction.ts";
+import { convolution, convolutionKernel } from "./rules/convolution.ts";
 import { gather, scatter } from "./rules/lookup.ts";
 import { bytes, concat, fence, iota, pad } from "./rules/movement.ts";
 import { cumsum } from "./rules/cumulative.ts";
@@ -58,5 +60,8 @@ export const RULES: ReadonlyMap<OpDef, Rule> = new Map([
   rule(CUMULATIVE.cumsum, cumsum),
   rule(ORDER.argsort, argsort),
   rule(WINDOW.fold, fold),
+  rule(CONVOLUTIONS.convolution, convolution),
+  rule(CONVOLUTIONS.convolutionInput, convolution),
+  rule(CONVOLUTIONS.convolutionKernel, convolutionKernel),
   rule(ASSERT.assertFinite, assertFinite),
 ]);

@@ -1,13 +1,12 @@
-/** @file Convolution: windows and a matrix product; transposed convolution: a convolution of the elements set apart by the stride. */
+/** @file Convolution and transposed convolution. */
 import { isFloat } from "../../core/dtype.ts";
 import { DTypeError, ShapeError, ValueError } from "../../core/errors.ts";
 import { checkOptions, type Names } from "../../core/options.ts";
-import { numel, show } from "../../core/shape.ts";
-import * as contract from "../../ops/contract.ts";
-import * as movement from "../../ops/movement.ts";
+import { show } from "../../core/shape.ts";
+import { convolution, convolutionInput } from "../../ops/convolution.ts";
 import { checkTensors, Tensor } from "../../tensor/tensor.ts";
 import { batched, perAxis, type Sizes } from "./sizes.ts";
-import { allWindows, countWindows, type Windows, windowsOf } from "./windows.ts";
+import { countWindows, windowsOf } from "./windows.ts";
 
 export interface ConvOptions {
   stride?: Sizes;
@@ -64,23 +63,10 @@ function conv(rank: number, input: Tensor, weight: Tensor, bias?: Tensor | null,
   const [out, perGroup] = weight.shape;
   return batched(op, input, rank, (x) => {
     checkGroups(op, groups, x, weight, perGroup * groups, out);
-    return withBias(op, convolved(op, x, weight, { ...w, padding: pairs }, groups), bias, rank);
+    const size = countWindows(op, x.shape, { ...w, padding: pairs });
+    const y = convolution(x.node, weight.node, { ...w, padding: pairs.map(([before]) => before), groups }, size);
+    return withBias(op, new Tensor(y), bias, rank);
   });
-}
-
-/** All windows times all kernels [O, C / groups, k...], one matrix product for each group. */
-function convolved(op: string, x: Tensor, weight: Tensor, w: Windows, groups: number): Tensor {
-  const counts = countWindows(op, x.shape, w);
-  const rank = counts.length;
-  const [out, perGroup] = weight.shape;
-  const depth = perGroup * numel(w.kernel);
-  // [N, C, count..., kernel...] as columns: [G, C / groups kernel, N count].
-  const space = counts.map((_, i) => i);
-  const taps = allWindows(x, w, counts).permute([1, ...space.map((i) => 2 + rank + i), 0, ...space.map((i) => 2 + i)]);
-  const columns = taps.reshape(groups, depth, x.shape[0] * numel(counts));
-  const kernels = weight.reshape(groups, out / groups, depth);
-  const y = new Tensor(contract.matmul(kernels.node, columns.node, true));
-  return y.reshape([out, x.shape[0], ...counts]).transpose(0, 1);
 }
 
 /** The cross-correlation of [N, C, L] with kernels [O, C / groups, k], plus a bias [O]. */
@@ -125,25 +111,17 @@ function convTranspose(
   const more = perAxis(op, "outputPadding", options.outputPadding ?? 0, rank, 0);
   if (more.some((p, i) => p >= Math.max(w.stride[i], w.dilation[i])))
     throw new ValueError(`${op}: outputPadding ${show(more)} must be smaller than stride or dilation`);
-  const [channels, perGroup] = weight.shape;
+  const [channels] = weight.shape;
   return batched(op, input, rank, (x) => {
     checkGroups(op, groups, x, weight, channels, channels);
-    const n = x.shape.slice(2);
-    // Each element touches a window of the result: so each element of the result sees a window of the elements, `stride` apart
-    // with zeros between them, through the kernel turned around.
-    const spread = n.map((d, i) => (d === 0 ? 0 : (d - 1) * w.stride[i] + 1));
-    const apart = movement.spread(x.node, [1, 1, ...w.stride], [...x.shape.slice(0, 2), ...spread]);
-    const padding = more.map((p, i): [number, number] => {
-      const margin = w.dilation[i] * (kernel[i] - 1) - w.padding[i][0];
-      return [margin, margin + p];
-    });
-    const turned = weight
-      .reshape([groups, channels / groups, perGroup, ...kernel])
-      .transpose(1, 2)
-      .flip(kernel.map((_, i) => 3 + i))
-      .reshape([groups * perGroup, channels / groups, ...kernel]);
-    const one = { kernel, dilation: w.dilation, stride: n.map(() => 1), padding };
-    return withBias(op, convolved(op, new Tensor(apart), turned, one, groups), bias, rank);
+    const padding = w.padding.map(([before]) => before);
+    const size = x.shape
+      .slice(2)
+      .map((d, i) => (d - 1) * w.stride[i] + w.dilation[i] * (kernel[i] - 1) + 1 - 2 * padding[i] + more[i]);
+    if (size.some((d) => d < 0))
+      throw new ShapeError(`${op}: padding ${show(padding)} leaves nothing of input ${show(x.shape)}`);
+    const y = convolutionInput(x.node, weight.node, { ...w, padding, groups }, size);
+    return withBias(op, new Tensor(y), bias, rank);
   });
 }
 

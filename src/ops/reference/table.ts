@@ -6,6 +6,7 @@ import { numel } from "../../core/shape.ts";
 import type { OpDef, Reference } from "../../graph/node.ts";
 import { IOTA } from "../leaf.ts";
 import { contractions } from "./contract.ts";
+import { convolutions } from "./convolution.ts";
 import { cumulatives } from "./cumulative.ts";
 import { fusions } from "./fused.ts";
 import { lookups } from "./lookup.ts";
@@ -31,6 +32,7 @@ const all = (): readonly Entry[] => [
   ...cumulatives(),
   ...orders(),
   ...contractions(),
+  ...convolutions(),
   ...lookups(),
   ...draws(),
   ...fusions(),

@@ -1,0 +1,161 @@
+/** Convolutions and their two adjoints, by tiles and place by place, against their float64 references, on any number of workers. */
+import { afterEach, describe, expect, test } from "vitest";
+import * as fl from "../../src/index.ts";
+import { numel } from "../../src/core/shape.ts";
+import type { Node } from "../../src/graph/node.ts";
+import { type ConvSizes, convolution, convolutionInput, convolutionKernel } from "../../src/ops/convolution.ts";
+import { referenceOf } from "../../src/ops/reference/table.ts";
+import { Tensor } from "../../src/tensor/tensor.ts";
+import { random } from "../assembly/harness.ts";
+import { bits, fresh } from "../run/support.ts";
+
+afterEach(() => fl.dispose());
+
+interface Case extends ConvSizes {
+  readonly x: readonly number[];
+  readonly w: readonly number[];
+  /** Spatial extents of the result. */
+  readonly size: readonly number[];
+}
+
+/** A case from what a user would say: extents, kernels, and what lies around. */
+function of(
+  samples: number,
+  channels: number,
+  results: number,
+  inner: number[],
+  taps: number[],
+  {
+    stride = 1,
+    padding = 0,
+    after,
+    dilation = 1,
+    groups = 1,
+  }: Partial<Record<"stride" | "padding" | "after" | "dilation" | "groups", number>> = {},
+): Case {
+  const all = (v: number): number[] => inner.map(() => v);
+  const size = inner.map(
+    (d, i) => Math.floor((d + padding + (after ?? padding) - dilation * (taps[i] - 1) - 1) / stride) + 1,
+  );
+  return {
+    x: [samples, channels, ...inner],
+    w: [results, channels / groups, ...taps],
+    size,
+    stride: all(stride),
+    dilation: all(dilation),
+    padding: all(padding),
+    groups,
+  };
+}
+
+const show = ({ x, w, size, stride, padding, dilation, groups }: Case): string =>
+  `${x} * ${w} -> ${size}, stride ${stride}, padding ${padding}, dilation ${dilation}, groups ${groups}`;
+
+const values = (shape: readonly number[], seed: number): Float32Array => {
+  const next = random(seed);
+  return Float32Array.from({ length: numel(shape) }, () => 2 * next() - 1);
+};
+
+/** All three operations of a case, on values: their nodes, and the data of their operands. */
+function all(c: Case): { node: Node; operands: { shape: readonly number[]; data: Float32Array }[] }[] {
+  const [n, , ...inner] = c.x;
+  const [o, , ...taps] = c.w;
+  const [x, w, y] = [c.x, c.w, [n, o, ...c.size]].map((shape, i) => ({ shape, data: values(shape, 3 + i) }));
+  const node = ({ shape, data }: typeof x): Node => fl.tensor(data, [...shape]).node;
+  return [
+    { node: convolution(node(x), node(w), c, c.size), operands: [x, w] },
+    { node: convolutionInput(node(y), node(w), c, inner), operands: [y, w] },
+    { node: convolutionKernel(node(x), node(y), c, taps), operands: [x, y] },
+  ];
+}
+
+async function check(c: Case): Promise<void> {
+  for (const { node, operands } of all(c)) {
+    const got = await new Tensor(node).data();
+    const want = (referenceOf(node.op) as NonNullable<ReturnType<typeof referenceOf>>)(
+      operands.map(({ shape, data }) => ({ shape, data: Float64Array.from(data) })),
+      node,
+    );
+    let [most, scale] = [0, 0];
+    for (let i = 0; i < got.length; i++) {
+      most = Math.max(most, Math.abs(got[i] - want[i]));
+      scale = Math.max(scale, Math.abs(want[i]));
+    }
+    expect(got.length, node.op.name).toBe(want.length);
+    expect(most, `${node.op.name} of ${show(c)}`).toBeLessThanOrEqual(2e-6 * Math.max(scale, 1));
+  }
+}
+
+const CASES: Case[] = [
+  of(9, 3, 8, [12, 12], [3, 3], { padding: 1 }),
+  of(32, 1, 16, [28, 28], [3, 3], { padding: 1 }),
+  of(2, 64, 64, [14, 14], [3, 3], { padding: 1 }), // two blocks of the sum
+  of(3, 5, 7, [17, 13], [5, 3], { stride: 2, padding: 2 }),
+  of(3, 5, 7, [23, 29], [3, 4], { stride: 3, padding: 1, dilation: 2 }),
+  of(2, 12, 18, [11, 9], [3, 3], { groups: 3, padding: 1 }),
+  of(4, 16, 16, [10, 10], [3, 3], { groups: 16, padding: 1 }), // depthwise
+  of(8, 24, 40, [9, 9], [1, 1]),
+  of(1, 40, 24, [33, 35], [3, 3], { padding: 1 }), // one sample
+  of(1, 3, 5, [200, 300], [3, 3], { padding: 1 }), // several bands
+  of(1, 2, 3, [3, 9000], [3, 5], { padding: 2 }), // a row in parts
+  of(2, 300, 5, [6, 6], [3, 3], { padding: 1 }), // many channels
+  of(2, 3, 400, [6, 6], [3, 3], { padding: 1 }), // many results: not packed together
+  of(2, 30, 400, [7, 7], [3, 3], { padding: 1 }),
+  of(3, 4, 6, [300], [7], { padding: 3 }),
+  of(3, 4, 6, [301], [9], { stride: 4, padding: 3 }),
+  of(2, 3, 5, [9, 10, 11], [3, 2, 3], { padding: 1 }),
+  of(2, 4, 6, [8, 9, 7], [3, 3, 3], { stride: 2, padding: 1, groups: 2 }),
+  of(2, 2, 3, [30, 30], [25, 25], { padding: 12 }), // more taps of a channel than a block of the sum
+  of(1, 1, 2, [70, 70], [50, 50]), // too many taps for tiles
+  of(1, 2, 2, [40, 400], [3, 3], { dilation: 16, padding: 16 }),
+  of(2, 3, 4, [9, 9], [3, 3], { padding: 4 }), // more around than a kernel reaches
+  of(2, 3, 4, [16, 16], [2, 2], { stride: 3 }), // places between that no kernel sees
+  of(3, 4, 5, [10, 10], [4, 4], { padding: 1, after: 2 }),
+];
+
+describe.each([1, 3])("%i workers", (workers) => {
+  test.each(CASES.map((c) => [show(c), c] as const))("%s", async (_, c) => {
+    await fresh({ workers });
+    await check(c);
+  });
+});
+
+test("100 random ones", async () => {
+  await fresh({ workers: 2 });
+  const next = random(11);
+  const below = (n: number): number => Math.floor(next() * n);
+  for (let i = 0; i < 100; i++) {
+    const rank = 1 + below(3);
+    const groups = 1 + below(3);
+    const taps = Array.from({ length: rank }, () => 1 + below(4));
+    const dilation = 1 + below(2);
+    const options = { groups, dilation, stride: 1 + below(3), padding: below(4), after: below(4) };
+    const least = Math.max(...taps) * dilation;
+    const inner = Array.from({ length: rank }, () => least + below([60, 14, 7][rank - 1]));
+    await check(of(below(12) + 1, groups * (1 + below(9)), groups * (1 + below(20)), inner, taps, options));
+  }
+});
+
+test("nothing, and of nothing", async () => {
+  await fresh({ workers: 2 });
+  for (const c of [
+    of(0, 3, 4, [8, 8], [3, 3]),
+    of(3, 0, 4, [8, 8], [3, 3]),
+    of(3, 4, 0, [8, 8], [3, 3]),
+    of(40, 0, 40, [28, 28], [3, 3]),
+    { ...of(3, 4, 5, [8, 8], [3, 3]), size: [0, 6] },
+    { ...of(40, 24, 40, [28, 28], [3, 3]), size: [0, 26] },
+  ])
+    await check(c);
+});
+
+test("the same bits on 1, 2, 3 and 4 workers", async () => {
+  const bitsOf = async (workers: number): Promise<string[]> => {
+    await fresh({ workers });
+    const list: string[] = [];
+    for (const c of CASES.slice(0, 10)) for (const { node } of all(c)) list.push(bits(await new Tensor(node).data()));
+    return list;
+  };
+  const want = await bitsOf(1);
+  for (const workers of [2, 3, 4]) expect(await bitsOf(workers)).toEqual(want);
+});
