@@ -20,12 +20,19 @@ export interface LaunchArgs {
   readonly inputs: readonly (TypedArray | Promise<TypedArray>)[];
   readonly residents: readonly Bound[];
   readonly updates: readonly State[];
+  /** Which change of each of them it is; the queue counts. */
+  readonly changes?: readonly number[];
   /** Whose the updates are: kept until the launch has ended. */
   readonly holders?: readonly object[];
   /** Whether it is begun anew, once, if its workers fail: nobody waits for it who could do that. */
   readonly patient?: boolean;
-  /** Called if the updates did not take place. Whether the next to use one of them is told why, for nobody else is. */
-  readonly failed?: (why: unknown) => boolean;
+  /** Whether that was done. */
+  readonly tried?: boolean;
+  /**
+   * Called if the updates did not take place, for the workers were hit or for another reason. Whether the next to use one of them
+   * is told why, for nobody else is.
+   */
+  readonly failed?: (hit: boolean) => boolean;
   /** If it fails, and not for its workers, this takes its place: what comes to the same outputs without the updates. */
   readonly instead?: (why: unknown) => Order;
 }
@@ -47,6 +54,8 @@ export interface Assembled {
   readonly taken: Taken;
   /** To be called once the device has it: counts its changes as made. Returns what takes that back. */
   begun(): () => void;
+  /** To be called if it began and did not come to its end, after it was taken back. */
+  spoiled(): void;
   /** Frees what it alone uses. */
   release(): void;
   /** The device did not take it: frees whatever was taken for it. */
@@ -199,14 +208,15 @@ export function assemble(
       const exchange = (from: "place" | "before", to: "place" | "before"): void => {
         for (const e of elsewhere) if (e && temporary.delete(e[from])) temporary.add(e[to]);
       };
-      const undos = updates.map((u, i) => u.advance(count, elsewhere[i]?.place));
+      const undos = updates.map((u, i) => u.advance(args.changes?.[i] ?? u.enqueued, count, elsewhere[i]?.place));
       exchange("place", "before");
       return () => {
         for (const undo of undos) undo();
         exchange("before", "place");
       };
     };
-    return { job, taken, begun, release, abort };
+    const spoiled = (): void => updates.forEach((u, i) => !elsewhere[i] && u.spoiled());
+    return { job, taken, begun, spoiled, release, abort };
   } catch (error) {
     abort();
     throw error;

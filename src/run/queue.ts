@@ -21,6 +21,8 @@ interface Started {
   readonly undo: () => void;
   /** Whether that was done: it is to be begun anew, or has failed. */
   undone: boolean;
+  /** To be called when it was taken back, if it ran. */
+  readonly spoiled: () => void;
   /** The images it runs: not to be adjusted meanwhile. */
   readonly taken: Taken;
   /** Frees what it alone used. */
@@ -43,8 +45,18 @@ export interface Workplace {
   abandon(device: Device): void;
 }
 
-/** Whether no worker started. */
-const isStart = (why: unknown): boolean => why instanceof WorkerError && why.fault === "start";
+/** The launch's own workers failed; what it depends on may have failed with the same kind of error. */
+class Hit {
+  readonly why: unknown;
+  constructor(why: unknown) {
+    this.why = why;
+  }
+
+  /** Whether none started. */
+  get atStart(): boolean {
+    return this.why instanceof WorkerError && this.why.fault === "start";
+  }
+}
 
 export class Queue implements InUse {
   /** Whose turn it is to use the device ends when this resolves. */
@@ -102,8 +114,11 @@ export class Queue implements InUse {
   enqueue<T>(job: () => T | Promise<T>, anyway = false): Promise<T> {
     return this.inTurn(0, async () => {
       if (this.parked.length > 0) {
-        const unparked = this.unpark();
-        await (anyway ? unparked.catch((why) => this.giveUp(why)) : unparked);
+        await this.unpark(false).catch((error) => {
+          const why = error instanceof Hit ? error.why : error;
+          if (!anyway) throw why;
+          this.giveUp(why);
+        });
         await this.room(0);
       }
       return job();
@@ -112,10 +127,12 @@ export class Queue implements InUse {
 
   /** Runs a program after everything before it. Resolves to its outputs; of several runs, one after the other. */
   async launch(program: Program | Promise<Program>, args: LaunchArgs): Promise<TypedArray[]> {
-    for (const u of args.updates) u.enqueued++;
+    const changes = args.updates.map((u) => ++u.enqueued);
     for (const x of args.inputs) if (x instanceof Promise) x.catch(() => {}); // if it comes to that, the launch fails with it
     // Counted as a change once it has begun; taken back if it fails.
-    const { begun } = await this.inTurn(Number.POSITIVE_INFINITY, () => this.attemptOrPark(false, program, args));
+    const { begun } = await this.inTurn(Number.POSITIVE_INFINITY, () =>
+      this.attemptOrPark(false, program, { ...args, changes }),
+    );
     return this.finish(...(await begun));
   }
 
@@ -123,22 +140,30 @@ export class Queue implements InUse {
   private async attemptOrPark(anew: boolean, ...order: Order): Promise<{ begun: Promise<Begun> }> {
     const parks = order[1].patient;
     // Behind others that are parked, it is.
-    let begun = parks && !anew && this.parked.length > 0 ? undefined : this.attempt(...order, anew);
+    let begun = parks && this.parked.length > 0 ? undefined : this.attempt(...order, anew);
     try {
       await begun;
     } catch (error) {
-      if (!parks || !isStart(error) || this.home.isDisposed()) throw error;
+      if (!(error instanceof Hit)) throw error;
+      if (!parks || this.home.isDisposed()) throw error.why;
       begun = undefined;
     }
     return { begun: begun ?? new Promise((settle) => this.parked.push({ order, settle })) };
   }
 
-  /** Begins what is parked. Rejects if there still are no workers. */
-  private async unpark(): Promise<void> {
+  /** The device. Rejects with a Hit if no workers start. */
+  private ready(): Promise<Device> {
+    return this.home.ready().catch((why) => {
+      throw why instanceof WorkerError ? new Hit(why) : why;
+    });
+  }
+
+  /** Begins what is parked. Rejects with a Hit if there still are no workers. */
+  private async unpark(anew: boolean): Promise<void> {
     while (this.parked.length > 0) {
-      await this.home.ready();
+      await this.ready();
       for (const { order, settle } of this.parked.splice(0)) {
-        const attempt = this.attemptOrPark(false, ...order);
+        const attempt = this.attemptOrPark(anew, ...order);
         settle(attempt.then(({ begun }) => begun));
         await attempt.catch(() => {});
       }
@@ -157,7 +182,6 @@ export class Queue implements InUse {
   private async attempt(program: Order[0], args: LaunchArgs, anew: boolean): Promise<Begun> {
     const { after, inputs, residents, count = 1 } = args;
     try {
-      if (!anew && this.parked.length > 0) await this.unpark();
       const ready = program instanceof Promise ? await program : program;
       if (after) await after;
       const values: TypedArray[] = [];
@@ -165,21 +189,27 @@ export class Queue implements InUse {
       for (const { state } of residents) if (state.arriving) await state.arriving;
       const made: Prepared = { program: ready, args, values, count };
       return [made, await this.start(made, anew)];
-    } catch (why) {
-      return this.attempt(...this.instead(program, args, why, 0), anew);
+    } catch (error) {
+      return this.attempt(...this.instead(program, args, error, 0), anew);
     }
   }
 
-  /** What takes the place of a launch that failed after some runs. Throws why it failed if nothing does. */
-  private instead(program: Order[0], args: LaunchArgs, why: unknown, completed: number): Order {
-    const hit = why instanceof WorkerError;
-    if (args.patient && isStart(why)) throw why; // parked
-    if (hit && args.patient) return [program, { ...args, patient: false }];
-    const notice = args.failed?.(why) ? { why, told: false } : undefined;
-    for (const u of args.updates) {
-      if (completed > 0) u.failure = why;
-      else u.failed(why, notice);
+  /**
+   * What takes the place of a launch that failed after some runs. Throws why it failed if nothing does; the Hit itself if it is
+   * to be parked.
+   */
+  private instead(program: Order[0], args: LaunchArgs, error: unknown, completed: number): Order {
+    const hit = error instanceof Hit;
+    const why = hit ? error.why : error;
+    if (hit && args.patient) {
+      if (error.atStart) throw error;
+      if (!args.tried) return [program, { ...args, tried: true }];
     }
+    const notice = args.failed?.(hit) ? { why, told: false } : undefined;
+    args.updates.forEach((u, i) => {
+      if (completed > 0) u.failure = why;
+      else u.failed(args.changes?.[i] ?? u.enqueued, why, notice);
+    });
     if (hit || !args.instead) throw why;
     return args.instead(why);
   }
@@ -201,12 +231,16 @@ export class Queue implements InUse {
   private async start(job: Prepared, anew: boolean): Promise<Started> {
     for (let failures = 0; ; ) {
       if (this.home.isFailed()) await this.room(0, anew); // what it harmed is settled first
-      const device = await this.home.ready();
+      const device = await this.ready();
       if (this.home.isDisposed()) throw new DisposedError("the runtime was disposed");
       // A larger arena takes the place of the one in use; a launch of several runs needs both images.
       const most = this.fits(job.program, job.count > 1 ? 2 : 1) ? device.depth - 1 : 0;
       if (!this.hasRoom(most, anew)) {
         await this.room(most, anew);
+        continue;
+      }
+      if (this.parked.length > 0) {
+        await this.unpark(anew); // they are older
         continue;
       }
       try {
@@ -238,7 +272,7 @@ export class Queue implements InUse {
 
   /** The synchronous part of start(): either all of it happens, or nothing. */
   private begin(device: Device, job: Prepared): Started {
-    const { job: order, taken, begun, abort, release } = assemble(device, this.holdings, job, this.busy);
+    const { job: order, taken, begun, spoiled, abort, release } = assemble(device, this.holdings, job, this.busy);
     let result: Promise<JobResult>;
     try {
       result = device.launch(order);
@@ -246,7 +280,7 @@ export class Queue implements InUse {
       abort();
       throw error;
     }
-    const started: Started = { result, undo: begun(), undone: false, release, device, taken, args: job.args };
+    const started: Started = { result, undo: begun(), undone: false, spoiled, release, device, taken, args: job.args };
     this.inFlight.push(started);
     this.holdings.tidy(device, taken.made.length > 0);
     return started;
@@ -265,7 +299,8 @@ export class Queue implements InUse {
         launch.undo();
         launch.undone = true;
       }
-      if (completed > 0) for (const u of args.updates) u.advance(completed);
+      if (completed > 0) args.updates.forEach((u, i) => u.advance(args.changes?.[i] ?? u.enqueued, completed));
+      if (fault || error) started.spoiled();
       if (completed > 0 && !device.shared && !error) await this.holdings.fetch(device, args.updates);
     }
     release();
@@ -274,7 +309,8 @@ export class Queue implements InUse {
     try {
       if (all) return outputsOf(job, device, reads);
       if (error instanceof WorkerError) this.home.abandon(device);
-      const why = error ?? (fault && faultError(program, taken.loaded, fault));
+      const why =
+        error instanceof WorkerError ? new Hit(error) : (error ?? (fault && faultError(program, taken.loaded, fault)));
       again = this.restart(...(why ? this.instead(program, args, why, completed) : ([program, args] as const)));
     } finally {
       this.holdings.sweep();

@@ -161,11 +161,11 @@ export class Session {
 
   /** Sets the state's value, after everything asked for so far. */
   write(state: State, value: TypedArray): Promise<void> {
-    state.enqueued++;
+    const change = ++state.enqueued;
     const set = (): void => {
       state.host = value;
       state.uploaded = false;
-      state.replaced();
+      state.replaced(change);
     };
     return this.queue.enqueue(set, true);
   }

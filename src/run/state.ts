@@ -16,8 +16,6 @@ export class State {
   readonly bytes: number;
   /** Changes asked for so far; what refers to an older value knows by this count. */
   enqueued = 0;
-  /** Changes carried out. */
-  done = 0;
   /** A tensor from outside; otherwise a parameter, a moment or a random state. */
   readonly captured: boolean;
   /** The value on this side, if it is known here; and the one before it, if it left memory. */
@@ -73,42 +71,47 @@ export class State {
     if (this.untold && this.untold.notice.why === why) this.untold.notice.told = true;
   }
 
-  /** Counts a change that set the value from outside. */
-  replaced(): void {
+  /** A change set the value from outside. */
+  replaced(change: number): void {
     this.untold = undefined;
-    this.done++;
     this.previousAt = Number.POSITIVE_INFINITY;
     this.before = null;
-    this.changedAt = this.done;
+    this.changedAt = change;
     this.empty = false;
   }
 
   /**
-   * Counts a change as carried out by `steps` steps, each of which writes the other slot; or one that wrote to a new place,
+   * Takes a change as carried out by `steps` steps, each of which writes the other slot; or one that wrote to a new place,
    * since it read what is there, and which takes its place. Returns what takes it back.
    */
-  advance(steps: number, place?: number): () => void {
-    const { host, before, uploaded, current, slots, done, changedAt, previousAt, empty, untold } = this;
+  advance(change: number, steps: number, place?: number): () => void {
+    const { host, before, uploaded, current, slots, changedAt, previousAt, empty, untold } = this;
     this.untold = undefined;
-    this.done++;
     this.previousAt = steps === 1 && !empty ? changedAt : Number.POSITIVE_INFINITY;
     // However often the first value was tried: it is the one that was meant since the beginning.
-    this.changedAt = empty ? 0 : this.done;
+    this.changedAt = empty ? 0 : change;
     this.empty = false;
     this.before = null;
     this.current = ((current + steps) & 1) as 0 | 1;
     if (place && slots) this.slots = current === 0 ? [slots[0], place] : [place, slots[1]];
     this.host = null;
     this.uploaded = true;
-    return () =>
-      Object.assign(this, { host, before, uploaded, current, slots, done, changedAt, previousAt, empty, untold });
+    return () => {
+      const since = this.untold; // of one that came behind and did not even begin
+      Object.assign(this, { host, before, uploaded, current, slots, changedAt, previousAt, empty });
+      this.untold = since ?? untold;
+    };
   }
 
-  /** Counts a change that did not take place; with a notice whoever uses the state next is told. */
-  failed(why: unknown, notice?: Notice): void {
-    this.done++;
+  /** After a step that was taken back, but may have written the other slot. */
+  spoiled(): void {
+    if (!this.before) this.previousAt = Number.POSITIVE_INFINITY;
+  }
+
+  /** A change did not take place; with a notice whoever uses the state next is told. */
+  failed(change: number, why: unknown, notice?: Notice): void {
     this.failure = why;
-    if (notice) this.untold = { change: this.done, notice };
+    if (notice) this.untold = { change, notice };
   }
 
   /**
@@ -118,9 +121,8 @@ export class State {
   slotOf(seen: number | undefined): 0 | 1 {
     if (this.disposed) throw new DisposedError("a tensor was used after it was disposed");
     if (this.empty) throw this.failure ?? new FourlaneError("INTERNAL", "a variable has no value yet");
-    const wanted = seen ?? this.done;
-    if (wanted >= this.changedAt) return this.current;
-    if (wanted >= this.previousAt) return (1 - this.current) as 0 | 1;
+    if (seen === undefined || seen >= this.changedAt) return this.current;
+    if (seen >= this.previousAt) return (1 - this.current) as 0 | 1;
     throw new StaleError(
       `a tensor depends on a value of a variable of shape ${show(this.shape)} that later changes overwrote; ` +
         "read it before the variable changes again",

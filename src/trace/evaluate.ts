@@ -2,7 +2,7 @@
 import { compileGraph } from "../compile/compile.ts";
 import type { Program } from "../program/program.ts";
 import type { TypedArray } from "../core/dtype.ts";
-import { DisposedError, FourlaneError, ValueError, WorkerError } from "../core/errors.ts";
+import { DisposedError, FourlaneError, ValueError } from "../core/errors.ts";
 import { type Computation, mapSources, type Node, toposort } from "../graph/node.ts";
 import { LEAF } from "../ops/leaf.ts";
 import { session } from "../run/active.ts";
@@ -238,9 +238,9 @@ function carryOut(home: Session, nodes: readonly Node[], waiting: readonly Waiti
     holders: waiting,
     patient: nodes.length === 0,
     // Whoever reads nodes is told of what befell the workers; otherwise who uses the variables next.
-    failed: (error) => {
+    failed: (hit) => {
       for (const drop of drops) drop();
-      return nodes.length === 0 || !(error instanceof WorkerError);
+      return nodes.length === 0 || !hit;
     },
     instead: nodes.length > 0 && waiting.length > 0 ? instead : undefined,
   });

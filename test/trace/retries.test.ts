@@ -160,6 +160,63 @@ describe.each(POOLS)("a worker terminated in an assignment nobody waits for, %s"
   });
 });
 
+describe.each(POOLS)("workers that do not start, %s", (_, options) => {
+  /** The next so many workers are ones that end at once. */
+  let broken = 0;
+  const watch = (): void =>
+    watchSpawns((_i, real) => {
+      if (broken === 0) return undefined;
+      broken--;
+      const handle = real("broken");
+      void handle.terminate();
+      return handle;
+    });
+
+  test("an assignment in flight, hit before, waits for the next ones; what was behind it still is", async () => {
+    broken = 0;
+    watch();
+    await fresh(options);
+    const p = new fl.Parameter(fl.tensor([1, 2]));
+    const step = fl.compile(() => {
+      p.assign(p.add(1));
+      return p.mul(1);
+    });
+    await step().data();
+    p.assign(p.mul(10).add(burden()));
+    await fl.tensor([1]).add(1).data();
+    const behind = settle(step().array(), 20_000);
+    await sleep(60);
+    broken = 1;
+    await spawned()[spawned().length - 1].terminate();
+    const { value, error } = await behind;
+    if (error) expect(error).toBeInstanceOf(fl.WorkerError);
+    else expect(value).toEqual([21, 31]);
+    expect(await p.array()).toEqual(error ? [20, 30] : [21, 31]);
+  });
+
+  test("a result that was lost with them is no fault of those that use it: they fail, and are told", async () => {
+    broken = 0;
+    watch();
+    await fresh(options);
+    const [p, q] = [new fl.Parameter(fl.tensor([1, 2])), new fl.Parameter(fl.tensor([3, 4]))];
+    await fl.stack([p, q]).data();
+    const double = fl.compile((x: fl.Tensor) => x.mul(2));
+    broken = 1;
+    await spawned()[0].terminate();
+    await sleep(20);
+    const lost = double(fl.tensor([1, 2]));
+    expect((await settle(lost.data(), 10_000)).error).toBeInstanceOf(fl.WorkerError);
+    expect(await fl.tensor([1]).add(1).array()).toEqual([2]); // they are back
+    p.assign(p.add(lost));
+    expect(await fl.tensor([1]).add(5).array()).toEqual([6]);
+    q.assign(p.add(1));
+    expect(await fl.tensor([1]).add(7).array()).toEqual([8]);
+    const told = [await settle(q.array()), await settle(p.array())].filter((r) => r.error);
+    expect(told.length).toBeGreaterThan(0);
+    expect(await p.array()).toEqual([1, 2]);
+  });
+});
+
 describe("a compiled function", () => {
   test("that uses a tensor from outside which could not be computed tries again", async () => {
     await fresh({ workers: 2, memoryLimit: 32 * MB });
@@ -261,6 +318,50 @@ describe("the value before the last change", () => {
     p.assign(p.add(before));
     expect(await p.array()).toEqual([11, 22]);
     expect((await fl.info()).memory.free).toBeGreaterThan(memory.free - MB);
+  });
+
+  test.each(POOLS)("is gone when a launch that failed has written there, %s", async (_, options) => {
+    await fresh(options);
+    const p = new fl.Parameter(fl.tensor([1, 2]));
+    const step = fl.compile((at: fl.Tensor) => {
+      p.assign(p.mul(10));
+      return fl.ones([2]).indexSelect(0, at).mul(1);
+    });
+    const [good, bad_] = [0, 9].map((at) => fl.tensor(Int32Array.of(at)));
+    await step(good).data();
+    const before = p.float();
+    await step(good).data();
+    expect((await settle(step(bad_).data())).error).toBeInstanceOf(fl.IndexError);
+    const { value, error } = await settle(before.mul(1).array());
+    if (error) expect(error).toBeInstanceOf(fl.StaleError);
+    else expect(value).toEqual([10, 20]);
+    expect(await p.array()).toEqual([100, 200]);
+  });
+
+  test("is told from the one now, whatever failed behind one that failed", async () => {
+    await fresh({ workers: 2 });
+    const p = new fl.Parameter(fl.tensor([1, 2]));
+    const first = fl.compile((at: fl.Tensor) => {
+      const late = burden();
+      p.assign(p.mul(10));
+      return fl.ones([2]).add(late).indexSelect(0, at);
+    });
+    const second = fl.compile((x: fl.Tensor) => {
+      p.assign(p.add(x));
+      return x.mul(1);
+    });
+    const index = (at: number): fl.Tensor => fl.tensor(Int32Array.of(at));
+    await first(index(0)).data();
+    await second(fl.tensor([0, 0])).data();
+    const lost = fl.compile((at: fl.Tensor) => fl.ones([2]).indexSelect(0, at).mul(1))(index(9));
+    await settle(lost.data());
+    const both = await Promise.all([settle(first(index(9)).data(), 20_000), settle(second(lost).data(), 20_000)]);
+    for (const { error } of both) expect(error).toBeInstanceOf(fl.IndexError);
+    expect(await p.array()).toEqual([10, 20]);
+    const snapshot = p.float();
+    p.assign(p.mul(3));
+    expect(await p.array()).toEqual([30, 60]);
+    expect(await snapshot.mul(1).array()).toEqual([10, 20]);
   });
 
   test.each(POOLS.slice(0, 3))("survives the workers, %s", async (_, options) => {
