@@ -240,7 +240,7 @@ const CASES: Record<Exclude<keyof typeof isa.Opcode, Bounded>, Record<string, Bu
     }),
   },
   Convolution: {
-    "a large image": convolved("Convolution", { [isa.Convolution.OutH]: 2 ** 10, [isa.Convolution.InH]: 2 ** 10 }),
+    "a large image": convolved("Convolution", { [isa.Convolution.OutH]: 2 ** 12, [isa.Convolution.InH]: 2 ** 12 }),
     "many channels": convolved("Convolution", { [isa.Convolution.Channels]: 2 ** 15 }),
     "many results": convolved("Convolution", { [isa.Convolution.Results]: 2 ** 15 }),
     "many samples": convolved("Convolution", { [isa.Convolution.N]: 2 ** 10, [isa.Convolution.Block]: 2 ** 10 }),
@@ -248,8 +248,8 @@ const CASES: Record<Exclude<keyof typeof isa.Opcode, Bounded>, Record<string, Bu
   },
   ConvolutionKernel: {
     "a large image": convolved("ConvolutionKernel", {
-      [isa.Convolution.OutH]: 2 ** 10,
-      [isa.Convolution.InH]: 2 ** 10,
+      [isa.Convolution.OutH]: 2 ** 12,
+      [isa.Convolution.InH]: 2 ** 12,
     }),
     "many channels": convolved("ConvolutionKernel", { [isa.Convolution.Channels]: 2 ** 14 }),
     "many samples": convolved("ConvolutionKernel", { [isa.Convolution.N]: 2 ** 10, [isa.Convolution.Block]: 2 ** 10 }),

@@ -4,7 +4,16 @@ import * as isa from "../../assembly/isa.ts";
 import * as fl from "../../src/index.ts";
 import { session } from "../../src/run/active.ts";
 import { Allocator } from "../../src/run/memory.ts";
-import { chainInput, chainProgram, expectFault, eachByItself, fresh, settle, training } from "./support.ts";
+import {
+  chainInput,
+  chainProgram,
+  expectFault,
+  eachByItself,
+  fresh,
+  settle,
+  unlessStalled,
+  training,
+} from "./support.ts";
 
 eachByItself(() => {
   Allocator.from = 0;
@@ -216,7 +225,7 @@ describe.each([
   test.each(long)("%s", async (name, make) => {
     await fresh({ ...options, hangTimeout: 100 });
     const start = performance.now();
-    const { error, value } = await settle(make().item(), 60_000);
+    const { error, value } = await unlessStalled(() => settle(make().item(), 60_000));
     expect(error).toBeUndefined();
     expect(value).toEqual(expect.any(Number));
     // On a machine so fast that this says nothing the work must grow. (Sums wait for memory, more of it would make no test.)

@@ -72,6 +72,13 @@ export async function settle(promise: PromiseLike<unknown>, limit = 2000): Promi
   }
 }
 
+/** How it settles; a machine that has other things to do may stop a worker for a while, but not three times in a row. */
+export async function unlessStalled(run: () => Promise<Settled>): Promise<Settled> {
+  let settled = await run();
+  for (let i = 0; i < 2 && settled.error?.fault === "hung"; i++) settled = await run();
+  return settled;
+}
+
 export const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** A WorkerError, in time, that says which worker failed, how, and why. */
