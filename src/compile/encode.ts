@@ -13,7 +13,7 @@ import {
   type Region,
   RESIDENTS,
 } from "../program/program.ts";
-import type { Buffer, Ref, Schedule } from "./instr.ts";
+import type { Allocation, Ref, Schedule } from "./instr.ts";
 import type { Lowered } from "./lower/index.ts";
 import type { Plan } from "./plan.ts";
 import { print } from "./print.ts";
@@ -27,7 +27,7 @@ export function encode(low: Lowered, schedule: Schedule, plan: Plan): Program {
   const labels: Label[] = [];
   const residents = low.residents.length;
 
-  const regionOf = (b: Buffer): Region => {
+  const regionOf = (b: Allocation): Region => {
     const home = homes[b.id];
     if (!home) return ARENA;
     if (home.kind === "resident") return RESIDENTS + home.index;
@@ -36,7 +36,7 @@ export function encode(low: Lowered, schedule: Schedule, plan: Plan): Program {
   };
   const offsets = new Map(plan.offsets);
   /** Puts buffers side by side; returns the bytes they take. */
-  const sideBySide = (buffers: Iterable<Buffer>): number => {
+  const sideBySide = (buffers: Iterable<Allocation>): number => {
     let at = 0;
     for (const b of buffers) {
       offsets.set(b.id, at);
@@ -46,7 +46,7 @@ export function encode(low: Lowered, schedule: Schedule, plan: Plan): Program {
   };
   const inputBytes = sideBySide(low.inputs);
   const outputBytes = sideBySide(new Set(low.outputs.map((o) => o.buffer)));
-  const offsetOf = (b: Buffer): number => offsets.get(b.id) ?? 0;
+  const offsetOf = (b: Allocation): number => offsets.get(b.id) ?? 0;
 
   let phase = 0;
   for (let k = 0; k < instrs.length; k++) {
@@ -80,7 +80,7 @@ export function encode(low: Lowered, schedule: Schedule, plan: Plan): Program {
     shape,
     dtype,
   });
-  const whole = (b: Buffer): Place => place({ buffer: b, offset: 0 }, [], b.dtype, b.bytes);
+  const whole = (b: Allocation): Place => place({ buffer: b, offset: 0 }, [], b.dtype, b.bytes);
   return {
     code: new Int32Array(code),
     relocations: new Int32Array(relocations),

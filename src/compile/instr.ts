@@ -15,7 +15,7 @@ export interface Home {
   readonly index: number;
 }
 
-export interface Buffer {
+export interface Allocation {
   /** Its position among the program's buffers. */
   readonly id: number;
   readonly bytes: number;
@@ -27,17 +27,17 @@ export type Homes = readonly (Home | undefined)[];
 
 /** A byte address within a buffer. */
 export interface Ref {
-  readonly buffer: Buffer;
+  readonly buffer: Allocation;
   readonly offset: number;
   /** Read it only in a phase after the one that writes this: later than it could be, to need less memory at once. */
-  readonly after?: Buffer;
+  readonly after?: Allocation;
 }
 
 export type Word = number | Ref;
 
 /** `unit` bytes of the buffer from its start belong to each unit of the instruction; 0 = any unit may touch any byte. */
 export interface Access {
-  readonly buffer: Buffer;
+  readonly buffer: Allocation;
   readonly unit: number;
   /**
    * Where the instruction works through tiles: the number of the last operation within one that reads the buffer, or of the
@@ -45,7 +45,7 @@ export interface Access {
    */
   readonly at?: number;
   /** See Ref. */
-  readonly after?: Buffer;
+  readonly after?: Allocation;
 }
 
 /** What is worth saying about a node. Not the node itself: programs outlive graphs, and what those are bound to. */

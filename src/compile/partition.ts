@@ -3,7 +3,7 @@
  * so whatever an instruction reads must have been written in an earlier phase, or in its own by the same worker: writer and
  * reader then cut the buffer alike and use the same lanes. Row-local chains need no barrier.
  */
-import type { Access, Buffer, Instr, Schedule } from "./instr.ts";
+import type { Access, Allocation, Instr, Schedule } from "./instr.ts";
 
 /** Whether the worker that does a piece of `a` also does the same piece of `b`, for any number of workers. */
 export function sameSlices(a: Instr, x: Access, b: Instr, y: Access): boolean {
@@ -29,7 +29,7 @@ interface Written {
 /** Each instruction in the earliest phase it can run in. */
 export function partition(instrs: readonly Instr[]): Schedule {
   // Several instructions may write one buffer: zeros, then parts. Those that cut it alike are as one to who reads it.
-  const written = new Map<Buffer, Written[]>();
+  const written = new Map<Allocation, Written[]>();
   const count = instrs.length;
   const earliest = new Int32Array(count);
   let phases = 0;

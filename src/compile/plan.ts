@@ -5,7 +5,7 @@
  * the lower bound, the largest sum of bytes alive at once.
  */
 import { align, type MemoryPlan } from "../program/program.ts";
-import type { Access, Buffer, Homes, Instr, Schedule } from "./instr.ts";
+import type { Access, Allocation, Homes, Instr, Schedule } from "./instr.ts";
 import { sameSlices } from "./partition.ts";
 
 export interface Plan extends MemoryPlan {
@@ -14,7 +14,7 @@ export interface Plan extends MemoryPlan {
 }
 
 interface Life {
-  buffers: Buffer[];
+  buffers: Allocation[];
   bytes: number;
   from: number;
   to: number;
@@ -46,7 +46,7 @@ function timesOf({ instrs, phaseOf }: Schedule): Times {
 }
 
 /** Lifetimes, with buffers that may share one place merged. */
-function lifetimes(buffers: readonly Buffer[], homes: Homes, schedule: Schedule): Life[] {
+function lifetimes(buffers: readonly Allocation[], homes: Homes, schedule: Schedule): Life[] {
   const { instrs } = schedule;
   const { begin, end } = timesOf(schedule);
   const after = instrs.length;
@@ -200,7 +200,7 @@ function mostAlive(lives: readonly Life[], end: number): number {
 }
 
 /** Places in the arena for the buffers without a home. */
-export function plan(buffers: readonly Buffer[], homes: Homes, schedule: Schedule): Plan {
+export function plan(buffers: readonly Allocation[], homes: Homes, schedule: Schedule): Plan {
   const lives = lifetimes(buffers, homes, schedule);
   const lowerBound = mostAlive(lives, schedule.instrs.length);
   const offsets = new Map<number, number>();

@@ -2,14 +2,14 @@
 import * as isa from "../../assembly/isa.ts";
 import { show } from "../core/shape.ts";
 import type { MemoryPlan } from "../program/program.ts";
-import type { Buffer, Homes, Schedule } from "./instr.ts";
+import type { Allocation, Homes, Schedule } from "./instr.ts";
 
 const NAMES = new Map(Object.entries(isa.Opcode).map(([name, opcode]) => [opcode, name]));
 const kb = (n: number): string => (n < 10_240 ? `${n} B` : `${(n / 1024).toFixed(1)} KB`);
 
 const PREFIXES = { input: "in", output: "out", resident: "r", update: "new" };
 
-function bufferName(b: Buffer, homes: Homes): string {
+function bufferName(b: Allocation, homes: Homes): string {
   const home = homes[b.id];
   return home ? `${PREFIXES[home.kind]}${home.index}` : `t${b.id}`;
 }
@@ -17,7 +17,7 @@ function bufferName(b: Buffer, homes: Homes): string {
 /** The program as text: instructions by phase, then the memory plan. */
 export function print({ instrs, phaseOf }: Schedule, homes: Homes, plan: MemoryPlan): string {
   const lines: string[] = [];
-  const list = (xs: readonly { buffer: Buffer }[]): string =>
+  const list = (xs: readonly { buffer: Allocation }[]): string =>
     [...new Set(xs.map((x) => bufferName(x.buffer, homes)))].join(" ");
   let phases = 0;
   for (const [k, i] of instrs.entries()) {

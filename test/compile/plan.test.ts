@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { lower, type Lowered } from "../../src/compile/lower/index.ts";
-import type { Buffer, Homes, Instr, Schedule } from "../../src/compile/instr.ts";
+import type { Allocation, Homes, Instr, Schedule } from "../../src/compile/instr.ts";
 import { fuse } from "../../src/compile/fuse.ts";
 import { match } from "../../src/compile/match.ts";
 import { partition } from "../../src/compile/partition.ts";
@@ -61,7 +61,7 @@ function touches(i: Instr, workers: number, { low, plan: { offsets } }: Planned)
   return list;
 }
 
-function place(b: Buffer, homes: Homes, offsets: ReadonlyMap<number, number>): number | undefined {
+function place(b: Allocation, homes: Homes, offsets: ReadonlyMap<number, number>): number | undefined {
   return homes[b.id] ? undefined : offsets.get(b.id);
 }
 
@@ -91,7 +91,7 @@ function expectNoRaces(p: Planned, workers: number): void {
 /** Each read finds what its writer wrote: replays the program on labelled bytes (one label per 64-byte line). */
 function expectDataflow(p: Planned): void {
   const owner = new Map<number, number>();
-  const lines = (b: Buffer): number[] => {
+  const lines = (b: Allocation): number[] => {
     const base = place(b, p.low.homes, p.plan.offsets);
     if (base === undefined) return [];
     return Array.from({ length: Math.ceil(b.bytes / 64) }, (_, k) => base / 64 + k);

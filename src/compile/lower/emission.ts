@@ -4,7 +4,7 @@ import { byteLength, bytesOf, type DType } from "../../core/dtype.ts";
 import { numel, show } from "../../core/shape.ts";
 import { isOp, type Node } from "../../graph/node.ts";
 import { ASSERT } from "../../ops/assert.ts";
-import type { Access, Buffer, Described, Instr, Ref, Word } from "../instr.ts";
+import type { Access, Allocation, Described, Instr, Ref, Word } from "../instr.ts";
 import type { Strided } from "../view.ts";
 
 /** Rows of a unit, where work is cut by rows: whoever continues on those of a matrix product needs no barrier. */
@@ -44,7 +44,7 @@ export const linesOf = (inner: number): number => (inner === 1 ? ROWS : GRAIN);
 
 export abstract class Emission {
   readonly instrs: Instr[] = [];
-  readonly buffers: Buffer[] = [];
+  readonly buffers: Allocation[] = [];
   /** Where a node's value lies, dense, once computed. */
   readonly places = new Map<Node, Ref>();
   private readonly labels = new Map<Node, Described>();
@@ -57,8 +57,8 @@ export abstract class Emission {
   /** Where the node's value lies, dense; copied there if it only exists as a view or a constant. */
   abstract ref(n: Node): Ref;
 
-  buffer(bytes: number, dtype: DType): Buffer {
-    const b: Buffer = { id: this.buffers.length, bytes, dtype };
+  buffer(bytes: number, dtype: DType): Allocation {
+    const b: Allocation = { id: this.buffers.length, bytes, dtype };
     this.buffers.push(b);
     return b;
   }
@@ -84,7 +84,7 @@ export abstract class Emission {
     return { ...ref, offset: ref.offset + offset * bytesOf(base.dtype) };
   }
 
-  writerOf(b: Buffer): Instr | undefined {
+  writerOf(b: Allocation): Instr | undefined {
     return this.writers[b.id];
   }
 

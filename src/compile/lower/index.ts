@@ -4,7 +4,7 @@ import { FourlaneError, ShapeError } from "../../core/errors.ts";
 import { show } from "../../core/shape.ts";
 import type { Computation, Node, OpDef } from "../../graph/node.ts";
 import { LEAF } from "../../ops/leaf.ts";
-import type { Buffer, Home, Homes, Instr } from "../instr.ts";
+import type { Allocation, Home, Homes, Instr } from "../instr.ts";
 import type { Matched } from "../match.ts";
 import { Lowering } from "./lowering.ts";
 import { emitAdam as adam } from "./rules/optimizer.ts";
@@ -12,12 +12,12 @@ import { RULES } from "./table.ts";
 
 export interface Lowered {
   readonly instrs: readonly Instr[];
-  readonly buffers: readonly Buffer[];
+  readonly buffers: readonly Allocation[];
   readonly homes: Homes;
-  readonly outputs: { buffer: Buffer; node: Node }[];
-  readonly inputs: Buffer[];
-  readonly residents: Buffer[];
-  readonly updates: Buffer[];
+  readonly outputs: { buffer: Allocation; node: Node }[];
+  readonly inputs: Allocation[];
+  readonly residents: Allocation[];
+  readonly updates: Allocation[];
 }
 
 /** Whether the compiler can run an operation: for the test that the op table is covered. */
@@ -37,7 +37,7 @@ export function lower(graph: Computation, { order, works, needed }: Matched): Lo
     if (n.shape.length > 8) throw new ShapeError(`${n.op.name}: rank ${n.shape.length} of ${show(n.shape)} is above 8`);
   const low = new Lowering(needed);
   const homes: (Home | undefined)[] = [];
-  const bind = (list: readonly Node[], kind: Home["kind"]): Buffer[] =>
+  const bind = (list: readonly Node[], kind: Home["kind"]): Allocation[] =>
     list.map((n, i) => {
       if (n.op !== LEAF) throw new FourlaneError("INTERNAL", `${n.op.name}: only leaves can be bound`);
       const buffer = low.buffer(byteLength(n.shape, n.dtype), n.dtype);
@@ -56,7 +56,7 @@ export function lower(graph: Computation, { order, works, needed }: Matched): Lo
     if (!list && !["elementwise", "leaf", "view"].includes(n.op.kind)) rule(low, n);
   }
   // What leaves the program has a buffer of its own: a copy, if what it lies in has a home already, or holds more.
-  const leave = (kind: "output" | "update", n: Node, i: number): Buffer => {
+  const leave = (kind: "output" | "update", n: Node, i: number): Allocation => {
     let { buffer, offset } = low.ref(n);
     const home = homes[buffer.id];
     if (home?.kind === "output" && kind === "output" && offset === 0) return buffer;

@@ -4,7 +4,7 @@ import { bytesOf, isFloat } from "../../core/dtype.ts";
 import { numel } from "../../core/shape.ts";
 import type { Node } from "../../graph/node.ts";
 import { constantValue } from "../../ops/leaf.ts";
-import type { Buffer, Ref, Word } from "../instr.ts";
+import type { Allocation, Ref, Word } from "../instr.ts";
 import { collapse, isDense, type Strided } from "../view.ts";
 import { NS } from "./cost.ts";
 import { type Emission, floatBits, GRAIN, grainOf, type Touch } from "./emission.ts";
@@ -14,13 +14,13 @@ import { microsOf } from "./micros.ts";
 function touched(
   slots: readonly (readonly [isa.Slot, Word])[],
   micros: readonly (readonly number[])[],
-): { lastRead: Map<Buffer, number>; firstWrite: Map<Buffer, number> } {
-  const bufferOf = (slot: number): Buffer | undefined => {
+): { lastRead: Map<Allocation, number>; firstWrite: Map<Allocation, number> } {
+  const bufferOf = (slot: number): Allocation | undefined => {
     const word = slots[slot]?.[1];
     return typeof word === "object" ? word.buffer : undefined;
   };
-  const lastRead = new Map<Buffer, number>();
-  const firstWrite = new Map<Buffer, number>();
+  const lastRead = new Map<Allocation, number>();
+  const firstWrite = new Map<Allocation, number>();
   micros.forEach(([op, dst, ...operands], m) => {
     for (const slot of operands) {
       const b = bufferOf(slot);
@@ -48,7 +48,7 @@ export function emitMap(
   const viewWords: { slot: number; words: Word[] }[] = [];
   const once: number[][] = [];
   const each: number[][] = [];
-  const reads = new Map<Buffer, [Ref, "slice" | "all"]>();
+  const reads = new Map<Allocation, [Ref, "slice" | "all"]>();
   const free: number[] = [];
   const registerOf = new Map<number, number>();
   let registers = 0;
@@ -212,7 +212,7 @@ export function mapWords(
 }
 
 /** Elements per unit: that of an operand's writer if one fits, so that no barrier is needed; else rows of the shape. */
-export function grainFor(l: Emission, shape: readonly number[], operands: readonly Buffer[], n: number): number {
+export function grainFor(l: Emission, shape: readonly number[], operands: readonly Allocation[], n: number): number {
   for (const b of operands) {
     const w = l.writerOf(b);
     if (!w) continue;
