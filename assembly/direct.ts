@@ -1,0 +1,129 @@
+// Convolutions without tiles, summed in float64: small ones, and those of which a tile would see too much.
+import { lineAt, volume } from "./image";
+import { Convolution } from "./isa";
+import { arg, beat, ptr } from "./simd";
+
+/** Element (z, y, x) of the axes of In, as they are spread; 0 outside. */
+function seen(ip: usize, source: usize, z: i32, y: i32, x: i32): f64 {
+  z = lineAt(z - arg(ip, Convolution.PadD), arg(ip, Convolution.SpreadD), arg(ip, Convolution.InD));
+  y = lineAt(y - arg(ip, Convolution.PadH), arg(ip, Convolution.SpreadH), arg(ip, Convolution.InH));
+  x = lineAt(x - arg(ip, Convolution.PadW), arg(ip, Convolution.SpreadW), arg(ip, Convolution.InW));
+  if ((z | y | x) < 0) return 0;
+  const at = (<usize>(z * arg(ip, Convolution.InH) + y) * <usize>arg(ip, Convolution.InW) + <usize>x) << 2;
+  return <f64>load<f32>(source + at);
+}
+
+/** What `taps` (three axes) of a plane at `kernel` make of place (d, h, w) of a plane of In. */
+function planeSum(ip: usize, source: usize, kernel: usize, taps: i32, d: i32, h: i32, w: i32, byTaps: bool): f64 {
+  const tapsD = arg(ip, taps);
+  const tapsH = arg(ip, taps + 1);
+  const tapsW = arg(ip, taps + 2);
+  // Places and taps take each other's part where kernels are what is wanted.
+  const place = byTaps ? Convolution.DilationD : Convolution.StrideD;
+  const tap = byTaps ? Convolution.StrideD : Convolution.DilationD;
+  const turned = arg(ip, Convolution.Adjoint) != 0;
+  let sum: f64 = 0;
+  for (let z = 0; z < tapsD; ++z) {
+    for (let y = 0; y < tapsH; ++y) {
+      if ((y & 63) == 63) beat();
+      for (let x = 0; x < tapsW; ++x) {
+        if ((x & 4095) == 4095) beat();
+        const e = seen(
+          ip,
+          source,
+          d * arg(ip, place) + (turned ? tapsD - 1 - z : z) * arg(ip, tap),
+          h * arg(ip, place + 1) + (turned ? tapsH - 1 - y : y) * arg(ip, tap + 1),
+          w * arg(ip, place + 2) + (turned ? tapsW - 1 - x : x) * arg(ip, tap + 2),
+        );
+        sum += e * <f64>load<f32>(kernel);
+        kernel += 4;
+      }
+    }
+  }
+  return sum;
+}
+
+/** Place by place, in float64. */
+export function direct(ip: usize, begin: i32, end: i32): void {
+  const groups = arg(ip, Convolution.Groups);
+  const channels = arg(ip, Convolution.Channels);
+  const results = arg(ip, Convolution.Results);
+  const taps = volume(ip, Convolution.TapsD);
+  const inner = volume(ip, Convolution.InD);
+  const outH = arg(ip, Convolution.OutH);
+  const outW = arg(ip, Convolution.OutW);
+  const block = arg(ip, Convolution.Block);
+  const pieces = arg(ip, Convolution.Pieces);
+  const planeRows = arg(ip, Convolution.OutD) * outH;
+  const adjoint = arg(ip, Convolution.Adjoint) != 0;
+  for (let u = begin; u < end; ++u) {
+    const piece = u % pieces;
+    const from = <i32>((<i64>planeRows * piece) / pieces);
+    const to = <i32>((<i64>planeRows * (piece + 1)) / pieces);
+    const first = (u / pieces) * block;
+    for (let n = first; n < min(first + block, arg(ip, Convolution.N)); ++n) {
+      for (let r = 0; r < groups * results; ++r) {
+        const g = r / results;
+        const source = ptr(ip, Convolution.In) + ((<usize>(n * groups + g) * <usize>(channels * inner)) << 2);
+        let out =
+          ptr(ip, Convolution.Out) +
+          ((<usize>((n * groups * results + r) * planeRows + from) * <usize>outW) << 2);
+        for (let row = from; row < to; ++row) {
+          for (let w = 0; w < outW; ++w) {
+            let sum: f64 = 0;
+            for (let c = 0; c < channels; ++c) {
+              if ((c & 7) == 0) beat();
+              const kernel = adjoint ? (g * channels + c) * results + (r - g * results) : r * channels + c;
+              const at = ptr(ip, Convolution.Kernels) + ((<usize>kernel * <usize>taps) << 2);
+              const plane = source + ((<usize>c * <usize>inner) << 2);
+              sum += planeSum(ip, plane, at, Convolution.TapsD, row / outH, row % outH, w, false);
+            }
+            store<f32>(out, <f32>sum);
+            out += 4;
+          }
+        }
+      }
+    }
+  }
+}
+
+/** Tap by tap, in float64. */
+export function directKernel(ip: usize, begin: i32, end: i32): void {
+  const groups = arg(ip, Convolution.Groups);
+  const channels = arg(ip, Convolution.Channels);
+  const results = arg(ip, Convolution.Results);
+  const tapsH = arg(ip, Convolution.TapsH);
+  const tapsW = arg(ip, Convolution.TapsW);
+  const taps = volume(ip, Convolution.TapsD);
+  const inner = volume(ip, Convolution.InD);
+  const places = volume(ip, Convolution.OutD);
+  const block = arg(ip, Convolution.Block);
+  const pieces = arg(ip, Convolution.Pieces);
+  for (let u = begin; u < end; ++u) {
+    const piece = u % pieces;
+    const from = <i32>((<i64>channels * piece) / pieces);
+    const to = <i32>((<i64>channels * (piece + 1)) / pieces);
+    const first = (u / pieces) * block;
+    const last = min(first + block, arg(ip, Convolution.N));
+    for (let r = 0; r < groups * results; ++r) {
+      const g = r / results;
+      for (let c = from; c < to; ++c) {
+        let out =
+          ptr(ip, Convolution.Out) +
+          ((<usize>(((u / pieces) * groups * results + r) * channels + c) * <usize>taps) << 2);
+        for (let t = 0; t < taps; ++t) {
+          let sum: f64 = 0;
+          for (let n = first; n < last; ++n) {
+            beat();
+            const source = ptr(ip, Convolution.In) + ((<usize>((n * groups + g) * channels + c) * <usize>inner) << 2);
+            const grad = ptr(ip, Convolution.Kernels) + ((<usize>(n * groups * results + r) * <usize>places) << 2);
+            const rest = t / tapsW;
+            sum += planeSum(ip, source, grad, Convolution.OutD, rest / tapsH, rest % tapsH, t % tapsW, true);
+          }
+          store<f32>(out, <f32>sum);
+          out += 4;
+        }
+      }
+    }
+  }
+}
