@@ -195,11 +195,6 @@ export function pad(x: Node, begin: readonly number[], shape: Shape): Node {
   return sameShape(x.shape, shape) ? x : makeNode(PAD, [x], { begin, step: begin.map(() => 1), shape });
 }
 
-/** The elements of x `step` apart along each axis, zeros between them. */
-export function spread(x: Node, step: readonly number[], shape: Shape): Node {
-  return step.every((s) => s === 1) ? x : makeNode(PAD, [x], { begin: step.map(() => 0), step, shape });
-}
-
 // --- concat | slices --------------------------------------------------------------------------------------------------------
 
 const CONCAT: OpDef<AxisAttrs> = {
