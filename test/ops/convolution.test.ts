@@ -111,6 +111,7 @@ const CASES: Case[] = [
   of(2, 3, 4, [9, 9], [3, 3], { padding: 4 }), // more around than a kernel reaches
   of(2, 3, 4, [16, 16], [2, 2], { stride: 3 }), // places between that no kernel sees
   of(3, 4, 5, [10, 10], [4, 4], { padding: 1, after: 2 }),
+  of(1, 400, 1, [10], [1], { padding: 1342173 }), // what a row sees of all channels is just above 4 GiB
 ];
 
 describe.each([1, 3])("%i workers", (workers) => {
