@@ -106,6 +106,13 @@ export enum K {
   ExpLeast,
   ExpMost,
   ExponentMask,
+  FilterA,
+  FilterB,
+  FilterA3,
+  FilterB3,
+  FilterHalf,
+  FilterTwo,
+  FilterSum,
   /** 224 bits of 2/pi, least significant word first. */
   TwoOverPiBits,
 }
@@ -247,6 +254,15 @@ export function writeConstants(): void {
   putSingle(K.ExpLeast, -104);
   putSingle(K.ExpMost, 89);
   putBits(K.ExponentMask, 0xff800000);
+
+  // Of minimal filtering (winograd/transform.ts): a = sqrt(1/2), b = sqrt(2), their cubes, squares and the squares' sum.
+  putSingle(K.FilterA, 0.7071067811865476);
+  putSingle(K.FilterB, 1.4142135623730951);
+  putSingle(K.FilterA3, 0.3535533905932738);
+  putSingle(K.FilterB3, 2.8284271247461903);
+  putSingle(K.FilterHalf, 0.5);
+  putSingle(K.FilterTwo, 2);
+  putSingle(K.FilterSum, 2.5);
 
   // The first 216 bits of 2/pi after 8 zeros.
   store<u64>(Memory.Constants + K.TwoOverPiBits * 8, 0x993c439041fe5163, 0);

@@ -23,3 +23,5 @@ export { product as Product } from "./product";
 export { cumsum as Cumsum } from "./cumsum";
 export { argsort as Argsort } from "./sort";
 export { fold as Fold } from "./windows";
+export { winograd as Winograd, winogradTaps as WinogradTaps } from "./winograd/convolution";
+export { winogradKernel as WinogradKernel } from "./winograd/kernel";

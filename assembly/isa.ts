@@ -48,6 +48,9 @@ export enum Opcode {
   Assert = 17,
   Convolution = 18,
   ConvolutionKernel = 19,
+  Winograd = 20,
+  WinogradTaps = 21,
+  WinogradKernel = 22,
 }
 
 /** Sizes of memory, in bytes but for Pages. */
@@ -72,7 +75,7 @@ export enum Memory {
 
 /** Bytes of private scratch per worker. The word behind it is its heartbeat: while it counts, the worker is not hung. */
 export enum Scratch {
-  Bytes = 524288,
+  Bytes = 1048576,
 }
 
 /**
@@ -645,4 +648,54 @@ export enum ConvolutionTile {
   /** Most taps of a channel. */
   Taps = 2048,
   ImageBytes = 229376,
+}
+
+/**
+ * Winograd: a convolution by 3x3 taps with stride 1 of two axes, by minimal filtering. Kernels are what WinogradTaps has made of
+ * them. A tile is 4x4 places of the result, from 6x6 elements of In, both of 4 x 4 or more. A unit is piece u % Pieces of the rows of
+ * tiles of Block samples.
+ *
+ * WinogradKernel: Out[b, o, c, t] = the sum over q and the samples n of block b, Block of them, of what is at t of q in In[n, c],
+ * times Kernels[n, o, q], Kernels being what comes back from the result. A unit is piece u % Pieces of the channels of a block. Sums
+ * is room for the sums at all points: [blocks][36][Results, up to a multiple of 4][Channels, of 8].
+ */
+export enum Winograd {
+  Out = 4,
+  In = 5,
+  Kernels = 6,
+  Sums = 7,
+  N = 8,
+  Channels = 9,
+  Results = 10,
+  InH = 11,
+  InW = 12,
+  OutH = 13,
+  OutW = 14,
+  PadH = 15,
+  PadW = 16,
+  Block = 17,
+  Pieces = 18,
+  Length = 19,
+}
+
+/**
+ * Kernels [Results, Channels, 3, 3], or if Adjoint [Channels, Results, 3, 3] turned around, at the points of minimal filtering, in
+ * panels of 8 results: [36][Results / 8, rounded up][Channels][8], each of the 36 in an odd number of cache lines. A unit is a panel.
+ */
+export enum WinogradTaps {
+  Out = 4,
+  Taps = 5,
+  Channels = 6,
+  Results = 7,
+  Adjoint = 8,
+  Length = 9,
+}
+
+/** What minimal filtering computes at once, and how many points there are for each tile. */
+export enum WinogradTile {
+  Places = 4,
+  Points = 36,
+  /** Most tiles, and channels, of a product. */
+  Tiles = 32,
+  Channels = 256,
 }

@@ -29,7 +29,19 @@ const CASES: Record<Exclude<keyof typeof isa.Opcode, "Barrier">, Case> = (() => 
     Gather,
     ScatterAdd: S,
   } = isa;
-  const { Random, Transpose, Adam, Cumsum, Argsort, Fold, Product, Assert, Convolution: V } = isa;
+  const {
+    Random,
+    Transpose,
+    Adam,
+    Cumsum,
+    Argsort,
+    Fold,
+    Product,
+    Assert,
+    Convolution: V,
+    Winograd: W,
+    WinogradTaps: T,
+  } = isa;
   // 2 samples of 2 channels, 6 x 6, and 5 kernels of 3 x 3 with zeros around.
   const convolved = {
     ...{ [V.N]: 2, [V.Groups]: 1, [V.Channels]: 2, [V.Results]: 5, [V.InD]: 1, [V.InH]: 6, [V.InW]: 6 },
@@ -37,6 +49,11 @@ const CASES: Record<Exclude<keyof typeof isa.Opcode, "Barrier">, Case> = (() => 
     ...{ [V.StrideD]: 1, [V.StrideH]: 1, [V.StrideW]: 1, [V.DilationD]: 1, [V.DilationH]: 1, [V.DilationW]: 1 },
     ...{ [V.PadD]: 0, [V.PadH]: 1, [V.PadW]: 1, [V.SpreadD]: 1, [V.SpreadH]: 1, [V.SpreadW]: 1 },
     ...{ [V.Adjoint]: 0, [V.Direct]: 0 },
+  };
+  // 2 samples of 6 channels, 4 x 8, and 5 kernels of 3 x 3 with zeros around.
+  const filtered = {
+    ...{ [W.N]: 2, [W.Channels]: 6, [W.Results]: 5, [W.InH]: 4, [W.InW]: 8, [W.OutH]: 4, [W.OutW]: 8 },
+    ...{ [W.PadH]: 1, [W.PadW]: 1, [W.Block]: 1, [W.Pieces]: 1 },
   };
   return {
     // exp(x) + a broadcast view of it, written dense.
@@ -219,6 +236,27 @@ const CASES: Record<Exclude<keyof typeof isa.Opcode, "Barrier">, Case> = (() => 
       words: { ...convolved, [V.Block]: 1, [V.Pieces]: 1 },
       f32: { [V.In]: 144, [V.Kernels]: 360 },
       out: { [V.Out]: 180 },
+    },
+    Winograd: {
+      length: W.Length,
+      units: 2,
+      words: filtered,
+      f32: { [W.In]: 384, [W.Kernels]: 36 * 80 },
+      out: { [W.Out]: 320 },
+    },
+    WinogradTaps: {
+      length: T.Length,
+      units: 1,
+      words: { [T.Channels]: 6, [T.Results]: 5, [T.Adjoint]: 1 },
+      f32: { [T.Taps]: 270 },
+      out: { [T.Out]: 36 * 48 },
+    },
+    WinogradKernel: {
+      length: W.Length,
+      units: 2,
+      words: filtered,
+      f32: { [W.In]: 384, [W.Kernels]: 320 },
+      out: { [W.Out]: 540, [W.Sums]: 2 * 36 * 64 },
     },
     Product: {
       length: Product.Length,

@@ -149,6 +149,17 @@ const convolved = (name: "Convolution" | "ConvolutionKernel", more: Record<numbe
   });
 };
 
+/** 3 x 3 taps of 8 channels of 16 x 64 places, to 8 results. */
+const filtered = (name: "Winograd" | "WinogradKernel", more: Record<number, number>): Build => {
+  const { Winograd: W } = isa;
+  return put(name, W.Length, {
+    ...{ [W.Out]: OUT, [W.In]: ZEROS, [W.Kernels]: ZEROS, [W.Sums]: OUT + GB / 2, [W.N]: 1, [W.Channels]: 8 },
+    ...{ [W.Results]: 8, [W.InH]: 16, [W.InW]: 64, [W.OutH]: 16, [W.OutW]: 64, [W.PadH]: 1, [W.PadW]: 1 },
+    ...{ [W.Block]: 1, [W.Pieces]: 1 },
+    ...more,
+  });
+};
+
 const { ReduceKind } = isa;
 
 /**
@@ -254,6 +265,24 @@ const CASES: Record<Exclude<keyof typeof isa.Opcode, Bounded>, Record<string, Bu
     "many channels": convolved("ConvolutionKernel", { [isa.Convolution.Channels]: 2 ** 14 }),
     "many samples": convolved("ConvolutionKernel", { [isa.Convolution.N]: 2 ** 10, [isa.Convolution.Block]: 2 ** 10 }),
     "tap by tap": convolved("ConvolutionKernel", { [isa.Convolution.Direct]: 1, [isa.Convolution.Channels]: 2 ** 9 }),
+  },
+  Winograd: {
+    "a large image": filtered("Winograd", { [isa.Winograd.OutH]: 2 ** 13, [isa.Winograd.InH]: 2 ** 13 }),
+    "many samples": filtered("Winograd", { [isa.Winograd.N]: 2 ** 9, [isa.Winograd.Block]: 2 ** 9 }),
+    "many channels": filtered("Winograd", { [isa.Winograd.Channels]: 2 ** 12 }),
+    "many results": filtered("Winograd", { [isa.Winograd.Results]: 2 ** 12 }),
+  },
+  WinogradTaps: {
+    "many channels": put("WinogradTaps", isa.WinogradTaps.Length, {
+      [isa.WinogradTaps.Out]: OUT,
+      [isa.WinogradTaps.Taps]: ZEROS,
+      [isa.WinogradTaps.Channels]: 2 ** 17,
+      [isa.WinogradTaps.Results]: 8,
+    }),
+  },
+  WinogradKernel: {
+    "a large image": filtered("WinogradKernel", { [isa.Winograd.OutH]: 2 ** 13, [isa.Winograd.InH]: 2 ** 13 }),
+    "many samples": filtered("WinogradKernel", { [isa.Winograd.N]: 2 ** 9, [isa.Winograd.Block]: 2 ** 9 }),
   },
   Product: {
     "many columns": product(2 ** 16, 2 ** 11, 0),

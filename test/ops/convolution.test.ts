@@ -69,6 +69,12 @@ function all(c: Case): { node: Node; operands: { shape: readonly number[]; data:
   ];
 }
 
+/**
+ * Largest error, of the largest element. Minimal filtering, which 3x3 taps of stride 1 may meet, may be further off.
+ */
+const tolerance = ({ w, stride, dilation }: Case): number =>
+  String(w.slice(2)) === "3,3" && [...stride, ...dilation].every((v) => v === 1) ? 4e-6 : 2e-6;
+
 async function check(c: Case): Promise<void> {
   for (const { node, operands } of all(c)) {
     const got = await new Tensor(node).data();
@@ -82,7 +88,7 @@ async function check(c: Case): Promise<void> {
       scale = Math.max(scale, Math.abs(want[i]));
     }
     expect(got.length, node.op.name).toBe(want.length);
-    expect(most, `${node.op.name} of ${show(c)}`).toBeLessThanOrEqual(2e-6 * Math.max(scale, 1));
+    expect(most, `${node.op.name} of ${show(c)}`).toBeLessThanOrEqual(tolerance(c) * Math.max(scale, 1));
   }
 }
 
@@ -111,6 +117,20 @@ const CASES: Case[] = [
   of(2, 3, 4, [9, 9], [3, 3], { padding: 4 }), // more around than a kernel reaches
   of(2, 3, 4, [16, 16], [2, 2], { stride: 3 }), // places between that no kernel sees
   of(3, 4, 5, [10, 10], [4, 4], { padding: 1, after: 2 }),
+  // By minimal filtering: every tail, one sample, blocks of channels, of results, of tiles, more or less around.
+  of(8, 8, 8, [4, 4], [3, 3], { padding: 1 }),
+  of(9, 9, 13, [13, 11], [3, 3], { padding: 1 }),
+  of(5, 11, 10, [9, 18], [3, 3]),
+  of(2, 12, 17, [10, 39], [3, 3], { padding: 2 }),
+  of(1, 19, 8, [31, 40], [3, 3], { padding: 1 }),
+  of(13, 16, 9, [6, 5], [3, 3], { padding: 2, after: 0 }),
+  of(3, 300, 9, [7, 8], [3, 3], { padding: 1 }),
+  of(2, 9, 300, [8, 7], [3, 3], { padding: 1 }),
+  of(12, 1000, 8, [4, 4], [3, 3], { padding: 1 }),
+  of(12, 8, 1000, [4, 4], [3, 3], { padding: 1 }),
+  of(4, 8, 8, [12, 12], [3, 3], { padding: -1, after: -2 }),
+  of(4, 8, 8, [8, 12], [3, 3], { padding: 6 }),
+  of(1, 8, 8, [5, 600], [3, 3], { padding: 1 }),
   of(1, 400, 1, [10], [1], { padding: 1342173 }), // what a row sees of all channels is just above 4 GiB
 ];
 
@@ -119,6 +139,33 @@ describe.each([1, 3])("%i workers", (workers) => {
     await fresh({ workers });
     await check(c);
   });
+});
+
+test("minimal filtering is at most three and a half times as far from float64 as direct sums, normwise", async () => {
+  await fresh({ workers: 2 });
+  // As long sums of taps that are set apart, which are not filtered.
+  const errors = async (c: Case): Promise<number[]> => {
+    const list: number[] = [];
+    for (const { node, operands } of all(c)) {
+      const got = await new Tensor(node).data();
+      const want = (referenceOf(node.op) as NonNullable<ReturnType<typeof referenceOf>>)(
+        operands.map(({ shape, data }) => ({ shape, data: Float64Array.from(data) })),
+        node,
+      );
+      const norm = (v: (i: number) => number): number => Math.hypot(...Array.from(got, (_, i) => v(i)));
+      list.push(norm((i) => got[i] - want[i]) / norm((i) => want[i]));
+    }
+    return list;
+  };
+  const filtered = await errors(of(4, 64, 64, [12, 12], [3, 3], { padding: 1 }));
+  const direct = await errors({ ...of(4, 64, 64, [12, 12], [3, 3], { padding: 1 }), dilation: [1, 2], size: [12, 10] });
+  console.log(
+    `normwise errors: ${filtered.map((e) => e.toExponential(1))}, direct ${direct.map((e) => e.toExponential(1))}`,
+  );
+  for (let i = 0; i < 3; i++) {
+    expect(filtered[i]).toBeLessThan(1.2e-6);
+    expect(filtered[i]).toBeLessThan(3.5 * direct[i]);
+  }
 });
 
 test("100 random ones", async () => {
@@ -154,7 +201,8 @@ test("the same bits on 1, 2, 3 and 4 workers", async () => {
   const bitsOf = async (workers: number): Promise<string[]> => {
     await fresh({ workers });
     const list: string[] = [];
-    for (const c of CASES.slice(0, 10)) for (const { node } of all(c)) list.push(bits(await new Tensor(node).data()));
+    for (const c of [...CASES.slice(0, 10), ...CASES.slice(-14, -1)])
+      for (const { node } of all(c)) list.push(bits(await new Tensor(node).data()));
     return list;
   };
   const want = await bitsOf(1);

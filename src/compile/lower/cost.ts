@@ -7,6 +7,8 @@ export const NS = {
   pack: 0.2,
   /** A multiply-add in float64. */
   preciseMultiplyAdd: 0.3,
+  /** A tap, to all points of minimal filtering. */
+  taps: 3,
   /** A micro-operation; loading and storing around all of them. */
   micro: 0.12,
   tile: 0.1,

@@ -7,30 +7,13 @@ import type { Ref } from "../../instr.ts";
 import { NS } from "../cost.ts";
 import { ROWS } from "../emission.ts";
 import type { Lowering } from "../lowering.ts";
+import { type Geometry, PIECES, three } from "./geometry.ts";
 import { reduceInto } from "./reduction.ts";
+import { byTiles, winograd, winogradKernel } from "./winograd.ts";
 
 /** Multiply-adds up to which a convolution is computed in float64: some microseconds. */
 const SMALL = 1 << 14;
-/** Units there should be at least, for as many workers; and blocks of samples that have sums of their own. */
-const PIECES = 8;
-
 const { Convolution: C, ConvolutionTile: Tile } = isa;
-
-/** Three axes, whatever there are: those in front have one place. */
-const three = (values: readonly number[], fill = 1): number[] => [
-  ...new Array<number>(3 - values.length).fill(fill),
-  ...values,
-];
-
-interface Geometry {
-  readonly inner: readonly number[];
-  readonly outer: readonly number[];
-  readonly taps: readonly number[];
-  readonly stride: readonly number[];
-  readonly dilation: readonly number[];
-  readonly padding: readonly number[];
-  readonly spread: readonly number[];
-}
 
 /** Whether the part of a channel (of several, where a block of the sum has them) that one tile sees is too much for tiles. */
 function isVast({ taps, stride, dilation, outer }: Geometry, channels: number): boolean {
@@ -112,6 +95,10 @@ export function convolution(l: Lowering, n: Node<ConvAttrs>): void {
   };
   const [samples, results] = n.shape;
   const channels = x.shape[1] / groups;
+  if (byTiles(geometry, samples, groups, channels, results)) {
+    winograd(l, n, geometry, adjoint);
+    return;
+  }
   const rows = geometry.outer[0] * geometry.outer[1];
   const byRows = samples < 2 * ROWS;
   const pieces = byRows ? Math.max(1, Math.min(rows, Math.ceil(PIECES / Math.max(1, samples)))) : 1;
@@ -151,6 +138,10 @@ export function convolutionKernel(l: Lowering, n: Node<ConvAttrs>): void {
   };
   const samples = x.shape[0];
   const channels = n.shape[1];
+  if (byTiles(geometry, samples, groups, channels, y.shape[1])) {
+    winogradKernel(l, n, geometry);
+    return;
+  }
   const work = numel(y.shape) * channels * numel(geometry.taps);
   const direct = work <= SMALL || isVast(geometry, channels);
   const block = direct ? Math.max(1, samples) : Math.max(1, Math.ceil(samples / PIECES));
