@@ -1,17 +1,19 @@
-// Images as tiles and back. Four channels lie side by side in a vector, so that transforms need no shuffles, and the values of a
-// tile at one point, [channels], are a row of a matrix as the product wants it, for its sum over channels or over tiles.
+// Images as tiles and back. The values of a tile at one point, [channels], are a row of a matrix as the product wants it, for its sum
+// over channels or over tiles: between the two axes of a transform, vectors of four elements become vectors of four channels.
 import { Winograd, WinogradTile } from "../isa";
-import { arg, storeUpTo } from "../simd";
-import { fromInput, fromResult, toResult } from "./transform";
+import { arg } from "../simd";
+import { fromInput, fromResult, toPlanes, toResult } from "./transform";
 
-/** Tiles along a row, and channels, that are worked on together: their 16 channels are a line of the cache. */
+/** Most tiles along a row that are worked on together. */
 const RUN: i32 = 8;
-const QUADS: i32 = 4;
-/** Scratch: 6 rows of 4 elements; then of each quad of channels the columns of a run, [4 RUN + 4][6]. */
-const COLUMNS: usize = 512;
-const QUAD: usize = (RUN * 4 + 4) * 96;
+/** Channels in a line of the cache. */
+const LINE: i32 = 16;
+/** Scratch: zeros for a run and a vector before and after; then the values of blocks of 4 columns of 4 channels, [6][channels][4]. */
+const BLOCKS: usize = 16 + (RUN + 1) * 16 + 16;
+const BLOCK: usize = 384;
+const QUAD: usize = BLOCK * (RUN + 1);
 /** Bytes of scratch in all. */
-export const TILES_BYTES: usize = COLUMNS + QUAD * QUADS;
+export const TILES_BYTES: usize = BLOCKS + QUAD * (LINE / 4);
 
 export function tileRows(ip: usize): i32 {
   return (arg(ip, Winograd.OutH) + 3) >> 2;
@@ -26,54 +28,89 @@ export function pointStep(rows: i32, row: usize): usize {
   return ((<usize>rows * row + 63) & ~63) | 64;
 }
 
-/** Four vectors, turned: vector i of the result has element i of each. */
+/** Which bytes of the four elements from base on are those from base + shift on; -1 where there are none. */
 // @ts-ignore: decorator
 @inline
-export function storeTurned(to: usize, v0: v128, v1: v128, v2: v128, v3: v128): void {
-  const l01 = v128.shuffle<f32>(v0, v1, 0, 4, 1, 5);
-  const l23 = v128.shuffle<f32>(v2, v3, 0, 4, 1, 5);
-  const h01 = v128.shuffle<f32>(v0, v1, 2, 6, 3, 7);
-  const h23 = v128.shuffle<f32>(v2, v3, 2, 6, 3, 7);
-  v128.store(to, v128.shuffle<f64>(l01, l23, 0, 2));
-  v128.store(to, v128.shuffle<f64>(l01, l23, 1, 3), 16);
-  v128.store(to, v128.shuffle<f64>(h01, h23, 0, 2), 32);
-  v128.store(to, v128.shuffle<f64>(h01, h23, 1, 3), 48);
+function order(shift: i32): v128 {
+  const moved = i8x16.add(i8x16(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), i8x16.splat(<i8>(shift << 2)));
+  return v128.or(moved, i8x16.gt_u(moved, i8x16.splat(15)));
 }
 
-/**
- * Elements x to x + 3 of rows y to y + rows - 1 of four planes, zeros outside, [rows][4][planes]. Beyond `planes` of them, the last
- * one stands in.
- */
-function loadBlock(to: usize, plane: usize, size: usize, planes: i32, y: i32, rows: i32, h: i32, x: i32, w: i32): void {
-  const base = max(0, min(x, w - 4));
-  const shift = x - base;
-  const outside = shift <= -4 || shift >= 4;
-  const order = i8x16.add(i8x16(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), i8x16.splat(<i8>(shift << 2)));
-  const d1 = planes > 1 ? size : 0;
-  const d2 = planes > 2 ? d1 + size : d1;
-  const d3 = planes > 3 ? d2 + size : d2;
-  for (const last = y + rows; y < last; ++y) {
-    if (outside || y < 0 || y >= h) {
-      const zero = i32x4.splat(0);
-      v128.store(to, zero);
-      v128.store(to, zero, 16);
-      v128.store(to, zero, 32);
-      v128.store(to, zero, 48);
-    } else {
-      const p = plane + ((<usize>(y * w + base)) << 2);
-      let v0 = v128.load(p);
-      let v1 = v128.load(p + d1);
-      let v2 = v128.load(p + d2);
-      let v3 = v128.load(p + d3);
-      if (shift) {
-        v0 = i8x16.swizzle(v0, order);
-        v1 = i8x16.swizzle(v1, order);
-        v2 = i8x16.swizzle(v2, order);
-        v3 = i8x16.swizzle(v3, order);
+/** Four elements in an order, zeros where it has none. */
+// @ts-ignore: decorator
+@inline
+function ordered(p: usize, at: v128): v128 {
+  return ASC_FEATURE_RELAXED_SIMD ? i8x16.relaxed_swizzle(v128.load(p), at) : i8x16.swizzle(v128.load(p), at);
+}
+
+/** A row of a plane from x on; `zeros` where it is outside. */
+// @ts-ignore: decorator
+@inline
+function rowAt(plane: usize, y: i32, h: i32, x: i32, w: i32, zeros: usize): usize {
+  return y >= 0 && y < h ? plane + ((y * w + x) << 2) : zeros;
+}
+
+/** Blocks of rows y to y + 5 of elements from x on of four planes, zeros outside, at the six points: [blocks][6][planes][4]. */
+function inputBlocks(
+  to: usize,
+  blocks: i32,
+  plane: usize,
+  size: usize,
+  planes: i32,
+  y: i32,
+  h: i32,
+  x: i32,
+  w: i32,
+  zeros: usize,
+): void {
+  let p0 = rowAt(plane, y, h, x, w, zeros);
+  let p1 = rowAt(plane, y + 1, h, x, w, zeros);
+  let p2 = rowAt(plane, y + 2, h, x, w, zeros);
+  let p3 = rowAt(plane, y + 3, h, x, w, zeros);
+  let p4 = rowAt(plane, y + 4, h, x, w, zeros);
+  let p5 = rowAt(plane, y + 5, h, x, w, zeros);
+  const end = x + (blocks << 2);
+  for (let c = 1; c <= 4; ++c) {
+    let at = to;
+    for (let from = x, o: usize = 0; from < end; from += 4, o += 16) {
+      if (from >= 0 && from + 4 <= w)
+        fromInput(
+          at,
+          64,
+          v128.load(p0 + o),
+          v128.load(p1 + o),
+          v128.load(p2 + o),
+          v128.load(p3 + o),
+          v128.load(p4 + o),
+          v128.load(p5 + o),
+        );
+      else {
+        const shift = from - max(0, min(from, w - 4));
+        const all = order(max(-4, min(shift, 4)));
+        const q = o - (shift << 2);
+        fromInput(
+          at,
+          64,
+          ordered(p0 + q, all),
+          ordered(p1 + q, all),
+          ordered(p2 + q, all),
+          ordered(p3 + q, all),
+          ordered(p4 + q, all),
+          ordered(p5 + q, all),
+        );
       }
-      storeTurned(to, v0, v1, v2, v3);
+      at += BLOCK;
     }
-    to += 64;
+    to += 16;
+    // Beyond the last plane it stands in for others.
+    if (c < planes) {
+      if (p0 != zeros) p0 += size;
+      if (p1 != zeros) p1 += size;
+      if (p2 != zeros) p2 += size;
+      if (p3 != zeros) p3 += size;
+      if (p4 != zeros) p4 += size;
+      if (p5 != zeros) p5 += size;
+    }
   }
 }
 
@@ -98,6 +135,9 @@ export function inputTiles(
   const sample = <usize>arg(ip, Winograd.Channels) * size;
   const cols = tileCols(ip);
   const each = cols * tileRows(ip);
+  const blocks = scratch + BLOCKS;
+  const zeros = scratch + 16;
+  memory.fill(scratch, 0, BLOCKS);
   for (let q = 0; q < count; ) {
     const n = (from + q) / each;
     const place = from + q - n * each;
@@ -106,51 +146,50 @@ export function inputTiles(
     const run = min(min(RUN, cols - tx), count - q);
     const y = (ty << 2) - arg(ip, Winograd.PadH);
     const x = (tx << 2) - arg(ip, Winograd.PadW);
-    for (let c = 0; c < channels; c += QUADS << 2) {
-      const quads = min(QUADS, (channels - c + 3) >> 2);
-      for (let k = 0; k < quads; ++k) {
-        const first = c + (k << 2);
-        const plane = image + <usize>n * sample + <usize>first * size;
-        let column = scratch + COLUMNS + <usize>k * QUAD;
-        for (let b = 0; b <= run; ++b) {
-          loadBlock(scratch, plane, size, channels - first, y, 6, h, x + (b << 2), w);
-          for (let p = scratch; p != scratch + 64; p += 16) {
-            fromInput(
-              column,
-              16,
-              v128.load(p),
-              v128.load(p, 64),
-              v128.load(p, 128),
-              v128.load(p, 192),
-              v128.load(p, 256),
-              v128.load(p, 320),
-            );
-            column += 96;
-          }
-        }
+    for (let c = 0; c < channels; c += LINE) {
+      const some = min(LINE, channels - c);
+      const plane = image + <usize>n * sample + <usize>c * size;
+      for (let k = 0; k < some; k += 4) {
+        const from = plane + <usize>k * size;
+        inputBlocks(blocks + <usize>(k >> 2) * QUAD, run + 1, from, size, some - k, y, h, x, w, zeros);
       }
-      for (let t = 0; t < run; ++t) {
-        let target = to + <usize>(q + t) * row + ((<usize>c) << 2);
-        let p = scratch + COLUMNS + <usize>t * 384;
-        for (let k = 0; k < quads; ++k) {
-          let at = target;
-          for (let i = 0; i < 6; ++i) {
-            fromInput(
-              at,
-              step,
-              v128.load(p),
-              v128.load(p, 96),
-              v128.load(p, 192),
-              v128.load(p, 288),
-              v128.load(p, 384),
-              v128.load(p, 480),
-            );
-            at += 6 * step;
-            p += 16;
-          }
-          target += 16;
-          p += QUAD - 96;
-        }
+      // One row of points after the other, so that lines of the cache are full before they leave it.
+      for (let i: usize = 0; i < 6; ++i) for (let k = 0; k < some; k += 4) {
+        let p = blocks + <usize>(k >> 2) * QUAD + (i << 6);
+        const end = p + <usize>run * BLOCK;
+        let d0 = v128.load(p);
+        let d1 = v128.load(p, 16);
+        let d2 = v128.load(p, 32);
+        let d3 = v128.load(p, 48);
+        let l01 = v128.shuffle<f32>(d0, d1, 0, 4, 1, 5);
+        let l23 = v128.shuffle<f32>(d2, d3, 0, 4, 1, 5);
+        let h01 = v128.shuffle<f32>(d0, d1, 2, 6, 3, 7);
+        let h23 = v128.shuffle<f32>(d2, d3, 2, 6, 3, 7);
+        let at = to + <usize>q * row + ((<usize>(c + k)) << 2) + i * 6 * step;
+        do {
+          p += BLOCK;
+          d0 = v128.load(p);
+          d1 = v128.load(p, 16);
+          d2 = v128.load(p, 32);
+          d3 = v128.load(p, 48);
+          const n01 = v128.shuffle<f32>(d0, d1, 0, 4, 1, 5);
+          const n23 = v128.shuffle<f32>(d2, d3, 0, 4, 1, 5);
+          fromInput(
+            at,
+            step,
+            v128.shuffle<f64>(l01, l23, 0, 2),
+            v128.shuffle<f64>(l01, l23, 1, 3),
+            v128.shuffle<f64>(h01, h23, 0, 2),
+            v128.shuffle<f64>(h01, h23, 1, 3),
+            v128.shuffle<f64>(n01, n23, 0, 2),
+            v128.shuffle<f64>(n01, n23, 1, 3),
+          );
+          l01 = n01;
+          l23 = n23;
+          h01 = v128.shuffle<f32>(d0, d1, 2, 6, 3, 7);
+          h23 = v128.shuffle<f32>(d2, d3, 2, 6, 3, 7);
+          at += row;
+        } while (p < end);
       }
     }
     q += run;
@@ -174,22 +213,53 @@ export function resultTiles(
   const results = arg(ip, Winograd.Results);
   const cols = tileCols(ip);
   const each = cols * tileRows(ip);
-  const columns = scratch + COLUMNS;
+  const block = scratch + BLOCKS;
+  const zeros = scratch + 16;
+  memory.fill(scratch, 0, BLOCKS);
   for (let q = 0; q < count; ++q) {
     const n = (from + q) / each;
     const place = from + q - n * each;
     const ty = place / cols;
-    const tx = place - ty * cols;
+    const y = ty << 2;
+    const x = (place - ty * cols) << 2;
+    const base = min(x, w - 4);
+    const all = order(x - base);
     for (let o = 0; o < results; o += 4) {
       const plane = image + <usize>(n * results + o) * size;
-      loadBlock(scratch, plane, size, results - o, ty << 2, 4, h, tx << 2, w);
-      for (let x: usize = 0; x < 4; ++x) {
-        const p = scratch + (x << 4);
-        fromResult(columns + x * 96, 16, v128.load(p), v128.load(p, 64), v128.load(p, 128), v128.load(p, 192));
+      let p0 = rowAt(plane, y, h, base, w, zeros);
+      let p1 = rowAt(plane, y + 1, h, base, w, zeros);
+      let p2 = rowAt(plane, y + 2, h, base, w, zeros);
+      let p3 = rowAt(plane, y + 3, h, base, w, zeros);
+      let to4 = block;
+      for (let c = 1; c <= 4; ++c) {
+        if (base == x) fromResult(to4, 64, v128.load(p0), v128.load(p1), v128.load(p2), v128.load(p3));
+        else fromResult(to4, 64, ordered(p0, all), ordered(p1, all), ordered(p2, all), ordered(p3, all));
+        to4 += 16;
+        if (o + c < results) {
+          p0 += size;
+          if (p1 != zeros) p1 += size;
+          if (p2 != zeros) p2 += size;
+          if (p3 != zeros) p3 += size;
+        }
       }
       let at = to + <usize>q * row + ((<usize>o) << 2);
-      for (let p = columns; p != columns + 96; p += 16) {
-        fromResult(at, step, v128.load(p), v128.load(p, 96), v128.load(p, 192), v128.load(p, 288));
+      for (let p = block; p != block + BLOCK; p += 64) {
+        const d0 = v128.load(p);
+        const d1 = v128.load(p, 16);
+        const d2 = v128.load(p, 32);
+        const d3 = v128.load(p, 48);
+        const l01 = v128.shuffle<f32>(d0, d1, 0, 4, 1, 5);
+        const l23 = v128.shuffle<f32>(d2, d3, 0, 4, 1, 5);
+        const h01 = v128.shuffle<f32>(d0, d1, 2, 6, 3, 7);
+        const h23 = v128.shuffle<f32>(d2, d3, 2, 6, 3, 7);
+        fromResult(
+          at,
+          step,
+          v128.shuffle<f64>(l01, l23, 0, 2),
+          v128.shuffle<f64>(l01, l23, 1, 3),
+          v128.shuffle<f64>(h01, h23, 0, 2),
+          v128.shuffle<f64>(h01, h23, 1, 3),
+        );
         at += 6 * step;
       }
     }
@@ -218,8 +288,6 @@ export function storeTiles(
   const sample = <usize>arg(ip, Winograd.Results) * size;
   const cols = tileCols(ip);
   const each = cols * tileRows(ip);
-  const turned = scratch + 448;
-  const block = scratch + COLUMNS;
   for (let q = 0; q < count; ++q) {
     const n = (from + q) / each;
     const place = from + q - n * each;
@@ -229,48 +297,35 @@ export function storeTiles(
     const some = min(4, w - (tx << 2));
     const corner = image + <usize>n * sample + ((<usize>((ty << 2) * w + (tx << 2))) << 2);
     for (let o = 0; o < results; o += 4) {
-      let m = values + <usize>q * row + ((<usize>o) << 2);
-      for (let i: usize = 0; i < 6; ++i) {
+      let at = values + <usize>q * row + ((<usize>o) << 2);
+      // [4][6]: columns of results, still at the points of the other axis.
+      for (let to = scratch; to != scratch + 96; to += 16) {
+        let m = at;
         const v0 = v128.load(m);
-        const v1 = v128.load((m += step));
-        const v2 = v128.load((m += step));
-        const v3 = v128.load((m += step));
-        const v4 = v128.load((m += step));
-        const v5 = v128.load((m += step));
-        m += step;
-        toResult(scratch + (i << 6), 16, v0, v1, v2, v3, v4, v5);
+        const v1 = v128.load((m += 6 * step));
+        const v2 = v128.load((m += 6 * step));
+        const v3 = v128.load((m += 6 * step));
+        const v4 = v128.load((m += 6 * step));
+        toResult(to, 96, v0, v1, v2, v3, v4, v128.load(m + 6 * step));
+        at += step;
       }
-      for (let p = scratch, to = block; p != scratch + 64; p += 16, to += 16)
-        toResult(
+      const planes = results - o;
+      let to = corner + <usize>o * size;
+      for (let p = scratch; p != scratch + <usize>rows * 96; p += 96) {
+        toPlanes(
           to,
-          64,
+          size,
+          planes,
+          some,
+          add,
           v128.load(p),
+          v128.load(p, 16),
+          v128.load(p, 32),
+          v128.load(p, 48),
           v128.load(p, 64),
-          v128.load(p, 128),
-          v128.load(p, 192),
-          v128.load(p, 256),
-          v128.load(p, 320),
+          v128.load(p, 80),
         );
-      const planes = min(4, results - o);
-      for (let y = 0; y < rows; ++y) {
-        const p = block + ((<usize>y) << 6);
-        storeTurned(turned, v128.load(p), v128.load(p, 16), v128.load(p, 32), v128.load(p, 48));
-        let to = corner + <usize>o * size + ((<usize>(y * w)) << 2);
-        for (let k = 0; k < planes; ++k) {
-          let v = v128.load(turned + ((<usize>k) << 4));
-          if (add) {
-            if (some == 4) v = f32x4.add(v, v128.load(to));
-            else {
-              for (let x: usize = 0; x < <usize>some; ++x) {
-                const e = turned + ((<usize>k) << 4) + (x << 2);
-                store<f32>(e, load<f32>(e) + load<f32>(to + (x << 2)));
-              }
-              v = v128.load(turned + ((<usize>k) << 4));
-            }
-          }
-          storeUpTo(to, v, some);
-          to += size;
-        }
+        to += (<usize>w) << 2;
       }
     }
   }

@@ -3,7 +3,7 @@
 // half that of the usual 1 and 2: both transforms then have smaller entries.
 import { K } from "../constants";
 import { single } from "../math/lanes";
-import { madd } from "../simd";
+import { loadPart, madd, storePart } from "../simd";
 
 /** c - a*b, fused where madd is. */
 // @ts-ignore: decorator
@@ -46,6 +46,48 @@ export function toResult(to: usize, step: usize, m0: v128, m1: v128, m2: v128, m
   v128.store((to += step), madd(single(K.FilterA), diffA, f32x4.mul(single(K.FilterB), diffB)));
   v128.store((to += step), madd(single(K.FilterHalf), sumA, f32x4.mul(single(K.FilterTwo), sumB)));
   v128.store(to + step, madd(single(K.FilterA3), diffA, madd(single(K.FilterB3), diffB, m5)));
+}
+
+/** The same of four channels at once; then their results side by side, one vector for each channel, to the first `planes` of four places. */
+// @ts-ignore: decorator
+@inline
+export function toPlanes(
+  to: usize,
+  plane: usize,
+  planes: i32,
+  count: i32,
+  add: bool,
+  m0: v128,
+  m1: v128,
+  m2: v128,
+  m3: v128,
+  m4: v128,
+  m5: v128,
+): void {
+  const sumA = f32x4.add(m1, m2);
+  const diffA = f32x4.sub(m1, m2);
+  const sumB = f32x4.add(m3, m4);
+  const diffB = f32x4.sub(m3, m4);
+  const y0 = f32x4.add(f32x4.add(m0, sumA), sumB);
+  const y1 = madd(single(K.FilterA), diffA, f32x4.mul(single(K.FilterB), diffB));
+  const y2 = madd(single(K.FilterHalf), sumA, f32x4.mul(single(K.FilterTwo), sumB));
+  const y3 = madd(single(K.FilterA3), diffA, madd(single(K.FilterB3), diffB, m5));
+  const l01 = v128.shuffle<f32>(y0, y1, 0, 4, 1, 5);
+  const l23 = v128.shuffle<f32>(y2, y3, 0, 4, 1, 5);
+  const h01 = v128.shuffle<f32>(y0, y1, 2, 6, 3, 7);
+  const h23 = v128.shuffle<f32>(y2, y3, 2, 6, 3, 7);
+  storeRow(to, v128.shuffle<f64>(l01, l23, 0, 2), count, add);
+  if (planes > 1) storeRow(to + plane, v128.shuffle<f64>(l01, l23, 1, 3), count, add);
+  if (planes > 2) storeRow(to + (plane << 1), v128.shuffle<f64>(h01, h23, 0, 2), count, add);
+  if (planes > 3) storeRow(to + plane * 3, v128.shuffle<f64>(h01, h23, 1, 3), count, add);
+}
+
+/** The first `count` elements, of at most 4. */
+// @ts-ignore: decorator
+@inline
+function storeRow(to: usize, v: v128, count: i32, add: bool): void {
+  if (count == 4) v128.store(to, add ? f32x4.add(v128.load(to), v) : v);
+  else storePart(to, add ? f32x4.add(loadPart(to, count), v) : v, count);
 }
 
 /** A: four elements that come back from results to values at the six points. */

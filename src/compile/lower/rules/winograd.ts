@@ -18,6 +18,8 @@ const LEAST = 8;
 const MOST = 1024;
 /** Places in tiles for each one there is: beyond, most of what is saved is lost again. */
 const WASTE = 1.8;
+/** Places of all samples, below which turning the kernels into values at all points costs as much as it saves. */
+const PLACES = 256;
 /** Bytes of sums at all points, of all blocks of samples. */
 const SUMS = 6 << 20;
 
@@ -29,7 +31,7 @@ export function byTiles(g: Geometry, samples: number, groups: number, channels: 
   const [, h, w] = g.outer;
   const one = [g.taps[0], ...g.stride, ...g.dilation, ...g.spread, g.inner[0], g.outer[0], groups];
   return (
-    samples > 0 &&
+    samples * h * w >= PLACES &&
     one.every((v) => v === 1) &&
     g.taps[1] === 3 &&
     g.taps[2] === 3 &&
