@@ -5,11 +5,8 @@
 // FOURLANE_KERNELS=/some/directory/ measures the binaries there instead of those in build/.
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
-import { Bench, fastest, hasRelaxed, isa } from "./isa.js";
+import { Bench, ceilingOf, fastest, hasRelaxed, isa, peakTask } from "./isa.js";
 
-/** Floating-point operations of one call of peak(n): 8 sums of 4 lanes, a product and a sum each. */
-const PEAK_ITERATIONS = 20000;
-const PEAK_FLOP = PEAK_ITERATIONS * 8 * 4 * 2;
 /** Work of one burst: long against the clock's resolution, short against the scheduler's slice. */
 const BURST_FLOP = 6e7;
 
@@ -66,7 +63,7 @@ export async function measureProducts({ relaxed = true, only = "", bursts = 30, 
   const variant = relaxed && hasRelaxed(directory) ? "relaxed" : "plain";
   const bench = new Bench(variant, { directory });
   const shapes = SHAPES.filter(([m, k, n]) => `${m}x${k}x${n}`.includes(only));
-  const peak = { name: "peak", run: () => bench.peak(PEAK_ITERATIONS), calls: 1 };
+  const peak = peakTask(bench);
   const tasks = [];
   for (const [m, k, n] of shapes)
     for (const layout of LAYOUTS)
@@ -77,7 +74,7 @@ export async function measureProducts({ relaxed = true, only = "", bursts = 30, 
       });
 
   const seconds = await fastest(tasks, { bursts });
-  const ceiling = PEAK_FLOP / seconds.get("peak") / 1e9;
+  const ceiling = ceilingOf(seconds);
   const rows = shapes.map(([m, k, n, use]) => {
     const gflops = LAYOUTS.map((layout) => (2 * m * k * n) / seconds.get(`${m}x${k}x${n} ${layout}`) / 1e9);
     return {

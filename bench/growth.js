@@ -1,18 +1,32 @@
 // How the cost of a step grows: with the batch, the width, the depth, and the number of workers.
 import { openWorkload } from "./engines/index.js";
-import { flopOf } from "./workloads.js";
+import { averagePool, conv, flatten, flopOf, linear, mlp, relu } from "./networks.js";
 
 const INPUTS = 256;
 const CLASSES = 10;
 
 const doubling = (from, to) => Array.from({ length: Math.log2(to / from) + 1 }, (_, i) => from * 2 ** i);
-const net = (width, depth) => [INPUTS, ...new Array(depth - 1).fill(width), CLASSES];
+
+const net = (width, depth, batch = 128) => ({
+  input: [INPUTS],
+  layers: mlp([INPUTS, ...new Array(depth - 1).fill(width), CLASSES]),
+  batch,
+});
+
+/** A step whose time is a convolution's, in all three directions: the one before it, of a grey image, is small beside it. */
+const convolutions = (pixels, channels) => ({
+  input: [1, pixels, pixels],
+  layers: [conv(channels), relu, conv(channels), relu, averagePool, flatten, linear(CLASSES)],
+  batch: 8,
+});
 
 /** One thing varies at a time: what it is, its values, and the network it makes. `depth` counts layers with parameters. */
 export const SERIES = [
-  { name: "batch", values: doubling(64, 4096), workload: (batch) => ({ sizes: net(256, 3), batch }) },
-  { name: "width", values: doubling(64, 2048), workload: (width) => ({ sizes: net(width, 3), batch: 128 }) },
-  { name: "depth", values: doubling(2, 64), workload: (depth) => ({ sizes: net(256, depth), batch: 128 }) },
+  { name: "batch", values: doubling(64, 4096), workload: (batch) => net(256, 3, batch) },
+  { name: "width", values: doubling(64, 2048), workload: (width) => net(width, 3) },
+  { name: "depth", values: doubling(2, 64), workload: (depth) => net(256, depth) },
+  { name: "pixels", values: doubling(16, 128), workload: (pixels) => convolutions(pixels, 32) },
+  { name: "channels", values: doubling(8, 256), workload: (channels) => convolutions(32, channels) },
 ];
 
 /** The least time of a step on each engine, with the losses awaited, and the plan's memory. */

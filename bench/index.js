@@ -1,11 +1,12 @@
 // Fourlane measured beside what one would use instead.
 //
-//   npm run bench -- [--json] [--quick] [--only TEXT] [--math fast,portable]
+//   npm run bench -- [--json] [--quick] [--only TEXT] [--engines LIST] [--math fast,portable]
 //
 //   --json        one JSON object on standard output and nothing else
 //   --quick       fewer and shorter bursts
 //   --only TEXT   only jobs whose name contains TEXT: digits, gemm, start, compile, overhead, steps tiny, steps mlp, ...,
 //                 growth
+//   --engines LIST  only engines whose id contains one of these: fourlane, node24, chromium, torch, tfjs, jax, ...
 //   --math KINDS  Fourlane's arithmetic in the step times (default: fast)
 import { execFile, execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
@@ -22,7 +23,7 @@ import { measureSteps, startAll } from "./steps.js";
 import { number, percent, printGoals, table } from "./table.js";
 import { WORKLOADS } from "./workloads.js";
 
-const USAGE = "usage: npm run bench -- [--json] [--quick] [--only TEXT] [--math fast,portable]";
+const USAGE = "usage: npm run bench -- [--json] [--quick] [--only TEXT] [--engines LIST] [--math fast,portable]";
 
 function readOptions() {
   try {
@@ -31,6 +32,7 @@ function readOptions() {
         json: { type: "boolean", default: false },
         quick: { type: "boolean", default: false },
         only: { type: "string", default: "" },
+        engines: { type: "string", default: "" },
         math: { type: "string", default: "fast" },
         help: { type: "boolean", default: false },
       },
@@ -144,20 +146,26 @@ async function overhead(running) {
   show(`One awaited step of x + 1, microseconds\n\n${table(["Engine", "p50", "p95", "min"], rows)}`);
 }
 
+/** GFLOP/s of a worker in the newest Node: the most of all times it was asked, because other load only ever takes some. */
+async function ceiling() {
+  const { stdout } = await run(hosts.at(-1).command, [path("ceiling.js")]);
+  results.ceiling = Math.max(results.ceiling ?? 0, Number(stdout));
+  return results.ceiling;
+}
+
 async function steps(workload, running) {
-  const result = await measureSteps(
-    workload,
-    running,
-    quick ? { bursts: 8, burstMs: 15 } : { bursts: 60, burstMs: 30 },
-  );
+  const result = await measureSteps(workload, running, {
+    ...(quick ? { bursts: 8, burstMs: 15 } : { bursts: 60, burstMs: 30 }),
+    ceiling: await ceiling(),
+  });
   results.steps.push(result);
   for (const { label, error, agrees } of result.engines) {
     if (error) note(`${workload.name}: ${label} failed: ${error.split("\n")[0]}`);
     else if (!agrees) note(`${workload.name}: ${label} has other losses than the first engine`);
   }
   const rows = result.engines.map((e) => [
-    e.label,
-    ...[e.firstMs, e.awaitedMs, e.awaitedMedianMs, e.pipelinedMs, e.residentMs, e.gflops].map(number),
+    e.layout ? `${e.label}, ${e.layout}` : e.label,
+    ...[e.firstMs, e.awaitedMs, e.awaitedMedianMs, e.pipelinedMs, e.residentMs, e.gflops, e.share].map(number),
     ...[e.ratio, e.tfjsRatio, e.jaxRatio].map(number),
   ]);
   const header = [
@@ -168,12 +176,15 @@ async function steps(workload, running) {
     "2 in flight",
     "run()",
     "GFLOP/s",
+    "share",
     "/ PyTorch",
     "/ tfjs",
     "/ jax-js",
   ];
-  const { name, sizes, batch } = workload;
-  show(`${name}: ${sizes.join("-")}, batch ${batch}, one Adam step, ms\n\n${table(header, rows)}`);
+  const { name, title, batch } = workload;
+  const head = `${name}: ${title}, batch ${batch}, one Adam step, ms; share of ${number(result.ceiling)} GFLOP/s a worker`;
+  const failed = result.engines.filter((e) => e.error).map((e) => `${e.label}: ${e.error.split("\n")[0]}`);
+  show([head, "", table(header, rows), ...failed].join("\n"));
 }
 
 async function growth(running) {
@@ -232,7 +243,12 @@ const versions = Object.fromEntries(hosts.map(({ name, version }) => [name, vers
 try {
   for (const { name, engines: needed, job } of jobs) {
     if (needed && running.length === 0) {
-      const started = await startAll(engines(hosts, options.math.split(",")));
+      const wanted = options.engines.split(",");
+      const chosen = engines(hosts, options.math.split(",")).filter(({ id }) =>
+        wanted.some((text) => id.includes(text)),
+      );
+      if (chosen.length === 0) throw new Error(`No engine's id contains any of ${JSON.stringify(wanted)}.`);
+      const started = await startAll(chosen);
       running = started.running;
       for (const { label, family, reason } of started.missing)
         note(`${label} is absent${family === "torch" ? " (Debian: python3-torch)" : ""}: ${reason}`);

@@ -63,6 +63,16 @@ export class Bench {
   }
 }
 
+/** Floating-point operations of one call of `peak`: 8 sums of 4 lanes, a product and a sum each. */
+const PEAK_ITERATIONS = 20000;
+const PEAK_FLOP = PEAK_ITERATIONS * 8 * 4 * 2;
+
+/** The task that measures how fast a worker can compute, to stand between others; `ceilingOf` reads what came of it. */
+export const peakTask = (bench) => ({ name: "peak", run: () => bench.peak(PEAK_ITERATIONS), calls: 1 });
+
+/** The ceiling in GFLOP/s, of what `fastest` found. */
+export const ceilingOf = (seconds) => PEAK_FLOP / seconds.get("peak") / 1e9;
+
 /**
  * Least seconds per call of each task {name, run, calls}: `calls` calls make one burst, bursts of the tasks take turns,
  * and the least of `bursts` counts, because other load only ever adds time. A task may stand in the list several times.

@@ -1,9 +1,81 @@
-// The networks every engine trains: fully connected with ReLU between, softmax cross-entropy, Adam with its defaults.
+// What every engine trains: softmax cross-entropy, Adam with its defaults, on random data.
+import {
+  averagePool,
+  batchNorm,
+  conv,
+  flat,
+  flatten,
+  layersOf,
+  linear,
+  maxPool,
+  mlp,
+  relu,
+  relu6,
+  residual,
+} from "./networks.js";
+
+const fullyConnected = (name, sizes, batch) => ({
+  name,
+  title: sizes.join("-"),
+  input: [sizes[0]],
+  layers: mlp(sizes),
+  batch,
+});
+
+/** Convolutions of 3 x 3, each with ReLU and pooling, and ten classes. */
+const convNet = (channels) => [...channels.flatMap((outputs) => [conv(outputs), relu, maxPool]), flatten, linear(10)];
+
+const normed = (activation, ...convolution) => [conv(...convolution), batchNorm, activation].filter(Boolean);
+
+/**
+ * The 20 layers of He et al. 2015 (arXiv 1512.03385, section 4.2) for images of 32 x 32: widths of 16, 32 and 64, three
+ * blocks each. Where a block changes the shape, its shortcut is a 1x1 convolution (option B).
+ */
+function resNet20() {
+  const plain = { bias: false };
+  const blocks = [16, 32, 64].flatMap((outputs, stage) =>
+    [0, 1, 2].flatMap((block) => {
+      const halved = { ...plain, stride: stage > 0 && block === 0 ? 2 : 1 };
+      const body = [...normed(relu, outputs, halved), ...normed(null, outputs, plain)];
+      return [residual(body, halved.stride === 1 ? [] : normed(null, outputs, { ...halved, kernel: 1 })), relu];
+    }),
+  );
+  return [...normed(relu, 16, plain), ...blocks, averagePool, flatten, linear(10)];
+}
+
+/** A convolution, then the blocks of Howard et al. 2017 (arXiv 1704.04861): 3x3 channel by channel, then 1x1. */
+function mobileNet() {
+  const widths = [
+    [32, 32, 1],
+    [32, 64, 2],
+    [64, 64, 1],
+    [64, 128, 2],
+    [128, 128, 1],
+  ];
+  const blocks = widths.flatMap(([inputs, outputs, stride]) => [
+    ...normed(relu6, inputs, { stride, groups: inputs, bias: false }),
+    ...normed(relu6, outputs, { kernel: 1, bias: false }),
+  ]);
+  return [...normed(relu6, 32, { bias: false }), ...blocks, averagePool, flatten, linear(10)];
+}
+
 export const WORKLOADS = [
-  { name: "tiny", sizes: [2, 16, 16, 2], batch: 32 },
-  { name: "mlp", sizes: [784, 128, 10], batch: 64 },
-  { name: "deep", sizes: [784, 512, 512, 10], batch: 128 },
-  { name: "wide", sizes: [1024, 1024, 1024, 10], batch: 256 },
+  fullyConnected("tiny", [2, 16, 16, 2], 32),
+  fullyConnected("mlp", [784, 128, 10], 64),
+  fullyConnected("deep", [784, 512, 512, 10], 128),
+  fullyConnected("wide", [1024, 1024, 1024, 10], 256),
+  { name: "cnn", title: "conv 1-16-32, 28x28", input: [1, 28, 28], layers: convNet([16, 32]), batch: 32 },
+  { name: "cifar", title: "conv 3-32-64-64, 32x32", input: [3, 32, 32], layers: convNet([32, 64, 64]), batch: 32 },
+  // Norms of 21 layers enlarge what rounding makes of the first one: `tolerance` of the losses.
+  {
+    name: "resnet",
+    title: "ResNet-20, 32x32",
+    input: [3, 32, 32],
+    layers: resNet20(),
+    batch: 32,
+    tolerance: 2e-3,
+  },
+  { name: "mobile", title: "5 depthwise-separable blocks, 32x32", input: [3, 32, 32], layers: mobileNet(), batch: 32 },
 ];
 
 /** Steps each engine takes at Adam's own learning rate before it is timed; their losses must agree between engines. */
@@ -32,28 +104,34 @@ export function uniform(n, seed) {
   return values;
 }
 
-/** Images and labels of one batch. */
-export function batchOf({ sizes, batch }) {
-  const classes = sizes[sizes.length - 1];
+const sizeOf = (shape) => shape.reduce((a, b) => a * b, 1);
+
+export const classesOf = (workload) => layersOf(workload).at(-1).output[0];
+
+/** Images and labels of one batch, and the shape of the images. */
+export function batchOf(workload) {
+  const { input, batch } = workload;
+  const classes = classesOf(workload);
   return {
-    x: Float32Array.from(uniform(batch * sizes[0], SEED_X)),
+    x: Float32Array.from(uniform(batch * sizeOf(input), SEED_X)),
+    shape: [batch, ...input],
     y: Int32Array.from(uniform(batch, SEED_Y), (u) => Math.floor(u * classes)),
   };
 }
 
-/** Weights [out, in] and biases of each layer, spread as PyTorch spreads them. */
-export function parametersOf({ sizes }) {
-  return sizes.slice(1).map((outputs, i) => {
-    const bound = 1 / Math.sqrt(sizes[i]);
-    const spread = (n, seed) => Float32Array.from(uniform(n, seed), (u) => (2 * u - 1) * bound);
-    return {
-      weight: spread(outputs * sizes[i], SEED_LAYERS + 2 * i),
-      bias: spread(outputs, SEED_LAYERS + 1 + 2 * i),
-    };
-  });
+/** Initial weight and bias (null without one) of a layer of `layersOf`, spread as PyTorch spreads them. */
+export function parametersOf({ index, weight, bias }) {
+  const bound = 1 / Math.sqrt(sizeOf(weight.slice(1)));
+  const spread = (shape, seed) => Float32Array.from(uniform(sizeOf(shape), seed), (u) => (2 * u - 1) * bound);
+  return {
+    weight: spread(weight, SEED_LAYERS + 2 * index),
+    bias: bias && spread(bias, SEED_LAYERS + 1 + 2 * index),
+  };
 }
 
-/** Floating-point operations of the matrix products of one step: the first layer needs no gradient of its input. */
-export function flopOf({ sizes, batch }) {
-  return sizes.slice(1).reduce((sum, outputs, i) => sum + 2 * batch * sizes[i] * outputs * (i === 0 ? 2 : 3), 0);
-}
+/** How many parameters a workload has. */
+export const parameterCount = (workload) =>
+  flat(layersOf(workload)).reduce(
+    (n, { weight = [0], bias, channels = 0 }) => n + sizeOf(weight) + (bias ? sizeOf(bias) : 0) + 2 * channels,
+    0,
+  );

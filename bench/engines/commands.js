@@ -1,5 +1,44 @@
 // Fourlane's answers to the bench's requests, the same in Node and in a page.
+import { layersOf } from "../networks.js";
 import { batchOf, CHECKED_STEPS, parametersOf, TIMED_LR } from "../workloads.js";
+
+/** A network's function and its modules, built of the layers that `layersOf` returns. */
+function networkOf(nn, layers) {
+  const modules = [];
+  const has = (module) => {
+    modules.push(module);
+    return (x) => module.forward(x);
+  };
+  /** With given parameters. */
+  const given = (module, layer) => {
+    const { weight, bias } = parametersOf(layer);
+    module.loadStateDict(bias ? { weight, bias } : { weight });
+    return has(module);
+  };
+  const chain = (list) => {
+    const parts = list.map((layer) => make[layer.op](layer));
+    return (x) => parts.reduce((h, part) => part(h), x);
+  };
+  const make = {
+    linear: (layer) => given(new nn.Linear(layer.input[0], layer.outputs), layer),
+    conv(layer) {
+      const { outputs, kernel, stride, padding, groups, bias } = layer;
+      const options = { stride, padding, groups, bias: bias !== null };
+      return given(new nn.Conv2d(layer.input[0], outputs, kernel, options), layer);
+    },
+    batchNorm: ({ channels }) => has(new nn.BatchNorm2d(channels)),
+    relu: () => (x) => x.relu(),
+    relu6: () => (x) => x.clamp(0, 6),
+    maxPool: () => has(new nn.MaxPool2d(2)),
+    averagePool: () => has(new nn.AdaptiveAvgPool2d(1)),
+    flatten: () => (x) => x.flatten(1),
+    residual({ body, shortcut }) {
+      const [main, other] = [chain(body), chain(shortcut)];
+      return (x) => main(x).add(other(x));
+    },
+  };
+  return { forward: chain(layers), modules };
+}
 
 /** The commands, for a build of the library. */
 export function fourlaneCommands({ compile, crossEntropy, DataLoader, nn, optim, Subset, tensor, TensorDataset }) {
@@ -7,21 +46,18 @@ export function fourlaneCommands({ compile, crossEntropy, DataLoader, nn, optim,
 
   /** The step of a workload, as a user writes it. */
   function build(workload) {
-    const { sizes, batch } = workload;
-    const layers = sizes.slice(1).map((outputs, i) => new nn.Linear(sizes[i], outputs));
-    const model = new nn.Sequential(...layers.flatMap((layer, i) => (i === 0 ? [layer] : [new nn.ReLU(), layer])));
-    parametersOf(workload).forEach((given, i) => layers[i].loadStateDict(given));
-    const optimizer = new optim.Adam(model.parameters());
-    const { x, y } = batchOf(workload);
+    const { forward, modules } = networkOf(nn, layersOf(workload));
+    const optimizer = new optim.Adam(modules.flatMap((module) => [...module.parameters()]));
+    const { x, shape, y } = batchOf(workload);
     const step = compile((x, y) => {
       optimizer.zeroGrad();
-      const loss = crossEntropy(model.forward(x), y);
+      const loss = crossEntropy(forward(x), y);
       loss.backward();
       optimizer.step();
       return loss;
     });
-    const rows = new TensorDataset({ data: x, shape: [batch, sizes[0]] }, { data: y, shape: [batch] });
-    return { step, optimizer, rows, x: tensor(x, [batch, sizes[0]]), y: tensor(y, [batch]) };
+    const rows = new TensorDataset({ data: x, shape }, { data: y, shape: [workload.batch] });
+    return { step, optimizer, rows, x: tensor(x, shape), y: tensor(y, [workload.batch]) };
   }
 
   /** The program's planned memory and its ratio to the lower bound. */

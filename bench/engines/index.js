@@ -2,6 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { layersOf } from "../networks.js";
 import { CHECKED_STEPS, TIMED_LR } from "../workloads.js";
 import { Child } from "./child.js";
 import { openPage } from "./chromium.js";
@@ -110,9 +111,10 @@ export function engines(hosts, maths) {
 }
 
 /** Makes a workload ready in a started engine. */
-export function openWorkload(child, { name, sizes, batch }) {
+export function openWorkload(child, workload) {
   return child.request("open", {
-    workload: { name, sizes, batch },
+    workload,
+    layers: layersOf(workload),
     checkedSteps: CHECKED_STEPS,
     timedLr: TIMED_LR,
   });

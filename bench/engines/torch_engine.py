@@ -2,9 +2,13 @@
 # The same nets, data and steps as engines/fourlane.js, checked by their losses.
 #
 #   python3 bench/engines/torch_engine.py THREADS
+import ctypes
 import json
 import math
+import os
+import re
 import sys
+import tempfile
 import time
 import traceback
 
@@ -16,7 +20,7 @@ SEED_X, SEED_Y, SEED_LAYERS = 1, 2, 10
 
 threads = int(sys.argv[1])
 torch.set_num_threads(threads)
-opened = None
+opened = {}  # by mode
 
 
 def uniform(n, seed):
@@ -27,20 +31,62 @@ def uniform(n, seed):
     return (h ^ (h >> 16)).double() / 2**32
 
 
-def build(workload):
-    sizes, batch = workload["sizes"], workload["batch"]
-    layers = []
-    for i, (inputs, outputs) in enumerate(zip(sizes, sizes[1:])):
-        layer = torch.nn.Linear(inputs, outputs)
-        with torch.no_grad():
-            for k, p in enumerate([layer.weight, layer.bias]):
-                u = uniform(p.numel(), SEED_LAYERS + 2 * i + k)
-                p.copy_(((2 * u - 1) / math.sqrt(inputs)).float().reshape(p.shape))
-        layers += [layer] if i == 0 else [torch.nn.ReLU(), layer]
-    model = torch.nn.Sequential(*layers)
+class Residual(torch.nn.Module):
+    def __init__(self, body, shortcut):
+        super().__init__()
+        self.body, self.shortcut = body, shortcut
+
+    def forward(self, x):
+        return self.body(x) + self.shortcut(x)
+
+
+def given(module, layer):
+    """The module with the initial parameters of a layer: workloads.js has the same."""
+    bound = 1 / math.sqrt(math.prod(layer["weight"][1:]))
+    with torch.no_grad():
+        for k, p in enumerate([module.weight, module.bias]):
+            if p is not None:
+                u = uniform(p.numel(), SEED_LAYERS + 2 * layer["index"] + k)
+                p.copy_(((2 * u - 1) * bound).float().reshape(p.shape))
+    return module
+
+
+MAKE = {
+    "linear": lambda a: given(torch.nn.Linear(a["input"][0], a["outputs"]), a),
+    "conv": lambda a: given(
+        torch.nn.Conv2d(
+            a["input"][0],
+            a["outputs"],
+            a["kernel"],
+            stride=a["stride"],
+            padding=a["padding"],
+            groups=a["groups"],
+            bias=a["bias"] is not None,
+        ),
+        a,
+    ),
+    "batchNorm": lambda a: torch.nn.BatchNorm2d(a["channels"]),
+    "relu": lambda a: torch.nn.ReLU(),
+    "relu6": lambda a: torch.nn.ReLU6(),
+    "maxPool": lambda a: torch.nn.MaxPool2d(2),
+    "averagePool": lambda a: torch.nn.AdaptiveAvgPool2d(1),
+    "flatten": lambda a: torch.nn.Flatten(),
+    "residual": lambda a: Residual(chain(a["body"]), chain(a["shortcut"])),
+}
+
+
+def chain(layers):
+    return torch.nn.Sequential(*[MAKE[layer["op"]](layer) for layer in layers])
+
+
+def build(workload, layers, memory_format):
+    shape = [workload["batch"], *workload["input"]]
+    model = chain(layers)
+    x = uniform(math.prod(shape), SEED_X).float().reshape(shape)
+    if len(shape) == 4:
+        model, x = model.to(memory_format=memory_format), x.contiguous(memory_format=memory_format)
     optimizer = torch.optim.Adam(model.parameters())
-    x = uniform(batch * sizes[0], SEED_X).float().reshape(batch, sizes[0])
-    y = (uniform(batch, SEED_Y) * sizes[-1]).long()
+    y = (uniform(shape[0], SEED_Y) * layers[-1]["output"][0]).long()
     return model, optimizer, x, y
 
 
@@ -52,28 +98,34 @@ def step(model, optimizer, x, y):
     return loss.item()
 
 
-def open_workload(workload, checkedSteps, timedLr):
-    global opened
-    opened = build(workload)
+def open_workload(workload, layers, checkedSteps, timedLr):
+    """Builds the network once for every layout of images there is: which is faster depends on the network."""
+    opened.clear()
+    opened["awaited"] = build(workload, layers, torch.contiguous_format)
+    if len(workload["input"]) == 3:
+        opened["channelsLast"] = build(workload, layers, torch.channels_last)
     start = time.perf_counter()
-    losses = [step(*opened)]
+    losses = [step(*opened["awaited"])]
     first = (time.perf_counter() - start) * 1e3
-    losses += [step(*opened) for _ in range(1, checkedSteps)]
-    for group in opened[1].param_groups:
-        group["lr"] = timedLr
-    return {"firstMs": first, "losses": losses}
+    losses += [step(*opened["awaited"]) for _ in range(1, checkedSteps)]
+    for mode, (_, optimizer, _, _) in opened.items():
+        if mode != "awaited":
+            for _ in range(checkedSteps):
+                step(*opened[mode])
+        for group in optimizer.param_groups:
+            group["lr"] = timedLr
+    return {"firstMs": first, "losses": losses, "modes": list(opened)}
 
 
 def run(steps, mode):
     start = time.perf_counter()
     for _ in range(steps):
-        step(*opened)
+        step(*opened[mode])
     return {"ms": (time.perf_counter() - start) * 1e3 / steps}
 
 
 def close():
-    global opened
-    opened = None
+    opened.clear()
     return {}
 
 
@@ -90,11 +142,39 @@ def blas():
     return "reference" if any("libblas" in file for file in files) else "unknown"
 
 
+def vectors():
+    """The widest vectors in use: ATen's own loops, and oneDNN's, which tells only in what it prints about an operation."""
+    if hasattr(torch.backends, "cpu"):
+        aten = torch.backends.cpu.get_cpu_capability()
+    else:
+        aten = re.search(r"CPU capability usage: (.*)", torch.__config__.show()).group(1)
+    return f"ATen {aten}, oneDNN {onednn()}"
+
+
+def onednn():
+    if not hasattr(torch.backends.mkldnn, "verbose"):
+        return "unknown"
+    sys.stdout.flush()
+    kept = os.dup(1)
+    with tempfile.TemporaryFile() as printed:
+        os.dup2(printed.fileno(), 1)
+        try:
+            with torch.backends.mkldnn.verbose(torch.backends.mkldnn.VERBOSE_ON):
+                torch.nn.Conv2d(16, 16, 3)(torch.zeros(16, 16, 8, 8))  # of one sample, PyTorch computes itself
+        finally:
+            ctypes.CDLL(None).fflush(None)  # what C has printed
+            os.dup2(kept, 1)
+            os.close(kept)
+        printed.seek(0)
+        found = re.search(r"isa:([^\n]*)", printed.read().decode())
+    return found.group(1) if found else "unknown"
+
+
 def answer(message):
     print(json.dumps(message), flush=True)
 
 
-answer({"versions": {"torch": torch.__version__, "python": sys.version.split()[0], "blas": blas()}})
+answer({"versions": {"torch": torch.__version__, "python": sys.version.split()[0], "blas": blas(), "vectors": vectors()}})
 commands = {"open": open_workload, "run": run, "close": close}
 for line in sys.stdin:
     request = json.loads(line)

@@ -1,19 +1,59 @@
 // jax-js with its WASM backend, in a page: loss, gradients and Adam in one jit. Arrays are owned: .ref keeps one for later.
-import { blockUntilReady, defaultDevice, init, jit, nn, numpy as np, valueAndGrad } from "@jax-js/jax";
-import { batchOf, CHECKED_STEPS, parametersOf, TIMED_LR } from "../../workloads.js";
+import { blockUntilReady, defaultDevice, init, jit, lax, nn, numpy as np, valueAndGrad } from "@jax-js/jax";
+import { flat, layersOf } from "../../networks.js";
+import { batchOf, CHECKED_STEPS, classesOf, parametersOf, TIMED_LR } from "../../workloads.js";
 
 const [BETA1, BETA2, EPS] = [0.9, 0.999, 1e-8];
 let open;
 
-function lossOf(batch) {
+/** What each layer makes of h; `next` hands out the parameters in the order of `parametersFor`. */
+const APPLY = {
+  linear: (h, next) => np.matmul(h, np.transpose(next())).add(next()),
+  conv(h, next, { stride, padding, groups, bias }) {
+    const options = { featureGroupCount: groups };
+    const sides = [padding, padding];
+    const y = lax.convGeneralDilated(h, next(), [stride, stride], [sides, sides], options);
+    return bias ? y.add(next().reshape([-1, 1, 1])) : y;
+  },
+  batchNorm(h, next) {
+    const mean = np.mean(h.ref, [0, 2, 3], { keepdims: true });
+    const centred = h.sub(mean);
+    const variance = np.mean(np.square(centred.ref), [0, 2, 3], { keepdims: true });
+    const scale = next()
+      .reshape([1, -1, 1, 1])
+      .div(np.sqrt(variance.add(1e-5)));
+    return centred.mul(scale).add(next().reshape([1, -1, 1, 1]));
+  },
+  relu: (h) => nn.relu(h),
+  relu6: (h) => nn.relu6(h),
+  maxPool: (h) => lax.reduceWindow(h, np.max, [2, 2], [2, 2]),
+  averagePool: (h) => np.mean(h, [2, 3], { keepdims: true }),
+  flatten: (h) => h.reshape([h.shape[0], -1]),
+  residual: (h, next, { body, shortcut }) => {
+    const main = apply(h.ref, next, body);
+    return main.add(apply(h, next, shortcut));
+  },
+};
+
+const apply = (h, next, layers) => layers.reduce((x, layer) => APPLY[layer.op](x, next, layer), h);
+
+/** Initial parameters, in the order in which layers take them. */
+const parametersFor = (layers) =>
+  flat(layers).flatMap((layer) => {
+    if (layer.channels) return [np.ones([layer.channels]), np.zeros([layer.channels])];
+    if (!layer.weight) return [];
+    const { weight, bias } = parametersOf(layer);
+    return [np.array(weight).reshape(layer.weight), ...(bias ? [np.array(bias)] : [])];
+  });
+
+function lossOf(batch, layers) {
   return (parameters, x, y) => {
-    let h = x;
-    for (let i = 0; i < parameters.length; i += 2) {
-      if (i > 0) h = nn.relu(h);
-      h = np.matmul(h, np.transpose(parameters[i])).add(parameters[i + 1]);
-    }
+    const rest = [...parameters];
     return nn
-      .logSoftmax(h, -1)
+      .logSoftmax(
+        apply(x, () => rest.shift(), layers),
+        -1,
+      )
       .mul(y)
       .sum()
       .mul(-1 / batch);
@@ -21,8 +61,8 @@ function lossOf(batch) {
 }
 
 /** New parameters and moments; `rates` holds lr / (1 - beta1^t) and 1 / sqrt(1 - beta2^t). */
-function stepOf(batch) {
-  const gradient = valueAndGrad(lossOf(batch));
+function stepOf(batch, layers) {
+  const gradient = valueAndGrad(lossOf(batch, layers));
   return jit((parameters, m, v, stepSize, root, x, y) => {
     const [loss, grads] = gradient(
       parameters.map((p) => p.ref),
@@ -59,21 +99,19 @@ globalThis.engine = {
   },
 
   async open({ workload }) {
-    const { sizes, batch } = workload;
+    const { batch } = workload;
     const data = batchOf(workload);
-    const parameters = parametersOf(workload).flatMap(({ weight, bias }, i) => [
-      np.array(weight).reshape([sizes[i + 1], sizes[i]]),
-      np.array(bias),
-    ]);
+    const layers = layersOf(workload);
+    const parameters = parametersFor(layers);
     open = {
       t: 0,
       lr: 1e-3,
-      step: stepOf(batch),
+      step: stepOf(batch, layers),
       parameters,
       m: parameters.map((p) => np.zeros(p.shape)),
       v: parameters.map((p) => np.zeros(p.shape)),
-      x: np.array(data.x).reshape([batch, sizes[0]]),
-      y: nn.oneHot(np.array(data.y, { dtype: np.int32 }), sizes.at(-1)),
+      x: np.array(data.x).reshape(data.shape),
+      y: nn.oneHot(np.array(data.y, { dtype: np.int32 }), classesOf(workload)),
     };
     const start = performance.now();
     const losses = [await step()];

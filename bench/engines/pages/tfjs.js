@@ -1,24 +1,76 @@
 // TensorFlow.js with its WASM backend, in a page: SIMD, and threads where the page is cross-origin isolated.
 import * as tf from "@tensorflow/tfjs";
 import { setThreadsCount, setWasmPaths, version_wasm } from "@tensorflow/tfjs-backend-wasm";
-import { batchOf, CHECKED_STEPS, parametersOf, TIMED_LR } from "../../workloads.js";
+import { layersOf } from "../../networks.js";
+import { batchOf, CHECKED_STEPS, classesOf, parametersOf, TIMED_LR } from "../../workloads.js";
 
 let open;
 
+/** Images are NHWC here, and kernels [height, width, in, out]. */
+const PIXELS = [1, 2];
+
+/** A variable of a layer's weight or bias, permuted from PyTorch's order. */
+const variable = (values, shape, order = shape.map((_, i) => i)) =>
+  tf.tidy(() => tf.variable(tf.transpose(tf.tensor(values, shape), order)));
+
+/** What makes a layer: its parameters, and what it computes with them. */
+const MAKE = {
+  linear(layer) {
+    const { weight, bias } = parametersOf(layer);
+    const [w, b] = [variable(weight, layer.weight), variable(bias, layer.bias)];
+    return { parameters: [w, b], forward: (h) => tf.add(tf.matMul(h, w, false, true), b) };
+  },
+  conv(layer) {
+    const { groups, outputs, stride, padding } = layer;
+    const { weight, bias } = parametersOf(layer);
+    const depthwise = groups > 1;
+    if (depthwise && groups !== outputs) throw new Error("TensorFlow.js has no convolutions of groups");
+    const w = variable(weight, layer.weight, depthwise ? [2, 3, 0, 1] : [2, 3, 1, 0]);
+    const b = bias && variable(bias, layer.bias);
+    const run = depthwise ? tf.depthwiseConv2d : tf.conv2d;
+    return {
+      parameters: b ? [w, b] : [w],
+      forward(h) {
+        const y = run(h, w, stride, padding);
+        return b ? tf.add(y, b) : y;
+      },
+    };
+  },
+  batchNorm({ channels }) {
+    const [scale, offset] = [tf.variable(tf.ones([channels])), tf.variable(tf.zeros([channels]))];
+    const forward = (h) => {
+      const { mean, variance } = tf.moments(h, [0, ...PIXELS]);
+      return tf.batchNorm(h, mean, variance, offset, scale, 1e-5);
+    };
+    return { parameters: [scale, offset], forward };
+  },
+  relu: () => ({ parameters: [], forward: tf.relu }),
+  relu6: () => ({ parameters: [], forward: tf.relu6 }),
+  maxPool: () => ({ parameters: [], forward: (h) => tf.maxPool(h, 2, 2, "valid") }),
+  averagePool: () => ({ parameters: [], forward: (h) => tf.mean(h, PIXELS, true) }),
+  // The order of the channels, as PyTorch has it.
+  flatten: () => ({ parameters: [], forward: (h) => tf.reshape(tf.transpose(h, [0, 3, 1, 2]), [h.shape[0], -1]) }),
+  residual({ body, shortcut }) {
+    const [main, other] = [chain(body), chain(shortcut)];
+    return {
+      parameters: [...main.parameters, ...other.parameters],
+      forward: (h) => tf.add(main.forward(h), other.forward(h)),
+    };
+  },
+};
+
+function chain(layers) {
+  const parts = layers.map((layer) => MAKE[layer.op](layer));
+  return {
+    parameters: parts.flatMap(({ parameters }) => parameters),
+    forward: (x) => parts.reduce((h, part) => part.forward(h), x),
+  };
+}
+
 /** One step; resolves to its loss. */
 async function step() {
-  const { parameters, optimizer, x, y } = open;
-  const cost = optimizer.minimize(
-    () => {
-      let h = x;
-      parameters.forEach(([weight, bias], i) => {
-        h = tf.add(tf.matMul(i === 0 ? h : tf.relu(h), weight, false, true), bias);
-      });
-      return tf.losses.softmaxCrossEntropy(y, h);
-    },
-    true,
-    parameters.flat(),
-  );
+  const { network, optimizer, x, y } = open;
+  const cost = optimizer.minimize(() => tf.losses.softmaxCrossEntropy(y, network.forward(x)), true, network.parameters);
   const [loss] = await cost.data();
   cost.dispose();
   return loss;
@@ -34,15 +86,11 @@ globalThis.engine = {
   },
 
   async open({ workload }) {
-    const { sizes, batch } = workload;
-    const data = batchOf(workload);
+    const { x, shape, y } = batchOf(workload);
     open = {
-      x: tf.tensor2d(data.x, [batch, sizes[0]]),
-      y: tf.tidy(() => tf.oneHot(tf.tensor1d(data.y, "int32"), sizes.at(-1)).toFloat()),
-      parameters: parametersOf(workload).map(({ weight, bias }, i) => [
-        tf.variable(tf.tensor2d(weight, [sizes[i + 1], sizes[i]])),
-        tf.variable(tf.tensor1d(bias)),
-      ]),
+      x: tf.tidy(() => (shape.length === 4 ? tf.transpose(tf.tensor(x, shape), [0, 2, 3, 1]) : tf.tensor(x, shape))),
+      y: tf.tidy(() => tf.oneHot(tf.tensor1d(y, "int32"), classesOf(workload)).toFloat()),
+      network: chain(layersOf(workload)),
       optimizer: tf.train.adam(1e-3, 0.9, 0.999, 1e-8),
     };
     const start = performance.now();
@@ -60,7 +108,7 @@ globalThis.engine = {
   },
 
   async close() {
-    tf.dispose([open.x, open.y, open.parameters]);
+    tf.dispose([open.x, open.y, open.network.parameters]);
     open.optimizer.dispose();
     open = undefined;
     return {};

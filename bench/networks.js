@@ -1,0 +1,96 @@
+// Networks as data: a list of layers that every engine builds its own way, and what follows from their shapes alone.
+// A layer is {op, ...}; `layersOf` adds what an engine needs to build it: shapes of its input, output and parameters.
+
+const product = (list) => list.reduce((a, b) => a * b, 1);
+
+export const linear = (outputs) => ({ op: "linear", outputs });
+export const conv = (
+  outputs,
+  { kernel = 3, stride = 1, padding = (kernel - 1) / 2, groups = 1, bias = true } = {},
+) => ({
+  op: "conv",
+  outputs,
+  kernel,
+  stride,
+  padding,
+  groups,
+  bias,
+});
+export const batchNorm = { op: "batchNorm" };
+export const relu = { op: "relu" };
+export const relu6 = { op: "relu6" };
+/** Maxima of windows of 2 x 2. */
+export const maxPool = { op: "maxPool" };
+/** The mean over all pixels of a channel. */
+export const averagePool = { op: "averagePool" };
+export const flatten = { op: "flatten" };
+/** body(x) + shortcut(x); a shortcut without layers is x itself. */
+export const residual = (body, shortcut = []) => ({ op: "residual", body, shortcut });
+
+/** Linear layers with ReLU between. */
+export const mlp = (sizes) =>
+  sizes.slice(1).flatMap((outputs, i) => (i === 0 ? [linear(outputs)] : [relu, linear(outputs)]));
+
+/** The shape of what a layer makes of one example, and of its parameters. */
+const SHAPES = {
+  linear: ({ outputs }, [inputs]) => ({ output: [outputs], weight: [outputs, inputs], bias: [outputs] }),
+  conv({ outputs, kernel, stride, padding, groups, bias }, [channels, ...pixels]) {
+    const output = [outputs, ...pixels.map((n) => Math.floor((n + 2 * padding - kernel) / stride) + 1)];
+    return { output, weight: [outputs, channels / groups, kernel, kernel], bias: bias ? [outputs] : null };
+  },
+  batchNorm: (_, input) => ({ output: input, channels: input[0] }),
+  relu: (_, input) => ({ output: input }),
+  relu6: (_, input) => ({ output: input }),
+  maxPool: (_, [channels, ...pixels]) => ({ output: [channels, ...pixels.map((n) => Math.floor(n / 2))] }),
+  averagePool: (_, [channels]) => ({ output: [channels, 1, 1] }),
+  flatten: (_, input) => ({ output: [product(input)] }),
+};
+
+/**
+ * The layers of {input, layers} with the shapes of `input` and `output` (without the batch), and of `weight` and `bias`
+ * where a layer is linear or a convolution. These have a number (`index`, of their initial values), and `first` if what
+ * they see is the data, so that no gradient of it is needed.
+ */
+export function layersOf({ input, layers }) {
+  let index = 0;
+  const walk = (list, from, first) => {
+    let shape = from;
+    let data = first;
+    const resolved = list.map((layer) => {
+      const before = shape;
+      if (layer.op === "residual") {
+        const body = walk(layer.body, before, data);
+        const shortcut = walk(layer.shortcut, before, data);
+        shape = body.shape;
+        if (String(shape) !== String(shortcut.shape))
+          throw new Error(`residual: ${shape} and ${shortcut.shape} differ`);
+        data &&= body.data && shortcut.data;
+        return { ...layer, input: before, output: shape, body: body.layers, shortcut: shortcut.layers };
+      }
+      const { output, ...parameters } = SHAPES[layer.op](layer, before);
+      const own = parameters.weight ? { index: index++, first: data } : {};
+      if (parameters.weight || parameters.channels) data = false;
+      shape = output;
+      return { ...layer, input: before, output, ...parameters, ...own };
+    });
+    return { layers: resolved, shape, data };
+  };
+  return walk(layers, input, true).layers;
+}
+
+/** The layers with those inside of others, in the order of `index`. */
+export const flat = (layers) =>
+  layers.flatMap((layer) => (layer.op === "residual" ? [...flat(layer.body), ...flat(layer.shortcut)] : [layer]));
+
+/**
+ * Floating-point operations of one step's products, a multiplication and an addition each: forward, to the weights, and to
+ * the input unless that is the data. A convolution counts as if summed tap by tap, padding included, whatever an engine
+ * does. Everything else a step does (norms, activations, pooling, Adam) counts as nothing.
+ */
+export function flopOf(workload) {
+  const products = flat(layersOf(workload)).filter(({ weight }) => weight);
+  return products.reduce((sum, { output, weight, first }) => {
+    const [, ...row] = weight;
+    return sum + 2 * workload.batch * product(output) * product(row) * (first ? 2 : 3);
+  }, 0);
+}
