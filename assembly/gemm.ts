@@ -69,12 +69,13 @@ export function gemm(ip: usize, begin: i32, end: i32, scratch: usize): void {
       byColumns ? m : size,
       byColumns ? size : n,
       arg(ip, Gemm.K),
+      0,
       scratch,
     );
   }
 }
 
-/** C = A B for one slice of one batch entry. Strides are in bytes from here on. */
+/** C = A B, or C += A B if `add`, for one slice of one batch entry. Strides are in bytes from here on. */
 export function gemmSlice(
   c: usize,
   cRow: usize,
@@ -87,10 +88,12 @@ export function gemmSlice(
   m: i32,
   n: i32,
   k: i32,
+  add: i32,
   scratch: usize,
 ): void {
   if (m <= 0 || n <= 0) return;
   if (k <= 0) {
+    if (add) return;
     for (let i = 0; i < m; ++i) {
       if ((i & 63) == 63) beat();
       fillBytes(c + <usize>i * cRow, 0, (<usize>n) << 2);
@@ -116,7 +119,7 @@ export function gemmSlice(
   const depth = ((k + depths - 1) / depths + 3) & ~3;
   // Its tiles have 8 rows: not if half of the last ones would be empty. Without fused multiply-adds it is slower.
   if (ASC_FEATURE_RELAXED_SIMD && bRow == 4 && k >= LONG && m > FEW_ROWS && m <= ROWS_ALONG_K && ((m - 1) & 4) != 0) {
-    gemmAlong(c, cRow, a, aRow, aCol, b, bCol, m, n, k, depth, scratch);
+    gemmAlong(c, cRow, a, aRow, aCol, b, bCol, m, n, k, depth, add, scratch);
     return;
   }
   // Rows of B this many bytes apart meet in so many of the sets.
@@ -132,6 +135,7 @@ export function gemmSlice(
 
   // Loop over K.
   for (let p = 0; p < k; p += depth) {
+    const more = p | add;
     const kc = min(depth, k - p);
     const ap = a + <usize>p * aCol;
     const bp = b + <usize>p * bRow;
@@ -166,7 +170,7 @@ export function gemmSlice(
               bPanel,
               kc,
               cBlock + ((<usize>jr) << 2),
-              p,
+              more,
             );
           }
         }
@@ -185,9 +189,9 @@ export function gemmSlice(
           // The panels of A: whole tiles in one call, then those at the edges.
           const tiles = cols >= 8 ? mc >> 2 : 0;
           if (tiles) {
-            if (aByRows) gemmRows4x8(aBlock, aRow, aCol, 4, panelB, bStep, kc, cPanel, cRow, p, tiles, false);
-            else if (aByColumns) gemmTiles4x8(aBlock, aCol, 16, panelB, bStep, kc, cPanel, cRow, p, tiles);
-            else gemmTiles4x8(packedA, 16, (<usize>kc) << 4, panelB, bStep, kc, cPanel, cRow, p, tiles);
+            if (aByRows) gemmRows4x8(aBlock, aRow, aCol, 4, panelB, bStep, kc, cPanel, cRow, more, tiles, false);
+            else if (aByColumns) gemmTiles4x8(aBlock, aCol, 16, panelB, bStep, kc, cPanel, cRow, more, tiles);
+            else gemmTiles4x8(packedA, 16, (<usize>kc) << 4, panelB, bStep, kc, cPanel, cRow, more, tiles);
           }
           for (let ir = tiles << 2; ir < mc; ir += 4) {
             const rows = mc - ir;
@@ -201,7 +205,7 @@ export function gemmSlice(
             } else {
               gemmTiles4x8(packedA, 16, 0, panelB, bStep, kc, tile, 32, 0, 1);
             }
-            gemmEdge(cPanel + <usize>ir * cRow, cRow, tile, 32, min(rows, 4), min(cols, 8), p);
+            gemmEdge(cPanel + <usize>ir * cRow, cRow, tile, 32, min(rows, 4), min(cols, 8), more);
           }
         }
       }
@@ -225,9 +229,11 @@ function gemmAlong(
   n: i32,
   k: i32,
   depth: i32,
+  add: i32,
   scratch: usize,
 ): void {
   for (let p = 0; p < k; p += depth) {
+    const more = p | add;
     const kc = min(depth, k - p);
     // Rows of A are columns of its transpose.
     gemmPackB(scratch, a + <usize>p * aCol, aCol, aRow, kc, m);
@@ -237,12 +243,12 @@ function gemmAlong(
       const bBlock = b + <usize>j * bCol + ((<usize>p) << 2);
       const cPanel = c + ((<usize>j) << 2);
       const tiles = cols >= 4 ? m >> 3 : 0;
-      if (tiles) gemmRows4x8(bBlock, bCol, 4, 4, scratch, 32, kc, cPanel, cRow, p, tiles, true);
+      if (tiles) gemmRows4x8(bBlock, bCol, 4, 4, scratch, 32, kc, cPanel, cRow, more, tiles, true);
       for (let i = tiles << 3; i < m; i += 8) {
         const panelA = scratch + <usize>i * ((<usize>kc) << 2);
         const tile = scratch + TILE;
         gemmRows4x8(bBlock, bCol, 4, cols, panelA, 32, kc, tile, 16, 0, 1, true);
-        gemmEdge(cPanel + <usize>i * cRow, cRow, tile, 16, min(m - i, 8), min(cols, 4), p);
+        gemmEdge(cPanel + <usize>i * cRow, cRow, tile, 16, min(m - i, 8), min(cols, 4), more);
       }
     }
   }

@@ -2,7 +2,7 @@
 // keeps the optimiser from inlining them into their one caller, where they would stay in baseline code.
 export { assert as Assert } from "./assert";
 export { writeConstants } from "./constants";
-export { convolution as Convolution, convolutionKernel as ConvolutionKernel } from "./convolution";
+export { convolution as Convolution, convolutionKernel as ConvolutionKernel } from "./convolution/index";
 export { gather as Gather, scatterAdd as ScatterAdd } from "./lookup";
 export { random as Random } from "./random";
 export { reduce as Reduce } from "./reduce";

@@ -593,14 +593,27 @@ export enum Micro {
   Where = 144,
 }
 
+/** How a convolution is computed: see assembly/convolution/. */
+export enum ConvolutionPath {
+  /** As a product whose panels are gathered. */
+  Gathered = 0,
+  /** In float64, place by place. */
+  Precise = 1,
+  /** Plane by plane: for few channels of a group. */
+  Planes = 2,
+  /** A product of matrices as they lie: one tap, at every place. */
+  Plain = 3,
+}
+
 /**
- * Convolution: Out[n, g O + o, q] = the sum over c and taps t of In[n, g C + c, i] Kernels[g O + o, c, t], wherever
- * q Stride + t Dilation - Pad = i Spread with i inside of In; three spatial axes D, H, W, float32, dense. Adjoint = 1: Kernels
- * are [g C + c, o, t turned around]. A unit is piece u % Pieces of the rows (places of D and H) of Block samples. Direct = 1: summed
- * in float64, without tiles.
+ * Convolution: Out[n, g O + o, q] = the sum over c and taps t of In[n, g C + c, i] Kernels[g, o, c, t], wherever
+ * q Stride + t Dilation - Pad = i Spread with i inside of In; three spatial axes D, H, W, float32, In dense. Spread is 1 but on the
+ * precise path. Elements of Kernels and of a plane of Out are OutFirst and KernelFirst, plus a step for each place or tap along
+ * each axis: so it may be the adjoint, with kernels turned around, and of some of the places of Out. A unit is piece u % Pieces of
+ * the rows (places of D and H) of Block samples.
  *
  * ConvolutionKernel: Out[b, g O + o, c, t] = the sum over q and the samples n of block b, Block of them, of In[n, g C + c, i]
- * Kernels[n, g O + o, q], Kernels being what comes back from the result; Spread and Adjoint are not read. A unit is piece
+ * Kernels[n, g O + o, q], all dense, Kernels being what comes back from the result; Spread and steps are not read. A unit is piece
  * u % Pieces of the channels of a block.
  */
 export enum Convolution {
@@ -634,11 +647,24 @@ export enum Convolution {
   SpreadD = 29,
   SpreadH = 30,
   SpreadW = 31,
-  Adjoint = 32,
-  Direct = 33,
-  Block = 34,
-  Pieces = 35,
-  Length = 36,
+  Path = 32,
+  Block = 33,
+  Pieces = 34,
+  /** Elements from one plane of Out to the next, to the first place of a plane, and from place to place. */
+  OutPlane = 35,
+  OutFirst = 36,
+  OutStepD = 37,
+  OutStepH = 38,
+  OutStepW = 39,
+  /** Elements from one group, result, channel to the next, to the first tap, and from tap to tap; may be negative. */
+  KernelGroup = 40,
+  KernelResult = 41,
+  KernelChannel = 42,
+  KernelFirst = 43,
+  KernelStepD = 44,
+  KernelStepH = 45,
+  KernelStepW = 46,
+  Length = 47,
 }
 
 /** What tiles of a convolution need of scratch: the part of In that the places of a tile see, zeros around it. */
@@ -648,6 +674,8 @@ export enum ConvolutionTile {
   /** Most taps of a channel. */
   Taps = 2048,
   ImageBytes = 229376,
+  /** Plane by plane: sums of taps. */
+  Sums = 4096,
 }
 
 /**

@@ -48,7 +48,8 @@ const CASES: Record<Exclude<keyof typeof isa.Opcode, "Barrier">, Case> = (() => 
     ...{ [V.OutD]: 1, [V.OutH]: 6, [V.OutW]: 6, [V.TapsD]: 1, [V.TapsH]: 3, [V.TapsW]: 3 },
     ...{ [V.StrideD]: 1, [V.StrideH]: 1, [V.StrideW]: 1, [V.DilationD]: 1, [V.DilationH]: 1, [V.DilationW]: 1 },
     ...{ [V.PadD]: 0, [V.PadH]: 1, [V.PadW]: 1, [V.SpreadD]: 1, [V.SpreadH]: 1, [V.SpreadW]: 1 },
-    ...{ [V.Adjoint]: 0, [V.Direct]: 0 },
+    ...{ [V.Path]: isa.ConvolutionPath.Gathered, [V.OutPlane]: 36, [V.OutStepD]: 36, [V.OutStepH]: 6, [V.OutStepW]: 1 },
+    ...{ [V.KernelResult]: 18, [V.KernelChannel]: 9, [V.KernelStepH]: 3, [V.KernelStepW]: 1 },
   };
   // 2 samples of 6 channels, 4 x 8, and 5 kernels of 3 x 3 with zeros around.
   const filtered = {

@@ -144,7 +144,9 @@ const convolved = (name: "Convolution" | "ConvolutionKernel", more: Record<numbe
     ...{ [V.InD]: 1, [V.InH]: 8, [V.InW]: 256, [V.OutD]: 1, [V.OutH]: 8, [V.OutW]: 256 },
     ...{ [V.TapsD]: 1, [V.TapsH]: 3, [V.TapsW]: 3, [V.StrideD]: 1, [V.StrideH]: 1, [V.StrideW]: 1 },
     ...{ [V.DilationD]: 1, [V.DilationH]: 1, [V.DilationW]: 1, [V.PadD]: 0, [V.PadH]: 1, [V.PadW]: 1 },
-    ...{ [V.SpreadD]: 1, [V.SpreadH]: 1, [V.SpreadW]: 1, [V.Adjoint]: 0, [V.Direct]: 0, [V.Block]: 1, [V.Pieces]: 1 },
+    ...{ [V.SpreadD]: 1, [V.SpreadH]: 1, [V.SpreadW]: 1, [V.Path]: isa.ConvolutionPath.Gathered, [V.Block]: 1 },
+    ...{ [V.Pieces]: 1, [V.OutPlane]: 2048, [V.OutStepD]: 2048, [V.OutStepH]: 256, [V.OutStepW]: 1 },
+    ...{ [V.KernelResult]: 72, [V.KernelChannel]: 9, [V.KernelStepH]: 3, [V.KernelStepW]: 1 },
     ...more,
   });
 };
@@ -254,8 +256,16 @@ const CASES: Record<Exclude<keyof typeof isa.Opcode, Bounded>, Record<string, Bu
     "a large image": convolved("Convolution", { [isa.Convolution.OutH]: 2 ** 12, [isa.Convolution.InH]: 2 ** 12 }),
     "many channels": convolved("Convolution", { [isa.Convolution.Channels]: 2 ** 15 }),
     "many results": convolved("Convolution", { [isa.Convolution.Results]: 2 ** 15 }),
+    "plane by plane": convolved("Convolution", {
+      [isa.Convolution.Path]: isa.ConvolutionPath.Planes,
+      [isa.Convolution.OutH]: 2 ** 13,
+      [isa.Convolution.InH]: 2 ** 13,
+    }),
     "many samples": convolved("Convolution", { [isa.Convolution.N]: 2 ** 10, [isa.Convolution.Block]: 2 ** 10 }),
-    "place by place": convolved("Convolution", { [isa.Convolution.Direct]: 1, [isa.Convolution.Channels]: 2 ** 10 }),
+    "place by place": convolved("Convolution", {
+      [isa.Convolution.Path]: isa.ConvolutionPath.Precise,
+      [isa.Convolution.Channels]: 2 ** 8,
+    }),
   },
   ConvolutionKernel: {
     "a large image": convolved("ConvolutionKernel", {
@@ -264,13 +274,16 @@ const CASES: Record<Exclude<keyof typeof isa.Opcode, Bounded>, Record<string, Bu
     }),
     "many channels": convolved("ConvolutionKernel", { [isa.Convolution.Channels]: 2 ** 14 }),
     "many samples": convolved("ConvolutionKernel", { [isa.Convolution.N]: 2 ** 10, [isa.Convolution.Block]: 2 ** 10 }),
-    "tap by tap": convolved("ConvolutionKernel", { [isa.Convolution.Direct]: 1, [isa.Convolution.Channels]: 2 ** 9 }),
+    "tap by tap": convolved("ConvolutionKernel", {
+      [isa.Convolution.Path]: isa.ConvolutionPath.Precise,
+      [isa.Convolution.Channels]: 2 ** 9,
+    }),
   },
   Winograd: {
-    "a large image": filtered("Winograd", { [isa.Winograd.OutH]: 2 ** 13, [isa.Winograd.InH]: 2 ** 13 }),
-    "many samples": filtered("Winograd", { [isa.Winograd.N]: 2 ** 9, [isa.Winograd.Block]: 2 ** 9 }),
-    "many channels": filtered("Winograd", { [isa.Winograd.Channels]: 2 ** 12 }),
-    "many results": filtered("Winograd", { [isa.Winograd.Results]: 2 ** 12 }),
+    "a large image": filtered("Winograd", { [isa.Winograd.OutH]: 2 ** 15, [isa.Winograd.InH]: 2 ** 15 }),
+    "many samples": filtered("Winograd", { [isa.Winograd.N]: 2 ** 11, [isa.Winograd.Block]: 2 ** 11 }),
+    "many channels": filtered("Winograd", { [isa.Winograd.Channels]: 2 ** 14 }),
+    "many results": filtered("Winograd", { [isa.Winograd.Results]: 2 ** 14 }),
   },
   WinogradTaps: {
     "many channels": put("WinogradTaps", isa.WinogradTaps.Length, {
@@ -281,8 +294,8 @@ const CASES: Record<Exclude<keyof typeof isa.Opcode, Bounded>, Record<string, Bu
     }),
   },
   WinogradKernel: {
-    "a large image": filtered("WinogradKernel", { [isa.Winograd.OutH]: 2 ** 13, [isa.Winograd.InH]: 2 ** 13 }),
-    "many samples": filtered("WinogradKernel", { [isa.Winograd.N]: 2 ** 9, [isa.Winograd.Block]: 2 ** 9 }),
+    "a large image": filtered("WinogradKernel", { [isa.Winograd.OutH]: 2 ** 15, [isa.Winograd.InH]: 2 ** 15 }),
+    "many samples": filtered("WinogradKernel", { [isa.Winograd.N]: 2 ** 11, [isa.Winograd.Block]: 2 ** 11 }),
   },
   Product: {
     "many columns": product(2 ** 16, 2 ** 11, 0),

@@ -180,7 +180,10 @@ test("100 random ones", async () => {
     const options = { groups, dilation, stride: 1 + below(3), padding: below(4), after: below(4) };
     const least = Math.max(...taps) * dilation;
     const inner = Array.from({ length: rank }, () => least + below([60, 14, 7][rank - 1]));
-    await check(of(below(12) + 1, groups * (1 + below(9)), groups * (1 + below(20)), inner, taps, options));
+    const c = of(below(12) + 1, groups * (1 + below(9)), groups * (1 + below(20)), inner, taps, options);
+    await check(c).catch((error: Error) => {
+      throw new Error(`${show(c)}: ${error.message}`, { cause: error });
+    });
   }
 });
 

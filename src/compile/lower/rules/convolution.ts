@@ -1,4 +1,4 @@
-/** @file Convolutions. */
+/** @file Convolutions, and their adjoints. */
 import * as isa from "../../../../assembly/isa.ts";
 import { numel } from "../../../core/shape.ts";
 import type { Node } from "../../../graph/node.ts";
@@ -7,21 +7,53 @@ import type { Ref } from "../../instr.ts";
 import { NS } from "../cost.ts";
 import { ROWS } from "../emission.ts";
 import type { Lowering } from "../lowering.ts";
-import { type Geometry, PIECES, three } from "./geometry.ts";
+import { adjoints, type Geometry, PIECES, strides, three } from "./geometry.ts";
 import { reduceInto } from "./reduction.ts";
 import { byTiles, winograd, winogradKernel } from "./winograd.ts";
 
+const { Convolution: C, ConvolutionPath: Path, ConvolutionTile: Tile } = isa;
+
 /** Multiply-adds up to which a convolution is computed in float64: some microseconds. */
 const SMALL = 1 << 14;
-const { Convolution: C, ConvolutionTile: Tile } = isa;
+/** Most results of a group, or products for one of them, for which a tile would be too empty, or too short. */
+const FEW = 4;
+const SHORT = 16;
+/** Most residues that have an instruction each. */
+const PARTS = 64;
+
+const span = (g: Geometry, i: number, places: number): number =>
+  (places - 1) * g.stride[i] + (g.taps[i] - 1) * g.dilation[i] + 1;
 
 /** Whether the part of a channel (of several, where a block of the sum has them) that one tile sees is too much for tiles. */
-function isVast({ taps, stride, dilation, outer }: Geometry, channels: number): boolean {
-  const count = numel(taps);
+function isVast(g: Geometry, channels: number): boolean {
+  const count = numel(g.taps);
   const seen = Math.min(channels, Math.ceil((Tile.Depth + count) / count) + 1);
-  const span = (i: number, places: number): number => (places - 1) * stride[i] + (taps[i] - 1) * dilation[i] + 1;
-  const least = seen * taps[0] * span(1, 1) * span(2, Math.min(outer[2], 8)) * 4;
+  const least = seen * g.taps[0] * span(g, 1, 1) * span(g, 2, Math.min(g.outer[2], 8)) * 4;
   return count > Tile.Taps || least > Tile.ImageBytes;
+}
+
+/** One tap at every place. */
+function isPlain({ inner, outer, taps, stride, padding, places }: Geometry): boolean {
+  return (
+    [...taps, ...stride].every((v) => v === 1) &&
+    padding.every((p) => p === 0) &&
+    String(inner) === String(outer) &&
+    String(places.step) === String(strides(outer))
+  );
+}
+
+function pathOf(g: Geometry, work: number, channels: number, results: number): isa.ConvolutionPath {
+  const products = channels * numel(g.taps);
+  if (work <= SMALL || numel(g.spread) !== 1 || isVast(g, channels)) return Path.Precise;
+  if (isPlain(g)) return Path.Plain;
+  const row = channels * g.taps[0] * span(g, 1, 1) * span(g, 2, g.outer[2]) * 4;
+  const planes =
+    products > 0 &&
+    (results <= FEW || products <= SHORT) &&
+    products <= Tile.Depth &&
+    results * products <= Tile.Sums &&
+    row <= Tile.ImageBytes;
+  return planes ? Path.Planes : Path.Gathered;
 }
 
 interface Convolved {
@@ -32,12 +64,15 @@ interface Convolved {
   readonly groups: number;
   readonly channels: number;
   readonly results: number;
-  readonly adjoint: boolean;
+  readonly path: isa.ConvolutionPath;
   readonly block: number;
   readonly pieces: number;
+  /** Elements of a plane of the result, and from a kernel to those of the next group, result, channel. */
+  readonly plane: number;
+  readonly between: readonly number[];
 }
 
-function words(l: Lowering, g: Geometry, of: Convolved, direct: boolean) {
+function words(l: Lowering, g: Geometry, of: Convolved) {
   return l.words<typeof C>({
     [C.Out]: of.out,
     [C.In]: of.from,
@@ -67,96 +102,145 @@ function words(l: Lowering, g: Geometry, of: Convolved, direct: boolean) {
     [C.SpreadD]: g.spread[0],
     [C.SpreadH]: g.spread[1],
     [C.SpreadW]: g.spread[2],
-    [C.Adjoint]: of.adjoint ? 1 : 0,
-    [C.Direct]: direct ? 1 : 0,
+    [C.Path]: of.path,
     [C.Block]: of.block,
     [C.Pieces]: of.pieces,
+    [C.OutPlane]: of.plane,
+    [C.OutFirst]: g.places.first,
+    [C.OutStepD]: g.places.step[0],
+    [C.OutStepH]: g.places.step[1],
+    [C.OutStepW]: g.places.step[2],
+    [C.KernelGroup]: of.between[0],
+    [C.KernelResult]: of.between[1],
+    [C.KernelChannel]: of.between[2],
+    [C.KernelFirst]: g.kernel.first,
+    [C.KernelStepD]: g.kernel.step[0],
+    [C.KernelStepH]: g.kernel.step[1],
+    [C.KernelStepW]: g.kernel.step[2],
   });
 }
 
-/** A convolution, or its adjoint to the input: one of the elements set apart by the stride with the kernels turned around. */
+/** The geometry of a convolution of x with kernels w that gives y. */
+function geometryOf({ attrs }: Node<ConvAttrs>, x: Node, w: Node, y: Node): Geometry {
+  const [inner, outer, taps] = [x, y, w].map((n) => three(n.shape.slice(2)));
+  return {
+    inner,
+    outer,
+    taps,
+    stride: three(attrs.stride),
+    dilation: three(attrs.dilation),
+    padding: three(attrs.padding, 0),
+    spread: [1, 1, 1],
+    places: { first: 0, step: strides(outer) },
+    kernel: { first: 0, step: strides(taps) },
+  };
+}
+
+/** The same as one convolution of elements set apart by the stride. */
+function spread({ inner, outer, taps, stride, dilation, padding }: Geometry): Geometry {
+  const last = taps.map((t) => t - 1);
+  const step = strides(taps);
+  return {
+    inner,
+    outer,
+    taps,
+    stride: [1, 1, 1],
+    dilation,
+    padding: padding.map((p, i) => dilation[i] * last[i] - p),
+    spread: stride,
+    places: { first: 0, step: strides(outer) },
+    kernel: { first: last.reduce((s, t, i) => s + t * step[i], 0), step: step.map((s) => -s) },
+  };
+}
+
+/** A convolution, or its adjoint to the input. */
 export function convolution(l: Lowering, n: Node<ConvAttrs>): void {
   const [x, w] = n.src;
   const { groups } = n.attrs;
   const adjoint = n.op === CONVOLUTIONS.convolutionInput;
-  const taps = three(w.shape.slice(2));
-  const dilation = three(n.attrs.dilation);
-  const padding = three(n.attrs.padding, 0);
-  const stride = three(n.attrs.stride);
-  const ones = [1, 1, 1];
-  const geometry: Geometry = {
-    inner: three(x.shape.slice(2)),
-    outer: three(n.shape.slice(2)),
-    taps,
-    dilation,
-    stride: adjoint ? ones : stride,
-    spread: adjoint ? stride : ones,
-    padding: adjoint ? padding.map((p, i) => dilation[i] * (taps[i] - 1) - p) : padding,
-  };
-  const [samples, results] = n.shape;
-  const channels = x.shape[1] / groups;
-  if (byTiles(geometry, samples, groups, channels, results)) {
-    winograd(l, n, geometry, adjoint);
+  const samples = n.shape[0];
+  const [channels, results] = [x.shape[1] / groups, n.shape[1] / groups];
+  const whole = geometryOf(n, x, w, n);
+  const volume = numel(whole.taps);
+  const parts = !adjoint ? [whole] : numel(whole.stride) <= PARTS ? adjoints(whole) : [spread(whole)];
+  if (parts.length === 1 && byTiles(parts[0], samples, groups, channels, results)) {
+    winograd(l, n, parts[0], adjoint);
     return;
   }
-  const rows = geometry.outer[0] * geometry.outer[1];
-  const byRows = samples < 2 * ROWS;
-  const pieces = byRows ? Math.max(1, Math.min(rows, Math.ceil(PIECES / Math.max(1, samples)))) : 1;
-  const block = byRows ? 1 : ROWS;
   const from = l.ref(x);
   const kernels = l.ref(w);
   const out = l.result(n);
-  const work = numel(n.shape) * channels * numel(taps);
-  const direct = work <= SMALL || isVast(geometry, channels);
-  const of = { out, from, kernels, samples, groups, channels, results: results / groups, adjoint, block, pieces };
-  l.emit(
-    isa.Opcode.Convolution,
-    words(l, geometry, of, direct),
-    Math.ceil(samples / block) * pieces,
-    n,
-    [
-      [from, byRows ? 0 : ROWS * numel(x.shape.slice(1)) * 4],
-      [kernels, 0],
-    ],
-    [[out, byRows ? 0 : ROWS * numel(n.shape.slice(1)) * 4]],
-    work * (direct ? NS.preciseMultiplyAdd : NS.multiplyAdd),
+  const group = channels * results * volume;
+  const between = adjoint ? [group, volume, results * volume] : [group, channels * volume, volume];
+  const work = parts.reduce(
+    (sum, g) => sum + samples * groups * results * channels * numel(g.outer) * numel(g.taps),
+    0,
   );
+  for (const part of parts) {
+    // Places that nothing comes back to are sums of nothing.
+    const nothing = numel(part.taps) === 0;
+    const g = nothing ? { ...part, taps: [1, 1, 1] } : part;
+    const rows = g.outer[0] * g.outer[1];
+    const byRows = samples < 2 * ROWS;
+    const pieces = byRows ? Math.max(1, Math.min(rows, Math.ceil(PIECES / Math.max(1, samples)))) : 1;
+    const block = byRows ? 1 : ROWS;
+    const path = nothing ? Path.Gathered : pathOf(g, work, channels, results);
+    const of = { out, from, kernels, samples, groups, channels: nothing ? 0 : channels, results, path, block, pieces };
+    const cost = samples * groups * results * numel(g.outer) * (nothing ? 1 : channels * numel(g.taps));
+    l.emit(
+      isa.Opcode.Convolution,
+      words(l, g, { ...of, plane: numel(whole.outer), between }),
+      Math.ceil(samples / block) * pieces,
+      n,
+      [
+        [from, byRows ? 0 : ROWS * numel(x.shape.slice(1)) * 4],
+        [kernels, 0],
+      ],
+      [[out, byRows ? 0 : ROWS * numel(n.shape.slice(1)) * 4]],
+      cost * (path === Path.Precise ? NS.preciseMultiplyAdd : NS.multiplyAdd),
+    );
+  }
 }
 
 /** What comes back to the kernels: a sum for each block of samples, then theirs. */
 export function convolutionKernel(l: Lowering, n: Node<ConvAttrs>): void {
   const [x, y] = n.src;
   const { groups } = n.attrs;
-  const geometry: Geometry = {
-    inner: three(x.shape.slice(2)),
-    outer: three(y.shape.slice(2)),
-    taps: three(n.shape.slice(2)),
-    stride: three(n.attrs.stride),
-    dilation: three(n.attrs.dilation),
-    padding: three(n.attrs.padding, 0),
-    spread: [1, 1, 1],
-  };
+  const geometry = geometryOf(n, x, n, y);
   const samples = x.shape[0];
   const channels = n.shape[1];
-  if (byTiles(geometry, samples, groups, channels, y.shape[1])) {
+  const results = y.shape[1] / groups;
+  if (byTiles(geometry, samples, groups, channels, results)) {
     winogradKernel(l, n, geometry);
     return;
   }
   const work = numel(y.shape) * channels * numel(geometry.taps);
-  const direct = work <= SMALL || isVast(geometry, channels);
-  const block = direct ? Math.max(1, samples) : Math.max(1, Math.ceil(samples / PIECES));
+  const path = pathOf(geometry, work, channels, results);
+  const block = path === Path.Precise ? Math.max(1, samples) : Math.max(1, Math.ceil(samples / PIECES));
   const blocks = Math.max(1, Math.ceil(samples / block));
   const pieces = Math.max(1, Math.min(channels, Math.ceil(PIECES / blocks)));
   const from = l.ref(x);
   const kernels = l.ref(y);
   const size = numel(n.shape);
   const out = blocks > 1 ? { buffer: l.buffer(blocks * size * 4, n.dtype), offset: 0 } : l.result(n);
-  const results = y.shape[1] / groups;
-  const of = { out, from, kernels, samples, groups, channels, results, adjoint: false, block, pieces };
+  const of = {
+    out,
+    from,
+    kernels,
+    samples,
+    groups,
+    channels,
+    results,
+    path,
+    block,
+    pieces,
+    plane: 0,
+    between: [0, 0, 0],
+  };
   const cut = (a: Node): number => (pieces === 1 ? block * numel(a.shape.slice(1)) * 4 : 0);
   l.emit(
     isa.Opcode.ConvolutionKernel,
-    words(l, geometry, of, direct),
+    words(l, geometry, of),
     blocks * pieces,
     n,
     [
@@ -164,7 +248,7 @@ export function convolutionKernel(l: Lowering, n: Node<ConvAttrs>): void {
       [kernels, cut(y)],
     ],
     [[out, pieces === 1 ? size * 4 : 0]],
-    work * (direct ? NS.preciseMultiplyAdd : NS.multiplyAdd),
+    work * (path === Path.Precise ? NS.preciseMultiplyAdd : NS.multiplyAdd),
   );
   if (blocks > 1) reduceInto(l, n, out, l.result(n), isa.ReduceKind.Sum, 1, blocks, size, 0);
 }

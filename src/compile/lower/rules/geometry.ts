@@ -1,4 +1,4 @@
-/** @file What windows that slide over up to three axes have in common, whatever is done with them. */
+/** @file How windows slide over up to three axes, whatever is done with them. */
 
 /** Units there should be at least, for as many workers; and blocks of samples that have sums of their own. */
 export const PIECES = 8;
@@ -9,6 +9,7 @@ export const three = (values: readonly number[], fill = 1): number[] => [
   ...values,
 ];
 
+/** Place q of the result sees at tap t place q stride + t dilation - padding of its source, or of the source spread apart. */
 export interface Geometry {
   readonly inner: readonly number[];
   readonly outer: readonly number[];
@@ -17,4 +18,95 @@ export interface Geometry {
   readonly dilation: readonly number[];
   readonly padding: readonly number[];
   readonly spread: readonly number[];
+  /** Which places of a plane these are: the first, and from place to place along each axis; in elements. */
+  readonly places: Steps;
+  /** Which of a kernel's taps. */
+  readonly kernel: Steps;
+}
+
+export interface Steps {
+  readonly first: number;
+  readonly step: readonly number[];
+}
+
+/** Elements from place to place of a dense plane. */
+export function strides([, h, w]: readonly number[]): number[] {
+  return [h * w, w, 1];
+}
+
+/** Places of an axis that see the same taps, counted from 0, as if there were no others. */
+interface Residue {
+  readonly first: number;
+  readonly places: number;
+  readonly lastTap: number;
+  readonly taps: number;
+  readonly tapStep: number;
+  readonly dilation: number;
+  readonly padding: number;
+}
+
+const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b));
+
+/** The residues of an axis of `size` places, modulo the stride, that a convolution sends something back to. */
+function residues(size: number, taps: number, stride: number, dilation: number, padding: number): Residue[] {
+  const tapStep = stride / gcd(dilation, stride);
+  return Array.from({ length: Math.min(stride, size) }, (_, first) => {
+    const seen = Array.from({ length: taps }, (_t, t) => t).filter(
+      (t) => (first + padding - t * dilation) % stride === 0,
+    );
+    const lastTap = seen[seen.length - 1] ?? 0;
+    return {
+      first,
+      places: Math.ceil((size - first) / stride),
+      lastTap,
+      taps: seen.length,
+      tapStep,
+      dilation: (tapStep * dilation) / stride,
+      padding: seen.length === 0 ? 0 : (lastTap * dilation - first - padding) / stride,
+    };
+  });
+}
+
+/**
+ * The adjoint of a convolution to its input, as convolutions with stride 1 of what comes back: one for the places of each residue
+ * modulo the stride, with the taps that see them, turned around. None has a tap that sees nothing. `taps` may be 0.
+ */
+export function adjoints(
+  of: Pick<Geometry, "inner" | "outer" | "taps" | "stride" | "dilation" | "padding">,
+): Geometry[] {
+  const axes = of.outer.map((size, i) => residues(size, of.taps[i], of.stride[i], of.dilation[i], of.padding[i]));
+  const [kernelStep, placeStep] = [strides(of.taps), strides(of.outer)];
+  const sum = (values: readonly number[], steps: readonly number[]): number =>
+    values.reduce((s, v, i) => s + v * steps[i], 0);
+  const ones = [1, 1, 1];
+  return axes[0].flatMap((d) =>
+    axes[1].flatMap((h) =>
+      axes[2].map((w) => {
+        const axis = [d, h, w];
+        return {
+          inner: of.inner,
+          outer: axis.map((r) => r.places),
+          taps: axis.map((r) => r.taps),
+          stride: ones,
+          dilation: axis.map((r) => r.dilation),
+          padding: axis.map((r) => r.padding),
+          spread: ones,
+          places: {
+            first: sum(
+              axis.map((r) => r.first),
+              placeStep,
+            ),
+            step: placeStep.map((s, i) => s * of.stride[i]),
+          },
+          kernel: {
+            first: sum(
+              axis.map((r) => r.lastTap),
+              kernelStep,
+            ),
+            step: kernelStep.map((s, i) => -s * axis[i].tapStep),
+          },
+        };
+      }),
+    ),
+  );
 }

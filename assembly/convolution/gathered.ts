@@ -4,15 +4,15 @@
 //
 // As in gemm, an element is a sum over blocks whose length depends on shapes alone, in order, so it has the same bits wherever
 // bands and tiles happen to fall.
-import { arg, beat, ptr } from "./simd";
-import { Convolution, ConvolutionTile, Scratch } from "./isa";
-import { direct, directKernel } from "./direct";
-import { bandCols, bandRows, fillImage, fillOffsets, height, volume, width } from "./image";
-import { gemmPackA, packColumns } from "./pack";
-import { gemmEdge, gemmTiles4x8 } from "./tiles";
+import { arg, beat, ptr } from "../simd";
+import { Convolution, ConvolutionTile, Scratch } from "../isa";
+import { bandCols, bandRows, fillImage, fillOffsets, height, imageOffsets, kernelOf, placeOf, volume, width } from "./image";
+import { gemmPackA, packColumns } from "../pack";
+import { gemmEdge, gemmTiles4x8 } from "../tiles";
 
-/** Scratch: a panel, the offsets of taps, a tile for the edges, the image, the packed other side. */
+/** Scratch: a panel, the offsets of taps in the image and in kernels, a tile for the edges, the image, the packed other side. */
 const OFFSETS: usize = 32768;
+const KERNEL_OFFSETS: usize = OFFSETS + ConvolutionTile.Depth * 4;
 const TILE: usize = OFFSETS + ConvolutionTile.Taps * 4;
 const IMAGE: usize = TILE + 256;
 const A: usize = IMAGE + ConvolutionTile.ImageBytes;
@@ -72,26 +72,39 @@ function packPlaces(
 }
 
 /** Panels of 4 results each, [kc][4], of the kernels' taps from `from` on, counted through all channels. */
-function packKernels(ip: usize, to: usize, g: i32, first: i32, rows: i32, from: i32, kc: i32): void {
-  const results = arg(ip, Convolution.Results);
-  const channels = arg(ip, Convolution.Channels);
-  const taps = volume(ip, Convolution.TapsD);
-  const kernels = ptr(ip, Convolution.Kernels);
-  if (!arg(ip, Convolution.Adjoint)) {
-    const row = <usize>(channels * taps) << 2;
-    gemmPackA(to, kernels + <usize>(g * results + first) * row + ((<usize>from) << 2), row, 4, kc, rows);
+function packKernels(ip: usize, to: usize, g: i32, first: i32, rows: i32, from: i32, kc: i32, offsets: usize): void {
+  const row = <usize>(arg(ip, Convolution.KernelResult) << 2);
+  fillOffsets(
+    ip,
+    offsets,
+    from,
+    kc,
+    0,
+    arg(ip, Convolution.KernelChannel),
+    arg(ip, Convolution.KernelStepD),
+    arg(ip, Convolution.KernelStepH),
+    arg(ip, Convolution.KernelStepW),
+  );
+  const a = kernelOf(ip, g, first, 0);
+  const end = offsets + ((<usize>kc) << 2);
+  // Taps as they lie, one after the other.
+  if (load<i32>(end - 4) - load<i32>(offsets) == (kc - 1) << 2 && arg(ip, Convolution.KernelStepW) >= 0) {
+    gemmPackA(to, a + load<u32>(offsets), row, 4, kc, rows);
     return;
   }
   for (let i = 0; i < rows; i += 4) {
-    for (let k = 0; k < kc; ) {
-      const c = (from + k) / taps;
-      const t = from + k - c * taps;
-      const run = min(taps - t, kc - k);
-      const a = kernels + ((<usize>((g * channels + c) * results + first + i) * <usize>taps + <usize>t) << 2);
-      packColumns(to + ((<usize>k) << 4), 16, a, 4, (<usize>taps) << 2, run, rows - i);
-      k += run;
+    const p0 = a + <usize>i * row;
+    const p1 = i + 1 < rows ? p0 + row : p0;
+    const p2 = i + 2 < rows ? p1 + row : p1;
+    const p3 = i + 3 < rows ? p2 + row : p2;
+    for (let o = offsets; o != end; o += 4) {
+      const at: usize = load<u32>(o);
+      store<u32>(to, load<u32>(p0 + at));
+      store<u32>(to, load<u32>(p1 + at), 4);
+      store<u32>(to, load<u32>(p2 + at), 8);
+      store<u32>(to, load<u32>(p3 + at), 12);
+      to += 16;
     }
-    to += (<usize>kc) << 4;
   }
 }
 
@@ -105,41 +118,85 @@ function tilesOf(c: usize, cRow: usize, a: usize, rows: i32, panel: usize, cols:
   }
 }
 
-export function convolution(ip: usize, begin: i32, end: i32, scratch: usize): void {
-  if (arg(ip, Convolution.Direct)) {
-    direct(ip, begin, end);
-    return;
+/** The same tiles where places j to j + cols - 1 of a row or band do not lie side by side: element by element. */
+function tilesApart(
+  c: usize,
+  cRow: usize,
+  a: usize,
+  rows: i32,
+  panel: usize,
+  j: i32,
+  left: i32,
+  cols: i32,
+  rowStep: i32,
+  step: i32,
+  kc: i32,
+  add: i32,
+  tile: usize,
+): void {
+  for (let i = 0; i < rows; i += 4) {
+    gemmTiles4x8(a + <usize>i * ((<usize>kc) << 2), 16, 0, panel, 32, kc, tile, 32, 0, 1);
+    for (let x = 0; x < left; ++x) {
+      let to = placeAt(c, j + x, cols, rowStep, step) + <usize>i * cRow;
+      for (let r: usize = 0; r < <usize>min(4, rows - i); ++r) {
+        const v = load<f32>(tile + (r << 5) + ((<usize>x) << 2));
+        store<f32>(to, add ? load<f32>(to) + v : v);
+        to += cRow;
+      }
+    }
   }
+}
+
+/** Zeros at all places of some rows of a result, if there is nothing to be summed. */
+function zeros(ip: usize, plane: i32, results: i32, from: i32, to: i32): void {
+  const outH = arg(ip, Convolution.OutH);
+  const outW = arg(ip, Convolution.OutW);
+  const step = (<usize>arg(ip, Convolution.OutStepW)) << 2;
+  for (let o = 0; o < results; ++o) {
+    beat();
+    for (let row = from; row < to; ++row) {
+      const d = row / outH;
+      let at = placeOf(ip, plane + o, d, row - d * outH, 0);
+      for (let w = 0; w < outW; ++w, at += step) store<u32>(at, 0);
+    }
+  }
+}
+
+export function gathered(ip: usize, begin: i32, end: i32, scratch: usize): void {
   const groups = arg(ip, Convolution.Groups);
   const channels = arg(ip, Convolution.Channels);
   const results = arg(ip, Convolution.Results);
   const taps = volume(ip, Convolution.TapsD);
   const inner = volume(ip, Convolution.InD);
-  const places = volume(ip, Convolution.OutD);
   const outH = arg(ip, Convolution.OutH);
   const outW = arg(ip, Convolution.OutW);
   const block = arg(ip, Convolution.Block);
   const pieces = arg(ip, Convolution.Pieces);
   const samples = arg(ip, Convolution.N);
-  const turned = arg(ip, Convolution.Adjoint) != 0;
   const k = channels * taps;
   const depths = (k + ConvolutionTile.Depth - 1) / ConvolutionTile.Depth;
-  const depth = ((k + depths - 1) / depths + 3) & ~3;
-  const span = min(channels, (depth + taps - 2) / taps + 1);
+  const depth = max(4, ((k + depths - 1) / max(1, depths) + 3) & ~3);
+  const span = max(1, min(channels, (depth + taps - 2) / taps + 1));
   const maxRows = bandRows(ip, span);
   const maxCols = maxRows > 0 ? outW : min(outW, bandCols(ip, span));
   const padded = (results + 3) & ~3;
-  const together = padded <= A_BYTES / 4 / k;
+  const together = padded <= A_BYTES / 4 / max(1, k);
   const most = together ? padded : (A_BYTES / 4 / depth) & ~3;
   const offsets = scratch + OFFSETS;
+  const kernelOffsets = scratch + KERNEL_OFFSETS;
   const image = scratch + IMAGE;
   const packed = scratch + A;
   const planeRows = arg(ip, Convolution.OutD) * outH;
+  const outPlane = ptr(ip, Convolution.OutPlane) << 2;
+  const outRow = arg(ip, Convolution.OutStepH) << 2;
+  const outStep = arg(ip, Convolution.OutStepW) << 2;
+  // Places of a band that lie side by side in the result.
+  const dense = outStep == 4 && (outRow == outW << 2 || maxRows == 1 || maxRows == 0);
   let known: i64 = -1;
   for (let g = 0; g < groups; ++g) {
     if (together)
       for (let p = 0; p < k; p += depth)
-        packKernels(ip, packed + ((<usize>(p * padded)) << 2), g, 0, results, p, min(depth, k - p));
+        packKernels(ip, packed + ((<usize>(p * padded)) << 2), g, 0, results, p, min(depth, k - p), kernelOffsets);
     for (let u = begin; u < end; ++u) {
       const piece = u % pieces;
       const from = <i32>((<i64>planeRows * piece) / pieces);
@@ -147,8 +204,8 @@ export function convolution(ip: usize, begin: i32, end: i32, scratch: usize): vo
       const first = (u / pieces) * block;
       for (let n = first; n < min(first + block, samples); ++n) {
         const source = ptr(ip, Convolution.In) + ((<usize>(n * groups + g) * <usize>(channels * inner)) << 2);
-        const target = ptr(ip, Convolution.Out) + ((<usize>(n * groups + g) * <usize>(results * places)) << 2);
-        for (let row = from; row < to; ) {
+        if (k == 0) zeros(ip, (n * groups + g) * results, results, from, to);
+        for (let row = k == 0 ? to : from; row < to; ) {
           const d = row / outH;
           const h = row - d * outH;
           const rows = max(1, min(min(maxRows, outH - h), to - row));
@@ -157,7 +214,7 @@ export function convolution(ip: usize, begin: i32, end: i32, scratch: usize): vo
             const lines = height(ip, rows);
             const line = width(ip, cols);
             const count = rows * cols;
-            const out = target + ((<usize>row * <usize>outW + <usize>w) << 2);
+            const out = placeOf(ip, (n * groups + g) * results, d, h, w);
             for (let p = 0; p < k; p += depth) {
               beat();
               const kc = min(depth, k - p);
@@ -165,14 +222,14 @@ export function convolution(ip: usize, begin: i32, end: i32, scratch: usize): vo
               const c1 = (p + kc + taps - 1) / taps;
               fillImage(ip, image, source + ((<usize>c0 * <usize>inner) << 2), c1 - c0, d, h, rows, w, cols);
               const key = ((<i64>p) << 40) | ((<i64>lines) << 20) | <i64>line;
-              if (key != known) fillOffsets(ip, offsets, p, kc, c0, lines, line, turned);
+              if (key != known) imageOffsets(ip, offsets, p, kc, c0, lines, line);
               known = key;
               for (let o = 0; o < results; o += most) {
                 const m = min(most, results - o);
                 let a = packed + ((<usize>(p * padded)) << 2);
                 if (!together) {
                   a = packed;
-                  packKernels(ip, a, g, o, m, p, kc);
+                  packKernels(ip, a, g, o, m, p, kc, kernelOffsets);
                 }
                 for (let j = 0; j < count; j += 8) {
                   if ((j & 127) == 120) beat();
@@ -188,8 +245,9 @@ export function convolution(ip: usize, begin: i32, end: i32, scratch: usize): vo
                     (arg(ip, Convolution.StrideH) * line) << 2,
                     arg(ip, Convolution.StrideW) << 2,
                   );
-                  const c = out + ((<usize>o * <usize>places + <usize>j) << 2);
-                  tilesOf(c, (<usize>places) << 2, a, m, scratch, left, kc, p, scratch + TILE);
+                  const c = out + <usize>o * outPlane;
+                  if (dense) tilesOf(c + ((<usize>j) << 2), outPlane, a, m, scratch, left, kc, p, scratch + TILE);
+                  else tilesApart(c, outPlane, a, m, scratch, j, left, cols, outRow, outStep, kc, p, scratch + TILE);
                 }
               }
             }
@@ -249,11 +307,7 @@ function packTaps(
   }
 }
 
-export function convolutionKernel(ip: usize, begin: i32, end: i32, scratch: usize): void {
-  if (arg(ip, Convolution.Direct)) {
-    directKernel(ip, begin, end);
-    return;
-  }
+export function gatheredKernel(ip: usize, begin: i32, end: i32, scratch: usize): void {
   const groups = arg(ip, Convolution.Groups);
   const channels = arg(ip, Convolution.Channels);
   const results = arg(ip, Convolution.Results);
@@ -304,7 +358,7 @@ export function convolutionKernel(ip: usize, begin: i32, end: i32, scratch: usiz
                 const some = min(chunk, to - c);
                 fillImage(ip, image, source + ((<usize>c * <usize>inner) << 2), some, d, h, rows, w, cols);
                 const columns = some * taps;
-                fillOffsets(ip, offsets, 0, columns, 0, lines, line, false);
+                imageOffsets(ip, offsets, 0, columns, 0, lines, line);
                 for (let j = 0; j < columns; j += 8) {
                   if ((j & 127) == 120) beat();
                   for (let half = 0; half < 8; half += 4) {

@@ -1,7 +1,17 @@
 // Convolutions without tiles, summed in float64: small ones, and those of which a tile would see too much.
-import { lineAt, volume } from "./image";
-import { Convolution } from "./isa";
-import { arg, beat, ptr } from "./simd";
+import { kernelOf, placeOf, volume } from "./image";
+import { Convolution } from "../isa";
+import { arg, beat, ptr } from "../simd";
+
+/** Which line of an axis of `extent` lies at a place of the axis spread apart; -1 if none does. */
+function lineAt(place: i32, spread: i32, extent: i32): i32 {
+  if (place < 0) return -1;
+  if (spread != 1) {
+    if (place % spread != 0) return -1;
+    place /= spread;
+  }
+  return place < extent ? place : -1;
+}
 
 /** Element (z, y, x) of the axes of In, as they are spread; 0 outside. */
 function seen(ip: usize, source: usize, z: i32, y: i32, x: i32): f64 {
@@ -13,15 +23,28 @@ function seen(ip: usize, source: usize, z: i32, y: i32, x: i32): f64 {
   return <f64>load<f32>(source + at);
 }
 
-/** What `taps` (three axes) of a plane at `kernel` make of place (d, h, w) of a plane of In. */
-function planeSum(ip: usize, source: usize, kernel: usize, taps: i32, d: i32, h: i32, w: i32, byTaps: bool): f64 {
+/**
+ * What `taps` (three axes) at `kernel`, so many elements apart along each axis, make of place (d, h, w) of a plane of In. Places and
+ * taps take each other's part where kernels are what is wanted.
+ */
+function planeSum(
+  ip: usize,
+  source: usize,
+  kernel: usize,
+  taps: i32,
+  stepD: i32,
+  stepH: i32,
+  stepW: i32,
+  d: i32,
+  h: i32,
+  w: i32,
+  byTaps: bool,
+): f64 {
   const tapsD = arg(ip, taps);
   const tapsH = arg(ip, taps + 1);
   const tapsW = arg(ip, taps + 2);
-  // Places and taps take each other's part where kernels are what is wanted.
   const place = byTaps ? Convolution.DilationD : Convolution.StrideD;
   const tap = byTaps ? Convolution.StrideD : Convolution.DilationD;
-  const turned = arg(ip, Convolution.Adjoint) != 0;
   let sum: f64 = 0;
   for (let z = 0; z < tapsD; ++z) {
     for (let y = 0; y < tapsH; ++y) {
@@ -31,12 +54,11 @@ function planeSum(ip: usize, source: usize, kernel: usize, taps: i32, d: i32, h:
         const e = seen(
           ip,
           source,
-          d * arg(ip, place) + (turned ? tapsD - 1 - z : z) * arg(ip, tap),
-          h * arg(ip, place + 1) + (turned ? tapsH - 1 - y : y) * arg(ip, tap + 1),
-          w * arg(ip, place + 2) + (turned ? tapsW - 1 - x : x) * arg(ip, tap + 2),
+          d * arg(ip, place) + z * arg(ip, tap),
+          h * arg(ip, place + 1) + y * arg(ip, tap + 1),
+          w * arg(ip, place + 2) + x * arg(ip, tap + 2),
         );
-        sum += e * <f64>load<f32>(kernel);
-        kernel += 4;
+        sum += e * <f64>load<f32>(kernel + ((z * stepD + y * stepH + x * stepW) << 2));
       }
     }
   }
@@ -44,18 +66,16 @@ function planeSum(ip: usize, source: usize, kernel: usize, taps: i32, d: i32, h:
 }
 
 /** Place by place, in float64. */
-export function direct(ip: usize, begin: i32, end: i32): void {
+export function precise(ip: usize, begin: i32, end: i32): void {
   const groups = arg(ip, Convolution.Groups);
   const channels = arg(ip, Convolution.Channels);
   const results = arg(ip, Convolution.Results);
-  const taps = volume(ip, Convolution.TapsD);
   const inner = volume(ip, Convolution.InD);
   const outH = arg(ip, Convolution.OutH);
   const outW = arg(ip, Convolution.OutW);
   const block = arg(ip, Convolution.Block);
   const pieces = arg(ip, Convolution.Pieces);
   const planeRows = arg(ip, Convolution.OutD) * outH;
-  const adjoint = arg(ip, Convolution.Adjoint) != 0;
   for (let u = begin; u < end; ++u) {
     const piece = u % pieces;
     const from = <i32>((<i64>planeRows * piece) / pieces);
@@ -65,21 +85,29 @@ export function direct(ip: usize, begin: i32, end: i32): void {
       for (let r = 0; r < groups * results; ++r) {
         const g = r / results;
         const source = ptr(ip, Convolution.In) + ((<usize>(n * groups + g) * <usize>(channels * inner)) << 2);
-        let out =
-          ptr(ip, Convolution.Out) +
-          ((<usize>((n * groups * results + r) * planeRows + from) * <usize>outW) << 2);
         for (let row = from; row < to; ++row) {
+          const d = row / outH;
+          let out = placeOf(ip, n * groups * results + r, d, row - d * outH, 0);
           for (let w = 0; w < outW; ++w) {
             let sum: f64 = 0;
             for (let c = 0; c < channels; ++c) {
               if ((c & 7) == 0) beat();
-              const kernel = adjoint ? (g * channels + c) * results + (r - g * results) : r * channels + c;
-              const at = ptr(ip, Convolution.Kernels) + ((<usize>kernel * <usize>taps) << 2);
-              const plane = source + ((<usize>c * <usize>inner) << 2);
-              sum += planeSum(ip, plane, at, Convolution.TapsD, row / outH, row % outH, w, false);
+              sum += planeSum(
+                ip,
+                source + ((<usize>c * <usize>inner) << 2),
+                kernelOf(ip, g, r - g * results, c),
+                Convolution.TapsD,
+                arg(ip, Convolution.KernelStepD),
+                arg(ip, Convolution.KernelStepH),
+                arg(ip, Convolution.KernelStepW),
+                d,
+                row - d * outH,
+                w,
+                false,
+              );
             }
             store<f32>(out, <f32>sum);
-            out += 4;
+            out += (<usize>arg(ip, Convolution.OutStepW)) << 2;
           }
         }
       }
@@ -88,7 +116,7 @@ export function direct(ip: usize, begin: i32, end: i32): void {
 }
 
 /** Tap by tap, in float64. */
-export function directKernel(ip: usize, begin: i32, end: i32): void {
+export function preciseKernel(ip: usize, begin: i32, end: i32): void {
   const groups = arg(ip, Convolution.Groups);
   const channels = arg(ip, Convolution.Channels);
   const results = arg(ip, Convolution.Results);
@@ -118,7 +146,10 @@ export function directKernel(ip: usize, begin: i32, end: i32): void {
             const source = ptr(ip, Convolution.In) + ((<usize>((n * groups + g) * channels + c) * <usize>inner) << 2);
             const grad = ptr(ip, Convolution.Kernels) + ((<usize>(n * groups * results + r) * <usize>places) << 2);
             const rest = t / tapsW;
-            sum += planeSum(ip, source, grad, Convolution.OutD, rest / tapsH, rest % tapsH, t % tapsW, true);
+            const outW = arg(ip, Convolution.OutW);
+            const plane = arg(ip, Convolution.OutH) * outW;
+            const rows = rest / tapsH;
+            sum += planeSum(ip, source, grad, Convolution.OutD, plane, outW, 1, rows, rest - rows * tapsH, t % tapsW, true);
           }
           store<f32>(out, <f32>sum);
           out += 4;

@@ -1,11 +1,31 @@
-// What a band of a convolution's result sees of its source, in scratch: zeros around it and between, so that the element a tap of
+// What a band of a convolution's result sees of its source, in scratch: zeros around it, so that the element a tap of
 // a place sees lies at the place's address plus an offset of the tap alone.
-import { Convolution, ConvolutionTile } from "./isa";
-import { arg, beat } from "./simd";
+import { Convolution, ConvolutionTile } from "../isa";
+import { arg, beat, ptr } from "../simd";
 
 /** The elements that one operand has for each place of a channel, or tap of one. */
 export function volume(ip: usize, first: i32): i32 {
   return arg(ip, first) * arg(ip, first + 1) * arg(ip, first + 2);
+}
+
+/** The address of place (d, h, w) of a plane of the result, counted through samples. */
+export function placeOf(ip: usize, plane: i32, d: i32, h: i32, w: i32): usize {
+  const place =
+    arg(ip, Convolution.OutFirst) +
+    d * arg(ip, Convolution.OutStepD) +
+    h * arg(ip, Convolution.OutStepH) +
+    w * arg(ip, Convolution.OutStepW);
+  return ptr(ip, Convolution.Out) + ((<usize>plane * ptr(ip, Convolution.OutPlane) + <usize>place) << 2);
+}
+
+/** The address of the first tap of channel c of result o of a group. */
+export function kernelOf(ip: usize, g: i32, o: i32, c: i32): usize {
+  const at =
+    arg(ip, Convolution.KernelFirst) +
+    g * arg(ip, Convolution.KernelGroup) +
+    o * arg(ip, Convolution.KernelResult) +
+    c * arg(ip, Convolution.KernelChannel);
+  return ptr(ip, Convolution.Kernels) + ((<usize>at) << 2);
 }
 
 /** Elements of a line of the image that `cols` places of a row see. */
@@ -31,6 +51,8 @@ export function bandCols(ip: usize, channels: i32): i32 {
 }
 
 /** n elements. */
+// @ts-ignore: decorator
+@inline
 function copyRow(to: usize, from: usize, n: i32): void {
   for (; n >= 4; n -= 4) {
     v128.store(to, v128.load(from));
@@ -44,6 +66,8 @@ function copyRow(to: usize, from: usize, n: i32): void {
   }
 }
 
+// @ts-ignore: decorator
+@inline
 function zeroRow(to: usize, n: i32): void {
   for (; n >= 4; n -= 4) {
     v128.store(to, i32x4.splat(0));
@@ -53,16 +77,6 @@ function zeroRow(to: usize, n: i32): void {
     store<u32>(to, 0);
     to += 4;
   }
-}
-
-/** Which line of an axis of `extent` lies at a place of the axis spread apart; -1 if none does. */
-export function lineAt(place: i32, spread: i32, extent: i32): i32 {
-  if (place < 0) return -1;
-  if (spread != 1) {
-    if (place % spread != 0) return -1;
-    place /= spread;
-  }
-  return place < extent ? place : -1;
 }
 
 /**
@@ -76,7 +90,6 @@ export function fillImage(ip: usize, to: usize, from: usize, channels: i32, d: i
   const lines = height(ip, rows);
   const line = width(ip, cols);
   const tapsD = arg(ip, Convolution.TapsD);
-  const spreadW = arg(ip, Convolution.SpreadW);
   const top = h * arg(ip, Convolution.StrideH) - arg(ip, Convolution.PadH);
   const left = w * arg(ip, Convolution.StrideW) - arg(ip, Convolution.PadW);
   const front = d * arg(ip, Convolution.StrideD) - arg(ip, Convolution.PadD);
@@ -87,23 +100,15 @@ export function fillImage(ip: usize, to: usize, from: usize, channels: i32, d: i
   for (let c = 0; c < channels; ++c) {
     if ((c & 31) == 31) beat();
     for (let t = 0; t < tapsD; ++t) {
-      const z = lineAt(front + t * arg(ip, Convolution.DilationD), arg(ip, Convolution.SpreadD), inD);
+      const z = front + t * arg(ip, Convolution.DilationD);
       for (let r = 0; r < lines; ++r) {
-        const y = z < 0 ? -1 : lineAt(top + r, arg(ip, Convolution.SpreadH), inH);
-        if (y < 0) zeroRow(to, line);
+        const y = top + r;
+        if (z < 0 || z >= inD || y < 0 || y >= inH) zeroRow(to, line);
         else {
           const row = from + ((<usize>((c * inD + z) * inH + y) * <usize>inW) << 2);
-          if (spreadW == 1) {
-            zeroRow(to, before);
-            copyRow(to + ((<usize>before) << 2), row + ((<usize>skipped) << 2), count);
-            zeroRow(to + ((<usize>(before + count)) << 2), line - before - count);
-          } else {
-            zeroRow(to, line);
-            for (let x = 0; x < inW; ++x) {
-              const at = x * spreadW - left;
-              if (at >= 0 && at < line) store<u32>(to + ((<usize>at) << 2), load<u32>(row + ((<usize>x) << 2)));
-            }
-          }
+          zeroRow(to, before);
+          copyRow(to + ((<usize>before) << 2), row + ((<usize>skipped) << 2), count);
+          zeroRow(to + ((<usize>(before + count)) << 2), line - before - count);
         }
         to += (<usize>line) << 2;
       }
@@ -111,8 +116,21 @@ export function fillImage(ip: usize, to: usize, from: usize, channels: i32, d: i
   }
 }
 
-/** Byte offsets in the image of so many taps, counted through all channels; those of channel `first` begin the image. */
-export function fillOffsets(ip: usize, to: usize, from: i32, count: i32, first: i32, lines: i32, line: i32, turned: bool): void {
+/**
+ * Byte offsets of so many taps from number `from` on, counted through all channels, by elements from channel to channel and from
+ * tap to tap along each axis; `first`: of the first tap of channel 0.
+ */
+export function fillOffsets(
+  ip: usize,
+  to: usize,
+  from: i32,
+  count: i32,
+  first: i32,
+  channel: i32,
+  stepD: i32,
+  stepH: i32,
+  stepW: i32,
+): void {
   const tapsD = arg(ip, Convolution.TapsD);
   const tapsH = arg(ip, Convolution.TapsH);
   const tapsW = arg(ip, Convolution.TapsW);
@@ -121,14 +139,9 @@ export function fillOffsets(ip: usize, to: usize, from: i32, count: i32, first: 
   let y = rest % tapsH;
   rest /= tapsH;
   let z = rest % tapsD;
-  let c = rest / tapsD - first;
-  const stepH = arg(ip, Convolution.DilationH) * line;
-  const stepW = arg(ip, Convolution.DilationW);
+  let c = rest / tapsD;
   for (let i = 0; i < count; ++i) {
-    const tz = turned ? tapsD - 1 - z : z;
-    const ty = turned ? tapsH - 1 - y : y;
-    const tx = turned ? tapsW - 1 - x : x;
-    store<i32>(to, ((c * tapsD + tz) * lines * line + ty * stepH + tx * stepW) << 2);
+    store<i32>(to, (first + c * channel + z * stepD + y * stepH + x * stepW) << 2);
     to += 4;
     if (++x == tapsW) {
       x = 0;
@@ -141,4 +154,12 @@ export function fillOffsets(ip: usize, to: usize, from: i32, count: i32, first: 
       }
     }
   }
+}
+
+/** Those in the image, from channel `first` on. */
+export function imageOffsets(ip: usize, to: usize, from: i32, count: i32, first: i32, lines: i32, line: i32): void {
+  const plane = lines * line;
+  const channel = arg(ip, Convolution.TapsD) * plane;
+  const stepH = arg(ip, Convolution.DilationH) * line;
+  fillOffsets(ip, to, from, count, -first * channel, channel, plane, stepH, arg(ip, Convolution.DilationW));
 }
