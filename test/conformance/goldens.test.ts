@@ -2,7 +2,7 @@
  * Samples of PyTorch 1.13's operations: results, gradients and tangents in float64 from float32 inputs, made by PyTorch
  * itself. Tolerance: torch.testing's for float32. A file whose operation has no adapter below fails.
  */
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
 import { jvp } from "../../src/diff/jvp.ts";
@@ -10,6 +10,7 @@ import { vjp } from "../../src/diff/vjp.ts";
 import * as fl from "../../src/index.ts";
 import { evaluate } from "../../src/trace/evaluate.ts";
 import { expectClose } from "../ops/reference.ts";
+import { DTYPES, load } from "./samples.ts";
 
 // GOLDENS names another folder of samples: there are more of them than are kept here.
 const dir = process.env.GOLDENS ? pathToFileURL(`${process.env.GOLDENS}/`) : new URL("./goldens/", import.meta.url);
@@ -245,34 +246,12 @@ const WAIVERS: Record<string, { factor: number; why: string }> = {
   },
 };
 
-interface Golden {
-  readonly arrays: Map<string, { shape: number[]; data: Float64Array; dtype: string }>;
-  readonly case: { op: string; input: unknown; args: unknown[]; kwargs: Record<string, unknown> };
+interface Case {
+  readonly op: string;
+  readonly input: unknown;
+  readonly args: unknown[];
+  readonly kwargs: Record<string, unknown>;
 }
-
-function load(file: string): Golden {
-  const bytes = readFileSync(new URL(file, dir));
-  const size = Number(bytes.readBigUInt64LE(0));
-  const header = JSON.parse(bytes.subarray(8, 8 + size).toString());
-  const arrays: Golden["arrays"] = new Map();
-  for (const [name, entry] of Object.entries(header)) {
-    if (name === "__metadata__") continue;
-    const { dtype, shape, data_offsets } = entry as { dtype: string; shape: number[]; data_offsets: [number, number] };
-    const raw = bytes.subarray(8 + size + data_offsets[0], 8 + size + data_offsets[1]);
-    const n = shape.reduce((p, d) => p * d, 1);
-    const read: Record<string, (i: number) => number> = {
-      F64: (i) => raw.readDoubleLE(i * 8),
-      F32: (i) => raw.readFloatLE(i * 4),
-      I64: (i) => Number(raw.readBigInt64LE(i * 8)),
-      BOOL: (i) => raw[i],
-      U8: (i) => raw[i],
-    };
-    arrays.set(name, { shape, dtype, data: Float64Array.from({ length: n }, (_, i) => read[dtype](i)) });
-  }
-  return { arrays, case: JSON.parse(header.__metadata__.case) };
-}
-
-const DTYPES: Record<string, fl.DType> = { F32: "float32", I64: "int32", BOOL: "bool", U8: "uint8" };
 
 const files = readdirSync(dir).filter((f) => f.endsWith(".safetensors"));
 
@@ -283,7 +262,7 @@ describe("PyTorch's samples", () => {
   });
 
   test.each(files.map((f) => f.replace(".safetensors", "")))("%s", async (name) => {
-    const { arrays, case: sample } = load(`${name}.safetensors`);
+    const { arrays, case: sample } = load<Case>(new URL(`${name}.safetensors`, dir));
     const inputs = new Map<string, fl.Tensor>();
     for (const [key, { shape, dtype, data }] of arrays)
       if (key.startsWith("in.")) inputs.set(key, fl.tensor([...data], shape, { dtype: DTYPES[dtype] }));

@@ -1,0 +1,99 @@
+/**
+ * Training as PyTorch trains: the losses of 50 steps from the same parameters on the same batches, which PyTorch took in
+ * float64, and the parameters and running statistics after the last step.
+ */
+import { afterAll, describe, expect, test } from "vitest";
+import * as fl from "../../src/index.ts";
+import { DTYPES, load } from "./samples.ts";
+
+afterAll(() => fl.dispose());
+
+const { nn, optim } = fl;
+
+interface Case {
+  readonly model: string;
+  readonly optimizer: string;
+  readonly options: Record<string, number>;
+  readonly batches: number;
+  readonly steps: number;
+}
+
+/** What each file's `model` says. */
+const MODELS: Record<string, () => fl.nn.Sequential> = {
+  "Linear(20,32) ReLU Linear(32,16) ReLU Linear(16,5)": () =>
+    new nn.Sequential(new nn.Linear(20, 32), new nn.ReLU(), new nn.Linear(32, 16), new nn.ReLU(), new nn.Linear(16, 5)),
+  "Conv2d(1,6,3,padding=1) BatchNorm2d(6) ReLU MaxPool2d(2) Conv2d(6,8,3) BatchNorm2d(8) ReLU MaxPool2d(2) Flatten Linear(32,4)":
+    () =>
+      new nn.Sequential(
+        new nn.Conv2d(1, 6, 3, { padding: 1 }),
+        new nn.BatchNorm2d(6),
+        new nn.ReLU(),
+        new nn.MaxPool2d(2),
+        new nn.Conv2d(6, 8, 3),
+        new nn.BatchNorm2d(8),
+        new nn.ReLU(),
+        new nn.MaxPool2d(2),
+        new nn.Flatten(),
+        new nn.Linear(32, 4),
+      ),
+};
+
+const OPTIMIZERS: Record<
+  string,
+  (parameters: fl.nn.Parameter[], options: Record<string, number>) => fl.optim.Optimizer
+> = {
+  SGD: (parameters, options) => new optim.SGD(parameters, options as { lr: number }),
+  Adam: (parameters, options) => new optim.Adam(parameters, options),
+};
+
+/**
+ * The norm takes away what the bias of the convolution before it adds. So the gradient of that bias is what rounding leaves
+ * of zero, of which Adam makes steps of full length; and the norm's running mean follows.
+ */
+const UNDETERMINED: Record<string, readonly string[]> = {
+  "convnet.00": ["0.bias", "1.running_mean", "4.bias", "5.running_mean"],
+};
+
+describe("a training curve follows PyTorch's", () => {
+  test.each(["mlp.00", "convnet.00"])("%s", async (name) => {
+    const { arrays, case: sample } = load<Case>(new URL(`./curves/${name}.safetensors`, import.meta.url));
+    const get = (key: string): fl.Tensor => {
+      const { shape, data, dtype } = arrays.get(key) as { shape: number[]; data: Float64Array; dtype: string };
+      return fl.tensor([...data], shape, { dtype: DTYPES[dtype] });
+    };
+    const named = (prefix: string): string[] => [...arrays.keys()].filter((key) => key.startsWith(prefix));
+    const model = MODELS[sample.model]();
+    model.loadStateDict(Object.fromEntries(named("state.").map((key) => [key.slice("state.".length), get(key)])));
+    const optimizer = OPTIMIZERS[sample.optimizer](model.parameters(), sample.options);
+    const step = fl.compile((x: fl.Tensor, y: fl.Tensor) => {
+      optimizer.zeroGrad();
+      const loss = fl.crossEntropy(model.forward(x), y);
+      loss.backward();
+      optimizer.step();
+      return loss;
+    });
+
+    const wanted = arrays.get("loss")?.data as Float64Array;
+    expect(wanted).toHaveLength(sample.steps);
+    for (let s = 0; s < sample.steps; s++) {
+      const batch = s % sample.batches;
+      const loss = await step(get(`x.${batch}`), get(`y.${batch}`)).item();
+      expect(Math.abs(loss - wanted[s]), `loss ${loss} of step ${s}, wanted ${wanted[s]}`).toBeLessThanOrEqual(
+        1e-3 * wanted[s],
+      );
+    }
+    const state = model.stateDict();
+    expect(named("final.").map((key) => key.slice("final.".length))).toEqual(
+      expect.arrayContaining(Object.keys(state)),
+    );
+    for (const [key, value] of Object.entries(state)) {
+      if (UNDETERMINED[name]?.includes(key)) continue;
+      const want = arrays.get(`final.${key}`)?.data as Float64Array;
+      (await value.data()).forEach((v, i) =>
+        expect(Math.abs(v - want[i]), `${key}[${i}]: ${v}, wanted ${want[i]}`).toBeLessThanOrEqual(
+          1e-3 + 1e-3 * Math.abs(want[i]),
+        ),
+      );
+    }
+  });
+});
