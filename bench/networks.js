@@ -83,14 +83,19 @@ export const flat = (layers) =>
   layers.flatMap((layer) => (layer.op === "residual" ? [...flat(layer.body), ...flat(layer.shortcut)] : [layer]));
 
 /**
- * Floating-point operations of one step's products, a multiplication and an addition each: forward, to the weights, and to
- * the input unless that is the data. A convolution counts as if summed tap by tap, padding included, whatever an engine
- * does. Everything else a step does (norms, activations, pooling, Adam) counts as nothing.
+ * Floating-point operations of a layer's product with a batch, a multiplication and an addition each; the two of its
+ * backward have as many. A convolution counts as if summed tap by tap, padding included, whatever an engine does.
+ */
+export function productFlop({ output, weight }, batch) {
+  const [, ...row] = weight;
+  return 2 * batch * product(output) * product(row);
+}
+
+/**
+ * Floating-point operations of one step's products: forward, to the weights, and to the input unless that is the data.
+ * Everything else a step does (norms, activations, pooling, Adam) counts as nothing.
  */
 export function flopOf(workload) {
-  const products = flat(layersOf(workload)).filter(({ weight }) => weight);
-  return products.reduce((sum, { output, weight, first }) => {
-    const [, ...row] = weight;
-    return sum + 2 * workload.batch * product(output) * product(row) * (first ? 2 : 3);
-  }, 0);
+  const layers = flat(layersOf(workload)).filter(({ weight }) => weight);
+  return layers.reduce((sum, layer) => sum + productFlop(layer, workload.batch) * (layer.first ? 2 : 3), 0);
 }

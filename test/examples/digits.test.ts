@@ -51,6 +51,16 @@ describe("examples/digits.js", () => {
     for (const key of ["testAccuracy", "finalLoss", "parametersSha256"]) expect(three[key], key).toBe(one[key]);
   });
 
+  it("learns faster with convolutions: an epoch at a learning rate that falls to 0", async () => {
+    const one = await figures("--model", "cnn", "--epochs", "1", "--workers", "2");
+    expect(one).toMatchObject({ workers: 2, math: "fast", parametersSha256: expect.stringMatching(/^[0-9a-f]{64}$/) });
+    expect(one.testAccuracy).toBeGreaterThan(0.94);
+    expect(one.testAccuracy).toBeLessThan(0.985);
+    expect(one.finalLoss).toBeGreaterThan(0.2);
+    expect(one.finalLoss).toBeLessThan(0.7);
+    expect(one.stepMs).toBeCloseTo((one.trainSeconds * 1000) / 250, 6);
+  });
+
   it("depends on the seed, and on nothing else", async () => {
     const run = (seed: string) => figures("--epochs", "1", "--math", "portable", "--seed", seed);
     const [a, again, b] = [await run("0"), await run("0"), await run("7")];
@@ -73,6 +83,7 @@ describe("examples/digits.js", () => {
   it("explains itself", async () => {
     const { code, stdout } = await digits("--help");
     expect(code).toBe(0);
+    expect(stdout).toMatch(/mlp .* or cnn /);
     for (const option of ["data", "model", "epochs", "batch", "lr", "workers", "seed", "math", "json"])
       expect(stdout).toContain(`--${option}`);
   });
@@ -86,7 +97,8 @@ describe("examples/digits.js", () => {
       [["--batch="], /--batch .* got nothing/],
       [["--batch", "8001"], /--batch 8001 is more than the 8000 training images/],
       [["--math", "sloppy"], /--math must be fast or portable, got sloppy/],
-      [["--model", "cnn"], /--model must be mlp, got cnn/],
+      [["--model", "vgg"], /--model must be mlp or cnn, got vgg/],
+      [["--model", "toString"], /--model must be mlp or cnn, got toString/],
       [["--epoch", "3"], /Unknown option '--epoch'/],
       [["more"], /Unexpected argument 'more'/],
     ];
@@ -147,6 +159,14 @@ describe("examples/digits.js --data", () => {
     expect(a.testAccuracy).toBe(1);
     const b = await figures("--data", packed, ...options);
     expect(b.parametersSha256).toBe(a.parametersSha256);
+  });
+
+  it("trains convolutions on images of any size, with the same result for any number of workers", async () => {
+    const path = await folder(good());
+    const run = (workers: string) => figures("--data", path, "--model", "cnn", "--epochs", "2", "--workers", workers);
+    const [one, three] = [await run("1"), await run("3")];
+    expect(three.parametersSha256).toBe(one.parametersSha256);
+    expect(three.testAccuracy).toBe(one.testAccuracy);
   });
 
   it("refuses broken files in one line that names the file", async () => {
