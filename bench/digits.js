@@ -10,9 +10,19 @@ import { gzipSync } from "node:zlib";
 const run = promisify(execFile);
 const SCRIPT = fileURLToPath(new URL("../examples/digits.js", import.meta.url));
 
-async function train(...args) {
-  const { stdout } = await run(process.execPath, [SCRIPT, "--json", ...args]);
+async function train(node, ...args) {
+  const { stdout } = await run(node, [SCRIPT, "--json", ...args]);
   return JSON.parse(stdout);
+}
+
+/** The ConvNet: one run as users do it, and a short one for each number of workers. */
+async function measureConvNet(node) {
+  const { testAccuracy, trainSeconds } = await train(node, "--model", "cnn", "--workers", "2");
+  const short = [];
+  for (const workers of [1, 2, 3, 4])
+    short.push(await train(node, "--model", "cnn", "--epochs", "1", "--workers", String(workers)));
+  const identical = short.every((r) => r.parametersSha256 === short[0].parametersSha256);
+  return { testAccuracy, trainSeconds, identical };
 }
 
 /** An IDX file of bytes: magic number, extents, data, as MNIST has it. */
@@ -49,22 +59,30 @@ function writeFullSize(directory) {
   }
 }
 
-export async function measureDigits({ quick }) {
+/** The default model in the Node that runs, the ConvNet in `node`. */
+export async function measureDigits({ quick, node }) {
   const runs = [];
-  for (const workers of [2, 2, 1, 3, 4]) runs.push(await train("--workers", String(workers)));
+  for (const workers of [2, 2, 1, 3, 4]) runs.push(await train(process.execPath, "--workers", String(workers)));
   const defaults = runs.slice(0, 2);
   const result = {
     testAccuracy: defaults[0].testAccuracy,
     trainSeconds: Math.min(...defaults.map((r) => r.trainSeconds)),
     parameters: runs.map(({ workers, parametersSha256 }) => ({ workers, sha256: parametersSha256 })),
     identical: runs.every((r) => r.parametersSha256 === runs[0].parametersSha256),
+    cnn: await measureConvNet(node),
   };
   if (quick) return result;
   const directory = mkdtempSync(join(tmpdir(), "fourlane-bench-"));
   try {
     writeFullSize(directory);
     const epochs = 2;
-    const { trainSeconds, testAccuracy } = await train("--data", directory, "--epochs", String(epochs));
+    const { trainSeconds, testAccuracy } = await train(
+      process.execPath,
+      "--data",
+      directory,
+      "--epochs",
+      String(epochs),
+    );
     result.fullSize = { images: 60_000, secondsPerEpoch: trainSeconds / epochs, testAccuracy };
   } finally {
     rmSync(directory, { recursive: true });

@@ -20,22 +20,24 @@ const convolutions = (pixels, channels) => ({
   batch: 8,
 });
 
-/** One thing varies at a time: what it is, its values, and the network it makes. `depth` counts layers with parameters. */
+/** One thing varies at a time: what it is, of what, its values, and the network it makes. `depth` counts layers with parameters. */
+const MLP = "256-256-256-10, batch 128";
+const CONVOLUTIONS = "conv 1-32-32, 32x32, mean, linear 10, batch 8";
 export const SERIES = [
-  { name: "batch", values: doubling(64, 4096), workload: (batch) => net(256, 3, batch) },
-  { name: "width", values: doubling(64, 2048), workload: (width) => net(width, 3) },
-  { name: "depth", values: doubling(2, 64), workload: (depth) => net(256, depth) },
-  { name: "pixels", values: doubling(16, 128), workload: (pixels) => convolutions(pixels, 32) },
-  { name: "channels", values: doubling(8, 256), workload: (channels) => convolutions(32, channels) },
+  { name: "batch", of: MLP, values: doubling(64, 4096), workload: (batch) => net(256, 3, batch) },
+  { name: "width", of: MLP, values: doubling(64, 2048), workload: (width) => net(width, 3) },
+  { name: "depth", of: MLP, values: doubling(2, 64), workload: (depth) => net(256, depth) },
+  { name: "pixels", of: CONVOLUTIONS, values: doubling(16, 128), workload: (pixels) => convolutions(pixels, 32) },
+  { name: "channels", of: CONVOLUTIONS, values: doubling(8, 256), workload: (channels) => convolutions(32, channels) },
 ];
 
 /** The least time of a step on each engine, with the losses awaited, and the plan's memory. */
 export async function measureGrowth(engines, { bursts, burstMs }) {
   const rows = [];
-  for (const { name, values, workload } of SERIES)
+  for (const { name, of, values, workload } of SERIES)
     for (const value of values) {
       const work = { name: `${name} ${value}`, ...workload(value) };
-      const row = { series: name, value, flop: flopOf(work), ms: {} };
+      const row = { series: name, of, value, flop: flopOf(work), ms: {} };
       for (const { child } of engines) ({ plan: row.plan } = await openWorkload(child, work));
       const steps = new Map();
       for (let round = -2; round < bursts; round++)

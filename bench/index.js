@@ -4,8 +4,8 @@
 //
 //   --json        one JSON object on standard output and nothing else
 //   --quick       fewer and shorter bursts
-//   --only TEXT   only jobs whose name contains TEXT: digits, gemm, start, compile, overhead, steps tiny, steps mlp, ...,
-//                 growth
+//   --only TEXT   only jobs whose name contains TEXT: digits, gemm, convolution, start, compile, overhead, steps tiny,
+//                 steps mlp, ..., growth
 //   --engines LIST  only engines whose id contains one of these: fourlane, node24, chromium, torch, tfjs, jax, ...
 //   --math KINDS  Fourlane's arithmetic in the step times (default: fast)
 import { execFile, execFileSync } from "node:child_process";
@@ -14,6 +14,7 @@ import { availableParallelism, cpus, loadavg, totalmem } from "node:os";
 import { fileURLToPath } from "node:url";
 import { parseArgs, promisify } from "node:util";
 import { measureCompile, printCompile } from "./compile.js";
+import { printConvolutions } from "./convolution.js";
 import { measureDigits } from "./digits.js";
 import { engines, NODE24, nodes } from "./engines/index.js";
 import { printProducts } from "./gemm.js";
@@ -191,26 +192,44 @@ async function growth(running) {
   const host = hosts.at(-1).name;
   const own = running.filter((e) => e.family === "fourlane" && e.host === host && e.math === "fast");
   results.growth = await measureGrowth(own, quick ? { bursts: 3, burstMs: 20 } : { bursts: 10, burstMs: 60 });
-  const rows = results.growth.map(({ series, value, flop, ms, plan }) => [
-    series,
-    String(value),
-    ...[ms[1], ms[2], ms[1] / ms[2], flop / ms[2] / 1e6].map(number),
-    (plan.bytes / 1024).toFixed(0),
-    plan.ratio.toFixed(3),
-  ]);
-  const header = ["256-256-256-10, batch 128, but", "", "1 worker, ms", "2 workers, ms", "ratio"];
-  header.push("GFLOP/s", "arena, KB", "/ lower bound");
-  show(`How a step grows, ${host}\n\n${table(header, rows)}`);
+  const most = await ceiling();
+  const header = ["1 worker, ms", "2 workers, ms", "ratio", "GFLOP/s", "share", "arena, KB", "/ lower bound"];
+  for (const of of new Set(results.growth.map((row) => row.of))) {
+    const rows = results.growth
+      .filter((row) => row.of === of)
+      .map(({ series, value, flop, ms, plan }) => [
+        `${series} ${value}`,
+        ...[ms[1], ms[2], ms[1] / ms[2], flop / ms[2] / 1e6, flop / ms[2] / 1e6 / (2 * most)].map(number),
+        (plan.bytes / 1024).toFixed(0),
+        plan.ratio.toFixed(3),
+      ]);
+    show(`How a step grows, ${host}\n\n${table([`${of}, but`, ...header], rows)}`);
+  }
+}
+
+async function convolution() {
+  results.convolution = [];
+  for (const node of hosts) {
+    const args = [path("convolution.js"), "--json", "--bursts", quick ? "5" : "20"];
+    const measured = { host: node.name, ...JSON.parse((await run(node.command, args)).stdout) };
+    results.convolution.push(measured);
+    show(`Single convolutions, and pooling: ${printConvolutions(measured)}`);
+  }
 }
 
 async function digits() {
-  results.digits = await measureDigits({ quick });
-  const { testAccuracy, trainSeconds, identical, fullSize } = results.digits;
+  results.digits = await measureDigits({ quick, node: hosts.at(-1).command });
+  const { testAccuracy, trainSeconds, identical, fullSize, cnn } = results.digits;
   const rows = [
     ["test accuracy", percent(testAccuracy)],
     ["training, s", number(trainSeconds)],
     ["parameters for 2, 2, 1, 3, 4 workers", identical ? "identical" : "different"],
   ];
+  rows.push(
+    [`cnn, ${hosts.at(-1).name}: test accuracy`, percent(cnn.testAccuracy)],
+    ["cnn: training, s", number(cnn.trainSeconds)],
+    ["cnn: parameters for 1, 2, 3, 4 workers", cnn.identical ? "identical" : "different"],
+  );
   if (fullSize) rows.push(["60,000 images, s per epoch", number(fullSize.secondsPerEpoch)]);
   show(`The main job\n\n${table(["Digits", "measured"], rows)}`);
 }
@@ -223,6 +242,7 @@ if (load > 0.5) note(`the machine was busy before the run (load ${load.toFixed(1
 const jobs = [
   { name: "digits", job: digits },
   { name: "gemm", job: gemm },
+  { name: "convolution", job: convolution },
   { name: "start", job: start },
   { name: "compile", job: compile },
   { name: "overhead", engines: true, job: overhead },
