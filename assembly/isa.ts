@@ -51,6 +51,11 @@ export enum Opcode {
   Winograd = 20,
   WinogradTaps = 21,
   WinogradKernel = 22,
+  MaxPool = 23,
+  TakeTaps = 24,
+  PutTaps = 25,
+  SumWindows = 26,
+  SpreadWindows = 27,
 }
 
 /** Sizes of memory, in bytes but for Pages. */
@@ -726,4 +731,50 @@ export enum WinogradTile {
   /** Most tiles, and channels, of a product. */
   Tiles = 32,
   Channels = 256,
+}
+
+/**
+ * Windows on three axes D, H, W of `Planes` dense images of float32; Count of them along each axis. Tap t < Kernel of window k is
+ * element k Stride - Pad + t Dilation; with Adaptive = 1 it is element floor(k Image / Count) + t, up to ceil((k + 1) Image / Count).
+ * (where taps are given, they may lie beyond that). Taps are numbered through the three axes, of Kernel each, in bytes (Wide = 1: in words). A unit is piece u % Pieces of the rows
+ * (places of D and H) of the result, of Block planes.
+ *
+ * MaxPool: Out[k] = the largest element of window k of In, the last NaN if there is one; Taps[k] = the first tap that has it. Of a
+ * window without an element they are Fill and 0.
+ * TakeTaps: Out[k] = the element of In that is tap Taps[k] of window k, Fill if there is none.
+ * PutTaps: Out = images of zeros, plus In[k] where tap Taps[k] of window k is, if it is inside; in the order of k.
+ * SumWindows: Out[k] = the sum of window k of In; SpreadWindows: Out[i] = the sum of In[k] over the windows k that element i is in.
+ * Float64 rounded once, but halves of both H and W are sums of four in float32. Dilation, Taps and Fill are not read.
+ */
+export enum Pool {
+  Out = 4,
+  In = 5,
+  Taps = 6,
+  Planes = 7,
+  ImageD = 8,
+  ImageH = 9,
+  ImageW = 10,
+  CountD = 11,
+  CountH = 12,
+  CountW = 13,
+  KernelD = 14,
+  KernelH = 15,
+  KernelW = 16,
+  StrideD = 17,
+  StrideH = 18,
+  StrideW = 19,
+  DilationD = 20,
+  DilationH = 21,
+  DilationW = 22,
+  /** Not negative. */
+  PadD = 23,
+  PadH = 24,
+  PadW = 25,
+  Adaptive = 26,
+  Wide = 27,
+  /** float32 bits. */
+  Fill = 28,
+  Block = 29,
+  Pieces = 30,
+  Length = 31,
 }

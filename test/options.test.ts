@@ -10,6 +10,7 @@ import * as fl from "../src/index.ts";
 const { functional: F, utils } = fl.nn;
 const x = fl.ones([2, 3]);
 const image = fl.ones([1, 1, 4, 4]);
+const volume = fl.ones([1, 1, 4, 4, 4]);
 const signal = fl.ones([1, 1, 8]);
 const labels = fl.zeros([2], { dtype: "int32" });
 const p = (): fl.Parameter[] => [new fl.Parameter(fl.ones([2]))];
@@ -52,6 +53,16 @@ const CALLS: Record<string, Call> = {
   fold: (o) => F.fold(fl.ones([1, 4, 9]), 4, 2, o),
   batchNorm: (o) => F.batchNorm(x, fl.zeros([3]), fl.ones([3]), null, null, o),
   maxPool1d: (o) => F.maxPool1d(signal, 2, o),
+  maxPool3d: (o) => F.maxPool3d(volume, 2, o),
+  maxPool1dWithIndices: (o) => F.maxPool1dWithIndices(signal, 2, o),
+  maxPool3dWithIndices: (o) => F.maxPool3dWithIndices(volume, 2, o),
+  maxUnpool1d: (o) => F.maxUnpool1d(signal, signal.to("int32"), 2, o),
+  maxUnpool2d: (o) => F.maxUnpool2d(image, image.to("int32"), 2, o),
+  maxUnpool3d: (o) => F.maxUnpool3d(volume, volume.to("int32"), 2, o),
+  avgPool3d: (o) => F.avgPool3d(volume, 2, o),
+  lpPool1d: (o) => F.lpPool1d(signal, 2, 2, o),
+  lpPool2d: (o) => F.lpPool2d(image, 2, 2, o),
+  lpPool3d: (o) => F.lpPool3d(volume, 2, 2, o),
   maxPool2d: (o) => F.maxPool2d(image, 2, o),
   maxPool2dWithIndices: (o) => F.maxPool2dWithIndices(image, 2, o),
   avgPool1d: (o) => F.avgPool1d(signal, 2, o),

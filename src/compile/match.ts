@@ -1,8 +1,11 @@
-/** @file Groups that have an instruction of their own, recognised by what they compute: an optimiser's update. */
-import type { Computation, Node, OpDef } from "../graph/node.ts";
+/**
+ * @file Groups that have an instruction of their own, recognised by what they compute: an optimiser's update, a max pooling.
+ */
+import { type Computation, isOp, type Node, type OpDef } from "../graph/node.ts";
 import { ADD, BINARY, MUL, SUB, UNARY } from "../ops/elementwise.ts";
 import { constantValue } from "../ops/leaf.ts";
 import { MOVEMENT } from "../ops/movement.ts";
+import { type PoolAttrs, POOLING, sameWindows, type TakeAttrs } from "../ops/pooling.ts";
 import type { Fused, Group } from "./fuse.ts";
 
 /** Adam's update of a parameter; see Adam in assembly/isa.ts. */
@@ -87,10 +90,24 @@ function matchAdam(newW: Node): AdamUpdate | undefined {
   };
 }
 
-/** Elementwise nodes that become one instruction, or as few as hold them; or an update of parameters. */
+/** Where the largest elements of windows are, and these: one pass finds both. */
+export interface MaxPool {
+  readonly taps: Node<PoolAttrs>;
+  readonly values: Node<TakeAttrs>;
+}
+
+function matchPool(values: Node): MaxPool | undefined {
+  if (!isOp(values, POOLING.takeTaps)) return undefined;
+  const [x, taps] = values.src;
+  const fits = isOp(taps, POOLING.maxTaps) && taps.src[0] === x && sameWindows(taps.attrs, values.attrs);
+  return fits ? { taps, values } : undefined;
+}
+
+/** Elementwise nodes that become one instruction, or as few as hold them; or an update of parameters; or a max pooling. */
 export interface Work {
   readonly nodes: Group;
   readonly update?: AdamUpdate;
+  readonly pool?: MaxPool;
 }
 
 /** A graph in the order in which it is lowered. */
@@ -130,6 +147,12 @@ export function match({ outputs, updates }: Computation, { order, groups }: Fuse
   for (const group of new Set(groups.values())) {
     for (const n of group) works.set(n, []);
     works.set(group[group.length - 1], split(group));
+  }
+  for (const n of order) {
+    const pool = matchPool(n);
+    if (!pool || works.has(pool.taps)) continue;
+    works.set(pool.taps, [{ nodes: [pool.taps, n], pool }]);
+    works.set(n, []);
   }
   return { order, works, needed };
 }

@@ -11,6 +11,7 @@ import { CONSTANT, IOTA, LEAF } from "./leaf.ts";
 import { LOOKUP } from "./lookup.ts";
 import { MOVEMENT } from "./movement.ts";
 import { ORDER } from "./order.ts";
+import { POOLING } from "./pooling.ts";
 import { RANDOM } from "./random.ts";
 import { REDUCTION } from "./reduction.ts";
 import { WINDOW } from "./windows.ts";
@@ -29,6 +30,7 @@ export const OPS: Readonly<Record<string, OpDef>> = {
   ...IDENTITY,
   ...ASSERT,
   ...WINDOW,
+  ...POOLING,
   ...CUMULATIVE,
   ...ORDER,
   ...CONTRACT,

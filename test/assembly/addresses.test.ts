@@ -41,6 +41,7 @@ const CASES: Record<Exclude<keyof typeof isa.Opcode, "Barrier">, Case> = (() => 
     Convolution: V,
     Winograd: W,
     WinogradTaps: T,
+    Pool: P,
   } = isa;
   // 2 samples of 2 channels, 6 x 6, and 5 kernels of 3 x 3 with zeros around.
   const convolved = {
@@ -56,6 +57,14 @@ const CASES: Record<Exclude<keyof typeof isa.Opcode, "Barrier">, Case> = (() => 
     ...{ [W.N]: 2, [W.Channels]: 6, [W.Results]: 5, [W.InH]: 4, [W.InW]: 8, [W.OutH]: 4, [W.OutW]: 8 },
     ...{ [W.PadH]: 1, [W.PadW]: 1, [W.Block]: 1, [W.Pieces]: 1 },
   };
+  // 2 planes of 5 x 9, windows of 3 x 3 with stride 2 and padding 1.
+  const pooled = {
+    ...{ [P.Planes]: 2, [P.ImageD]: 1, [P.ImageH]: 5, [P.ImageW]: 9, [P.CountD]: 1, [P.CountH]: 3, [P.CountW]: 5 },
+    ...{ [P.KernelD]: 1, [P.KernelH]: 3, [P.KernelW]: 3, [P.StrideD]: 1, [P.StrideH]: 2, [P.StrideW]: 2 },
+    ...{ [P.DilationD]: 1, [P.DilationH]: 1, [P.DilationW]: 1, [P.PadD]: 0, [P.PadH]: 1, [P.PadW]: 1 },
+    ...{ [P.Adaptive]: 0, [P.Wide]: 1, [P.Block]: 1, [P.Pieces]: 1 },
+  };
+  const taps = Array.from({ length: 30 }, (_, i) => 4 + (i % 2));
   return {
     // exp(x) + a broadcast view of it, written dense.
     Map: {
@@ -276,6 +285,31 @@ const CASES: Record<Exclude<keyof typeof isa.Opcode, "Barrier">, Case> = (() => 
       f32: { [Product.A]: 66, [Product.B]: 55 },
       out: { [Product.C]: 30 },
     },
+    MaxPool: {
+      length: P.Length,
+      units: 2,
+      words: pooled,
+      f32: { [P.In]: 90 },
+      out: { [P.Out]: 30, [P.Taps]: 30 },
+    },
+    TakeTaps: {
+      length: P.Length,
+      units: 2,
+      words: pooled,
+      f32: { [P.In]: 90 },
+      i32: { [P.Taps]: taps },
+      out: { [P.Out]: 30 },
+    },
+    PutTaps: {
+      length: P.Length,
+      units: 2,
+      words: pooled,
+      f32: { [P.In]: 30 },
+      i32: { [P.Taps]: taps },
+      out: { [P.Out]: 90 },
+    },
+    SumWindows: { length: P.Length, units: 2, words: pooled, f32: { [P.In]: 90 }, out: { [P.Out]: 30 } },
+    SpreadWindows: { length: P.Length, units: 2, words: pooled, f32: { [P.In]: 30 }, out: { [P.Out]: 90 } },
     Assert: {
       length: Assert.Length,
       units: 1,

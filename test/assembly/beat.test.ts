@@ -162,6 +162,33 @@ const filtered = (name: "Winograd" | "WinogradKernel", more: Record<number, numb
   });
 };
 
+/** Windows of 3 x 3 with stride 1 on an image, as many as it has elements; of one long row the kernel is one row. */
+const pooled = (
+  name: "MaxPool" | "TakeTaps" | "PutTaps" | "SumWindows" | "SpreadWindows",
+  [height, width]: [number, number],
+  more: Record<number, number> = {},
+): Build => {
+  const { Pool: P } = isa;
+  return put(name, P.Length, {
+    ...{ [P.Out]: OUT, [P.In]: ZEROS, [P.Taps]: name === "MaxPool" ? OUT : 2 * GB, [P.Planes]: 1 },
+    ...{ [P.ImageD]: 1, [P.ImageH]: height, [P.ImageW]: width, [P.CountD]: 1, [P.CountH]: height, [P.CountW]: width },
+    ...{ [P.KernelD]: 1, [P.KernelH]: 3, [P.KernelW]: 3, [P.StrideD]: 1, [P.StrideH]: 1, [P.StrideW]: 1 },
+    ...{ [P.DilationD]: 1, [P.DilationH]: 1, [P.DilationW]: 1, [P.PadD]: 0, [P.PadH]: 1, [P.PadW]: 1 },
+    ...{ [P.Block]: 1, [P.Pieces]: 1 },
+    ...more,
+  });
+};
+const { Pool: P } = isa;
+/** One window, as large as the image. */
+const oneWindow = (height: number, width: number): Record<number, number> => ({
+  ...{ [P.CountH]: 1, [P.CountW]: 1, [P.KernelH]: height, [P.KernelW]: width, [P.PadH]: 0, [P.PadW]: 0 },
+});
+/** Windows of 2 x 2, side by side. */
+const quarters = (height: number, width: number): Record<number, number> => ({
+  ...{ [P.CountH]: height / 2, [P.CountW]: width / 2, [P.KernelH]: 2, [P.KernelW]: 2 },
+  ...{ [P.StrideH]: 2, [P.StrideW]: 2, [P.PadH]: 0, [P.PadW]: 0 },
+});
+
 const { ReduceKind } = isa;
 
 /**
@@ -296,6 +323,32 @@ const CASES: Record<Exclude<keyof typeof isa.Opcode, Bounded>, Record<string, Bu
   WinogradKernel: {
     "a large image": filtered("WinogradKernel", { [isa.Winograd.OutH]: 2 ** 15, [isa.Winograd.InH]: 2 ** 15 }),
     "many samples": filtered("WinogradKernel", { [isa.Winograd.N]: 2 ** 11, [isa.Winograd.Block]: 2 ** 11 }),
+  },
+  MaxPool: {
+    "a large image": pooled("MaxPool", [2 ** 12, 2 ** 11]),
+    "a long row": pooled("MaxPool", [1, 2 ** 23]),
+    "one large window": pooled("MaxPool", [2 ** 13, 2 ** 13], oneWindow(2 ** 13, 2 ** 13)),
+    "one long window": pooled("MaxPool", [1, 2 ** 26], oneWindow(1, 2 ** 26)),
+    quarters: pooled("MaxPool", [2 ** 13, 2 ** 13], quarters(2 ** 13, 2 ** 13)),
+    "quarters of long rows": pooled("MaxPool", [2, 2 ** 24], quarters(2, 2 ** 24)),
+  },
+  TakeTaps: { "a large image": pooled("TakeTaps", [2 ** 12, 2 ** 12]) },
+  PutTaps: {
+    "a large image": pooled("PutTaps", [2 ** 12, 2 ** 12]),
+    quarters: pooled("PutTaps", [2 ** 13, 2 ** 13], quarters(2 ** 13, 2 ** 13)),
+  },
+  SumWindows: {
+    "a large image": pooled("SumWindows", [2 ** 12, 2 ** 11]),
+    "a long row": pooled("SumWindows", [1, 2 ** 24]),
+    "one large window": pooled("SumWindows", [2 ** 13, 2 ** 13], oneWindow(2 ** 13, 2 ** 13)),
+    "one long window": pooled("SumWindows", [1, 2 ** 26], oneWindow(1, 2 ** 26)),
+    "one high window": pooled("SumWindows", [2 ** 25, 2], oneWindow(2 ** 25, 2)),
+    quarters: pooled("SumWindows", [2 ** 13, 2 ** 13], quarters(2 ** 13, 2 ** 13)),
+  },
+  SpreadWindows: {
+    "a large image": pooled("SpreadWindows", [2 ** 12, 2 ** 11]),
+    "one large window": pooled("SpreadWindows", [2 ** 13, 2 ** 12], oneWindow(2 ** 13, 2 ** 12)),
+    quarters: pooled("SpreadWindows", [2 ** 13, 2 ** 13], quarters(2 ** 13, 2 ** 13)),
   },
   Product: {
     "many columns": product(2 ** 16, 2 ** 11, 0),

@@ -15,6 +15,7 @@ import { crossEntropyRows, FUSED, logSoftmax, softmax } from "../../src/ops/fuse
 import { constantLike, LEAF, leaf } from "../../src/ops/leaf.ts";
 import { gather, scatterAdd } from "../../src/ops/lookup.ts";
 import { cumsum } from "../../src/ops/cumulative.ts";
+import { maxTaps, type PoolSizes, putTaps, spreadWindows, sumWindows, takeTaps } from "../../src/ops/pooling.ts";
 import { argsort } from "../../src/ops/order.ts";
 import { alias, fence } from "../../src/ops/identity.ts";
 import * as movement from "../../src/ops/movement.ts";
@@ -176,6 +177,17 @@ const convolved = (f: (x: Node, w: Node, of: ConvSizes, size: number[]) => Node)
     return f(x, w, { stride: [stride], dilation: [1], padding: [padding], groups: 1 }, [count]);
   });
 
+/** Windows on the last axis, or two of them, and how many. */
+const pooled = (f: (c: Choice, of: PoolSizes, count: number[]) => Node | undefined): Builder =>
+  ranked((c) => {
+    const image = c.a.shape.slice(c.below(2) - 2);
+    const kernel = image.map((n) => 1 + c.below(Math.min(3, n)));
+    const stride = kernel.map((k) => (c.below(2) === 0 ? k : 1 + c.below(2)));
+    const padding = kernel.map((k) => c.below(Math.floor(k / 2) + 1));
+    const count = image.map((n, i) => Math.floor((n + 2 * padding[i] - kernel[i]) / stride[i]) + 1);
+    return f(c, { kernel, stride, dilation: kernel.map(() => 1), padding, adaptive: false }, count);
+  });
+
 /** How each operation is added to a graph. */
 const BUILDERS: Record<string, Builder> = {
   ...Object.fromEntries(Object.values(UNARY).map((op): [string, Builder] => [op.name, (c) => makeNode(op, [c.a])])),
@@ -259,6 +271,15 @@ const BUILDERS: Record<string, Builder> = {
     const least = (shape[axis] - 1) * step + dilation * (shape[shape.length - 1] - 1) + 1;
     return fold(c.a, axis, { step, dilation }, least + c.below(2));
   }, 2),
+  takeTaps: pooled(({ a }, of, count) => takeTaps(a, maxTaps(a, of, count), of, 0)),
+  putTaps: pooled(({ a }, of, count) => {
+    const taps = maxTaps(a, of, count);
+    return putTaps(takeTaps(a, taps, of, 0), taps, of, a.shape.slice(-count.length));
+  }),
+  sumWindows: pooled(({ a }, of, count) => sumWindows(a, of, count)),
+  spreadWindows: pooled(({ a }, of, count) =>
+    spreadWindows(sumWindows(a, of, count), of, a.shape.slice(-count.length)),
+  ),
   cumsum: ranked((c) => cumsum(c.a, c.below(c.a.shape.length), c.below(2) === 1)),
   sort: ranked((c) => gather(c.a, argsort(c.a, c.below(2) === 1), c.a.shape.length - 1)),
   gather: ranked((c) => {

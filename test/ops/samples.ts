@@ -3,6 +3,7 @@ import type { DType } from "../../src/core/dtype.ts";
 import { numel, type Shape } from "../../src/core/shape.ts";
 import { type Attrs, makeNode, type Node, type OpDef } from "../../src/graph/node.ts";
 import type { ConvAttrs, ConvSizes } from "../../src/ops/convolution.ts";
+import type { PoolAttrs, PoolSizes } from "../../src/ops/pooling.ts";
 import { leaf } from "../../src/ops/leaf.ts";
 import { OPS } from "../../src/ops/table.ts";
 import { random } from "../assembly/harness.ts";
@@ -59,6 +60,47 @@ const conv = (
   groups,
   size,
 });
+
+/** Windows of a kernel: side by side unless a stride is given. */
+const windows = (kernel: number[], more: Partial<PoolSizes> = {}): PoolSizes => ({
+  kernel,
+  stride: kernel,
+  dilation: kernel.map(() => 1),
+  padding: kernel.map(() => 0),
+  adaptive: false,
+  ...more,
+});
+
+/** Windows with images and counts of them: all paths of the kernels. */
+const POOLED: { of: PoolSizes; lead: number[]; image: number[]; count: number[] }[] = [
+  { of: windows([2, 2]), lead: [9, 2], image: [6, 10], count: [3, 5] },
+  { of: windows([2, 2]), lead: [3], image: [7, 19], count: [3, 9] },
+  { of: windows([3, 3], { stride: [2, 2], padding: [1, 1] }), lead: [2, 2], image: [5, 12], count: [3, 6] },
+  { of: windows([3], { stride: [1], padding: [1] }), lead: [8, 3], image: [7], count: [7] },
+  { of: windows([2, 1, 3], { stride: [1, 2, 2] }), lead: [2], image: [3, 4, 7], count: [2, 2, 3] },
+  { of: windows([3, 2], { stride: [1, 1], adaptive: true }), lead: [2, 3], image: [5, 3], count: [3, 2] },
+  { of: windows([2, 2], { stride: [1, 3] }), lead: [], image: [3, 5], count: [3, 2] },
+  { of: windows([20, 13]), lead: [2], image: [20, 13], count: [1, 1] },
+  { of: windows([2, 2]), lead: [0, 2], image: [4, 4], count: [2, 2] },
+];
+const DILATED: typeof POOLED = [
+  { of: windows([2], { dilation: [3], padding: [1] }), lead: [2], image: [2], count: [1] }, // wholly outside
+  {
+    of: windows([3, 2], { stride: [1, 2], dilation: [2, 1], padding: [1, 0] }),
+    lead: [4],
+    image: [6, 5],
+    count: [4, 2],
+  },
+];
+
+/** Taps of random windows. */
+const tapsOf = ({ of: { kernel }, lead, count }: (typeof POOLED)[number]): Operand => ({
+  shape: [...lead, ...count],
+  dtype: numel(kernel) <= 256 ? "uint8" : "int32",
+  low: 0,
+  high: numel(kernel),
+});
+const sized = (of: PoolSizes, size: number[]): PoolAttrs => ({ ...of, size });
 
 /** Where a function is real and smooth; default [-2, 2]. */
 const DOMAINS: Record<string, [number, number]> = {
@@ -316,6 +358,11 @@ const OTHERS: Record<string, [Operand[], Attrs][]> = {
     [[x([5, 8, 70, 3])], { axis: 1, step: 2, dilation: 1, extent: 20 }],
     [[x([0, 4, 2])], { axis: 1, step: 1, dilation: 1, extent: 5 }],
   ],
+  maxTaps: [...POOLED, ...DILATED].map((p) => [[x([...p.lead, ...p.image])], sized(p.of, p.count)]),
+  takeTaps: [...POOLED, ...DILATED].map((p) => [[x([...p.lead, ...p.image]), tapsOf(p)], { ...p.of, outside: 0 }]),
+  putTaps: [...POOLED, ...DILATED].map((p) => [[x([...p.lead, ...p.count]), tapsOf(p)], sized(p.of, p.image)]),
+  sumWindows: POOLED.map((p) => [[x([...p.lead, ...p.image])], sized(p.of, p.count)]),
+  spreadWindows: POOLED.map((p) => [[x([...p.lead, ...p.count])], sized(p.of, p.image)]),
   cumsum: [
     [[x([7])], { axis: 0, reverse: false }],
     [[x([3, 5])], { axis: 0, reverse: false }],

@@ -92,6 +92,11 @@ const STRUCTURES: Record<string, Structure[]> = {
   fence: ["identity", "zero"],
   windows: ["selection", "kronecker"],
   fold: ["dense", "kronecker"],
+  // Examples apart: each its own where taps say which elements, all alike where all are summed.
+  takeTaps: ["block-diagonal", "dense"],
+  putTaps: ["block-diagonal", "dense"],
+  sumWindows: ["kronecker", "dense"],
+  spreadWindows: ["kronecker", "dense"],
   cumsum: ["dense", "kronecker"],
   matmul: ["kronecker", "diagonal", "block-diagonal"], // one element by one element, batches
   // Samples apart; channels of the result apart.

@@ -27,6 +27,10 @@ export const NS = {
   sort: 40,
   foldTerm: 1,
   fold: 0.1,
+  /** An element of an image; a tap of a window; a tap that is looked up. */
+  pool: 0.1,
+  poolTap: 0.2,
+  takeTap: 2,
   random: 8,
   adam: 1,
 } as const;

@@ -107,7 +107,8 @@ export abstract class Emission {
     });
     const from = reads.map(access);
     const to = writes.map(access);
-    let lanes = Math.max(1, Math.ceil(cost / isa.Lane.Nanoseconds));
+    // Not more than there are units: instructions that are cut alike then have as many, whatever each costs.
+    let lanes = Math.max(1, Math.min(units, Math.ceil(cost / isa.Lane.Nanoseconds)));
     // Work that continues on the slices of its producer, worker by worker, costs no barrier: join it on as many lanes.
     for (const r of from) {
       const w = this.writerOf(r.buffer);

@@ -8,6 +8,7 @@ import type { Allocation, Home, Homes, Instr } from "../instr.ts";
 import type { Matched } from "../match.ts";
 import { Lowering } from "./lowering.ts";
 import { emitAdam as adam } from "./rules/optimizer.ts";
+import { maxPool } from "./rules/pooling.ts";
 import { RULES } from "./table.ts";
 
 export interface Lowered {
@@ -49,8 +50,9 @@ export function lower(graph: Computation, { order, works, needed }: Matched): Lo
   const residents = bind(graph.residents, "resident");
   for (const n of order) {
     const list = works.get(n);
-    for (const { update, nodes } of list ?? []) {
+    for (const { update, pool, nodes } of list ?? []) {
       if (update) adam(low, update);
+      else if (pool) maxPool(low, pool.taps, pool.values);
       else low.map(nodes);
     }
     if (!list && !["elementwise", "leaf", "view"].includes(n.op.kind)) rule(low, n);

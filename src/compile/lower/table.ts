@@ -11,6 +11,7 @@ import { IDENTITY } from "../../ops/identity.ts";
 import { IOTA } from "../../ops/leaf.ts";
 import { MOVEMENT } from "../../ops/movement.ts";
 import { ORDER } from "../../ops/order.ts";
+import { POOLING } from "../../ops/pooling.ts";
 import { REDUCTION } from "../../ops/reduction.ts";
 import { WINDOW } from "../../ops/windows.ts";
 import type { Lowering } from "./lowering.ts";
@@ -21,6 +22,7 @@ import { gather, scatter } from "./rules/lookup.ts";
 import { bytes, concat, fence, iota, pad } from "./rules/movement.ts";
 import { cumsum } from "./rules/cumulative.ts";
 import { argsort } from "./rules/order.ts";
+import { maxPool, putTaps, sumWindows, takeTaps } from "./rules/pooling.ts";
 import { random } from "./rules/random.ts";
 import { argReduce, reduce } from "./rules/reduction.ts";
 import { crossEntropy, softmax, softmaxGrad } from "./rules/rows.ts";
@@ -60,6 +62,11 @@ export const RULES: ReadonlyMap<OpDef, Rule> = new Map([
   rule(CUMULATIVE.cumsum, cumsum),
   rule(ORDER.argsort, argsort),
   rule(WINDOW.fold, fold),
+  rule(POOLING.maxTaps, maxPool),
+  rule(POOLING.takeTaps, takeTaps),
+  rule(POOLING.putTaps, putTaps),
+  rule(POOLING.sumWindows, sumWindows),
+  rule(POOLING.spreadWindows, sumWindows),
   rule(CONVOLUTIONS.convolution, convolution),
   rule(CONVOLUTIONS.convolutionInput, convolution),
   rule(CONVOLUTIONS.convolutionKernel, convolutionKernel),

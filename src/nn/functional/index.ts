@@ -1,6 +1,18 @@
 /** @file Losses and layers as functions, with torch.nn.functional's names. */
 export { oneHot } from "../../tensor/composites/selection.ts";
 export * from "./activation.ts";
+export {
+  adaptiveAvgPool1d,
+  adaptiveAvgPool2d,
+  adaptiveAvgPool3d,
+  adaptiveMaxPool1d,
+  adaptiveMaxPool1dWithIndices,
+  adaptiveMaxPool2d,
+  adaptiveMaxPool2dWithIndices,
+  adaptiveMaxPool3d,
+  adaptiveMaxPool3dWithIndices,
+  type OutputSize,
+} from "./adaptive.ts";
 export * from "./convolution.ts";
 export * from "./distance.ts";
 export * from "./dropout.ts";
@@ -9,15 +21,25 @@ export * from "./loss.ts";
 export * from "./normalisation.ts";
 export { pad, type PadMode } from "./padding.ts";
 export {
-  adaptiveAvgPool1d,
-  adaptiveAvgPool2d,
   avgPool1d,
   avgPool2d,
+  avgPool3d,
   type AvgPoolOptions,
+  lpPool1d,
+  lpPool2d,
+  lpPool3d,
+  type LPPoolOptions,
   type MaxPoolOptions,
   maxPool1d,
+  maxPool1dWithIndices,
   maxPool2d,
   maxPool2dWithIndices,
+  maxPool3d,
+  maxPool3dWithIndices,
+  maxUnpool1d,
+  maxUnpool2d,
+  maxUnpool3d,
+  type MaxUnpoolOptions,
   type PoolOptions,
 } from "./pooling.ts";
 export { type Sizes } from "./sizes.ts";

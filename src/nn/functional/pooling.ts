@@ -1,13 +1,15 @@
-/** @file Pooling: windows and a reduction. */
+/** @file Pooling over one to three spatial axes: the largest element of each window, its mean or its norm; and back. */
 import { isFloat } from "../../core/dtype.ts";
 import { DTypeError, ShapeError, ValueError } from "../../core/errors.ts";
+import { checkNumber } from "../../core/check.ts";
 import { checkOptions, type Names } from "../../core/options.ts";
-import { checkCount, MOST_PIECES, numel, show } from "../../core/shape.ts";
-import { tensor } from "../../tensor/creation.ts";
-import { asItIs, cat } from "../../tensor/functions.ts";
+import { numel, show } from "../../core/shape.ts";
+import * as pooling from "../../ops/pooling.ts";
+import { tensor, zeros } from "../../tensor/creation.ts";
+import { where } from "../../tensor/functions.ts";
 import { checkTensors, Tensor } from "../../tensor/tensor.ts";
-import { batched, perAxis, type Sizes } from "./sizes.ts";
-import { allWindows, countWindows, type Windows, windowsOf } from "./windows.ts";
+import { alongSpatial, dividedBy, perAxis, type Sizes } from "./sizes.ts";
+import { countWindows, windowsOf } from "./windows.ts";
 
 export interface PoolOptions {
   /** Default: the size of the kernel. */
@@ -24,67 +26,169 @@ export interface MaxPoolOptions extends PoolOptions {
 
 export const MAX_POOL_NAMES: Names<MaxPoolOptions> = { stride: true, padding: true, ceilMode: true, dilation: true };
 
-function poolWindows(
-  op: string,
-  x: Tensor,
-  rank: number,
-  kernelSize: Sizes,
-  options: MaxPoolOptions,
-): Windows & { counts: number[] } {
+/** Windows of an input, and how many there are along each axis. */
+export interface Windows extends pooling.PoolSizes {
+  readonly counts: readonly number[];
+}
+
+/** @throws ShapeError, DTypeError unless x is float32 and [N, C, ...] or [C, ...] with `rank` axes more. */
+export function checkPooled(op: string, x: Tensor, rank: number): void {
   checkTensors(op, { "the input": x });
   if (!isFloat(x.dtype)) throw new DTypeError(`${op}: dtype ${x.dtype} is not supported, only float32`);
   if (x.ndim !== rank + 1 && x.ndim !== rank + 2)
     throw new ShapeError(`${op}: the input must have ${rank + 1} or ${rank + 2} axes, got shape ${show(x.shape)}`);
-  const { stride } = options;
-  const own = stride === undefined || stride === null || (typeof stride !== "number" && stride.length === 0);
-  const w = windowsOf(op, kernelSize, rank, { ...options, stride: own ? kernelSize : stride });
+  if (x.shape.slice(-rank).includes(0))
+    throw new ShapeError(`${op}: the images of shape ${show(x.shape)} have no elements`);
+}
+
+/** The stride, which is by default the size of the kernel. */
+function strideOf(kernelSize: Sizes, stride: Sizes | null | undefined): Sizes {
+  return stride === undefined || stride === null || (typeof stride !== "number" && stride.length === 0)
+    ? kernelSize
+    : stride;
+}
+
+function windowsFor(op: string, x: Tensor, rank: number, kernelSize: Sizes, options: MaxPoolOptions): Windows {
+  checkPooled(op, x, rank);
+  const w = windowsOf(op, kernelSize, rank, { ...options, stride: strideOf(kernelSize, options.stride) });
   if (w.padding.some(([p], i) => p > w.kernel[i] / 2))
     throw new ValueError(
       `${op}: padding may be at most half the kernel ${show(w.kernel)}, got ${String(options.padding)}`,
     );
-  return { ...w, counts: countWindows(op, x.shape, w, options.ceilMode) };
+  const counts = countWindows(op, x.shape, w, options.ceilMode);
+  return { ...w, padding: w.padding.map(([p]) => p), adaptive: false, counts };
 }
 
-/** [largest elements of windows, where they are in the image of their channel]. */
-function maxPool(
-  op: string,
-  rank: number,
-  x: Tensor,
-  kernelSize: Sizes,
-  options: MaxPoolOptions = {},
-): [Tensor, Tensor] {
-  const w = poolWindows(op, x, rank, kernelSize, checkOptions(op, options, MAX_POOL_NAMES));
-  const { counts } = w;
-  const taps = allWindows(x, w, counts, Number.NEGATIVE_INFINITY).flatten(-rank);
-  const best = taps.argmax(-1, true);
-  // Where tap t of window o lies: a part that depends on t, plus one that depends on o.
-  const offset = (sizes: readonly number[], place: (i: number, k: number) => number): Tensor => {
-    const image = x.shape.slice(-rank);
-    const values = image.map((_, axis) =>
-      Array.from({ length: sizes[axis] }, (_v, k) => place(axis, k) * numel(image.slice(axis + 1))),
-    );
-    const sums = values.reduce((all, list) => all.flatMap((s) => list.map((v) => s + v)), [0]);
-    return tensor(Int32Array.from(sums), [...sizes]);
-  };
-  const ofTap = offset(w.kernel, (i, k) => k * w.dilation[i]).flatten();
-  const ofWindow = offset(counts, (i, k) => k * w.stride[i] - w.padding[i][0]);
-  const positions = ofTap.indexSelect(0, best.flatten()).reshape(best.shape).squeeze(-1).add(ofWindow);
-  return [taps.gather(-1, best).squeeze(-1), positions];
+/** The sum over axes of `place`, for each of so many places of all of them. */
+function placeSums(sizes: readonly number[], place: (axis: number, k: number) => number): Tensor {
+  return sizes
+    .map((n, axis) =>
+      alongSpatial(
+        Int32Array.from({ length: n }, (_, k) => place(axis, k)),
+        axis,
+        sizes.length,
+      ),
+    )
+    .reduce((a, b) => a.add(b));
 }
+
+/** Where the elements at taps are in their flattened images, int32; -1 for a window without elements. */
+function positionsOf(taps: Tensor, image: readonly number[], w: Windows): Tensor {
+  const step = image.map((_, axis) => numel(image.slice(axis + 1)));
+  const start = (i: number, k: number): number =>
+    w.adaptive ? Math.floor((k * image[i]) / w.counts[i]) : k * w.stride[i] - w.padding[i];
+  const ofTap = placeSums(w.kernel, (i, t) => t * w.dilation[i] * step[i]).flatten();
+  const ofWindow = placeSums(w.counts, (i, k) => start(i, k) * step[i]);
+  const positions = ofTap.indexSelect(0, taps.to("int32").flatten()).reshape(taps.shape).add(ofWindow);
+  // Taps farther apart than the image is wide may all lie outside.
+  const isOutside = (i: number, k: number): boolean => {
+    const first = start(i, k) < 0 ? Math.ceil(-start(i, k) / w.dilation[i]) : 0;
+    return first >= w.kernel[i] || start(i, k) + first * w.dilation[i] >= image[i];
+  };
+  const mayBe = w.counts.map((_, i) => w.dilation[i] > 1 && w.padding[i] > 0);
+  if (!mayBe.includes(true)) return positions;
+  return where(
+    placeSums(w.counts, (i, k) => Number(mayBe[i] && isOutside(i, k))).gt(0),
+    tensor(-1, [], { dtype: "int32" }),
+    positions,
+  );
+}
+
+/** The largest elements of windows, and where they are. */
+export function largest(x: Tensor, w: Windows): { values: () => Tensor; both: () => [Tensor, Tensor] } {
+  const taps = pooling.maxTaps(x.node, w, w.counts);
+  const values = (): Tensor => new Tensor(pooling.takeTaps(x.node, taps, w, Number.NEGATIVE_INFINITY));
+  return {
+    values,
+    both: () => [values(), positionsOf(new Tensor(taps), x.shape.slice(-w.counts.length), w)],
+  };
+}
+
+const maxPool = (op: string, rank: number, x: Tensor, kernelSize: Sizes, options: MaxPoolOptions | undefined) =>
+  largest(x, windowsFor(op, x, rank, kernelSize, checkOptions(op, options, MAX_POOL_NAMES)));
 
 /** The largest element of each window of [N, C, L]; backward routes the gradient to the first of them. */
-export function maxPool1d(x: Tensor, kernelSize: Sizes, options: MaxPoolOptions = {}): Tensor {
-  return maxPool("maxPool1d", 1, x, kernelSize, options)[0];
+export function maxPool1d(x: Tensor, kernelSize: Sizes, options?: MaxPoolOptions): Tensor {
+  return maxPool("maxPool1d", 1, x, kernelSize, options).values();
 }
 
 /** The largest element of each window of [N, C, H, W]; backward routes the gradient to the first of them. */
-export function maxPool2d(x: Tensor, kernelSize: Sizes, options: MaxPoolOptions = {}): Tensor {
-  return maxPool("maxPool2d", 2, x, kernelSize, options)[0];
+export function maxPool2d(x: Tensor, kernelSize: Sizes, options?: MaxPoolOptions): Tensor {
+  return maxPool("maxPool2d", 2, x, kernelSize, options).values();
 }
 
-/** [maxPool2d, int32 positions of the elements in the flattened image]. */
-export function maxPool2dWithIndices(x: Tensor, kernelSize: Sizes, options: MaxPoolOptions = {}): [Tensor, Tensor] {
-  return maxPool("maxPool2dWithIndices", 2, x, kernelSize, options);
+/** The largest element of each window of [N, C, D, H, W]; backward routes the gradient to the first of them. */
+export function maxPool3d(x: Tensor, kernelSize: Sizes, options?: MaxPoolOptions): Tensor {
+  return maxPool("maxPool3d", 3, x, kernelSize, options).values();
+}
+
+/** [maxPool1d, int32 positions of the elements in the signal]; -1 for a window that lies wholly outside. */
+export function maxPool1dWithIndices(x: Tensor, kernelSize: Sizes, options?: MaxPoolOptions): [Tensor, Tensor] {
+  return maxPool("maxPool1dWithIndices", 1, x, kernelSize, options).both();
+}
+
+/** [maxPool2d, int32 positions of the elements in the flattened image]; -1 for a window that lies wholly outside. */
+export function maxPool2dWithIndices(x: Tensor, kernelSize: Sizes, options?: MaxPoolOptions): [Tensor, Tensor] {
+  return maxPool("maxPool2dWithIndices", 2, x, kernelSize, options).both();
+}
+
+/** [maxPool3d, int32 positions of the elements in the flattened volume]; -1 for a window that lies wholly outside. */
+export function maxPool3dWithIndices(x: Tensor, kernelSize: Sizes, options?: MaxPoolOptions): [Tensor, Tensor] {
+  return maxPool("maxPool3dWithIndices", 3, x, kernelSize, options).both();
+}
+
+export interface MaxUnpoolOptions {
+  /** Default: the size of the kernel. */
+  stride?: Sizes | null;
+  padding?: Sizes;
+  /** The spatial extents of the result, or its whole shape: to tell apart the inputs of max pooling that give the same extents. */
+  outputSize?: readonly number[] | null;
+}
+
+export const MAX_UNPOOL_NAMES: Names<MaxUnpoolOptions> = { stride: true, padding: true, outputSize: true };
+
+function maxUnpool(
+  rank: number,
+  x: Tensor,
+  indices: Tensor,
+  kernelSize: Sizes,
+  options: MaxUnpoolOptions | undefined,
+): Tensor {
+  const op = `maxUnpool${rank}d`;
+  const { stride, padding = 0, outputSize } = checkOptions(op, options, MAX_UNPOOL_NAMES);
+  checkPooled(op, x, rank);
+  checkTensors(op, { indices });
+  if (indices.dtype !== "int32") throw new DTypeError(`${op}: indices must be int32, got ${indices.dtype}`);
+  if (show(indices.shape) !== show(x.shape))
+    throw new ShapeError(`${op}: indices ${show(indices.shape)} must have the shape ${show(x.shape)} of the input`);
+  const kernel = perAxis(op, "kernelSize", kernelSize, rank, 1);
+  const steps = perAxis(op, "stride", strideOf(kernelSize, stride), rank, 1);
+  const pads = perAxis(op, "padding", padding, rank, 0);
+  const whole = kernel.map((k, i) => (x.shape[x.ndim - rank + i] - 1) * steps[i] - 2 * pads[i] + k);
+  const size = outputSize ? [...outputSize].slice(-rank) : whole;
+  const fits = !outputSize || outputSize.length === rank || outputSize.length === x.ndim;
+  if (!fits || size.some((n, i) => !Number.isInteger(n) || n < 1 || Math.abs(n - whole[i]) >= steps[i] + 1))
+    throw new ValueError(
+      `${op}: outputSize must be within the stride ${show(steps)} of ${show(whole)}, got ${String(outputSize ?? whole)}`,
+    );
+  const lead = x.shape.slice(0, -rank);
+  const images = zeros([...lead, numel(size)]);
+  return images.scatter(-1, indices.flatten(-rank), x.flatten(-rank)).reshape([...lead, ...size]);
+}
+
+/** Elements of [N, C, L] put where `indices` (of maxPool1dWithIndices) says, zeros elsewhere; an index outside fails the step. */
+export function maxUnpool1d(x: Tensor, indices: Tensor, kernelSize: Sizes, options?: MaxUnpoolOptions): Tensor {
+  return maxUnpool(1, x, indices, kernelSize, options);
+}
+
+/** Elements of [N, C, H, W] put where `indices` (of maxPool2dWithIndices) says, zeros elsewhere; an index outside fails the step. */
+export function maxUnpool2d(x: Tensor, indices: Tensor, kernelSize: Sizes, options?: MaxUnpoolOptions): Tensor {
+  return maxUnpool(2, x, indices, kernelSize, options);
+}
+
+/** Elements of [N, C, D, H, W] put where `indices` (of maxPool3dWithIndices) says, zeros elsewhere; an index outside fails the step. */
+export function maxUnpool3d(x: Tensor, indices: Tensor, kernelSize: Sizes, options?: MaxUnpoolOptions): Tensor {
+  return maxUnpool(3, x, indices, kernelSize, options);
 }
 
 export interface AvgPoolOptions extends PoolOptions {
@@ -102,68 +206,81 @@ export const AVG_POOL_NAMES: Names<AvgPoolOptions> = {
   divisorOverride: true,
 };
 
-function avgPool(rank: number, x: Tensor, kernelSize: Sizes, options: AvgPoolOptions = {}): Tensor {
+function avgPool(rank: number, x: Tensor, kernelSize: Sizes, options: AvgPoolOptions | undefined): Tensor {
   const op = `avgPool${rank}d`;
-  const { countIncludePad = true, divisorOverride } = checkOptions(op, options, AVG_POOL_NAMES);
-  const w = poolWindows(op, x, rank, kernelSize, options);
-  const taps = allWindows(x, w, w.counts);
-  const sums = taps.sum(w.kernel.map((_, i) => taps.ndim - rank + i));
+  const checked = checkOptions(op, options, AVG_POOL_NAMES);
+  const { countIncludePad = true, divisorOverride, ...rest } = checked;
   if (divisorOverride === 0) throw new ValueError(`${op}: divisorOverride must not be 0`);
+  if (divisorOverride !== undefined && divisorOverride !== null) checkNumber(op, "divisorOverride", divisorOverride);
+  const w = windowsFor(op, x, rank, kernelSize, rest);
+  const sums = new Tensor(pooling.sumWindows(x.node, w, w.counts));
   if (divisorOverride !== undefined && divisorOverride !== null) return sums.div(divisorOverride);
   // Elements of each window along each axis, without what lies outside of the padding, or of the image.
   const elements = w.counts.map((count, i) => {
     const n = x.shape[x.ndim - rank + i];
-    const edge = countIncludePad ? w.padding[i][0] : 0;
+    const edge = countIncludePad ? w.padding[i] : 0;
     const sizes = new Float32Array(count);
     for (let k = 0; k < count; k++) {
-      const start = k * w.stride[i] - w.padding[i][0];
+      const start = k * w.stride[i] - w.padding[i];
       sizes[k] = Math.min(start + w.kernel[i], n + edge) - Math.max(start, -edge);
     }
-    return tensor(sizes, [count, ...w.counts.slice(i + 1).map(() => 1)]);
+    return sizes;
   });
-  // Axes that are as large everywhere cost one number; the product of others is one of few integers, exact.
-  return sums.div(elements.reduce((s, t) => s.mul(t)));
+  return dividedBy(sums, elements);
 }
 
 /** The mean of each window of [N, C, L]. */
-export function avgPool1d(x: Tensor, kernelSize: Sizes, options: Omit<AvgPoolOptions, "divisorOverride"> = {}): Tensor {
+export function avgPool1d(x: Tensor, kernelSize: Sizes, options?: Omit<AvgPoolOptions, "divisorOverride">): Tensor {
   return avgPool(1, x, kernelSize, options);
 }
 
 /** The mean of each window of [N, C, H, W]. */
-export function avgPool2d(x: Tensor, kernelSize: Sizes, options: AvgPoolOptions = {}): Tensor {
+export function avgPool2d(x: Tensor, kernelSize: Sizes, options?: AvgPoolOptions): Tensor {
   return avgPool(2, x, kernelSize, options);
 }
 
-/** Means of `size` parts of an axis, as equal as can be; parts overlap where the extent does not divide. */
-export function averages(x: Tensor, axis: number, size: number): Tensor {
-  const n = x.shape[axis];
-  if (size === n) return asItIs(x);
-  if (n % size === 0)
-    return x.reshape([...x.shape.slice(0, axis), size, n / size, ...x.shape.slice(axis + 1)]).mean(axis + 1);
-  checkCount("adaptiveAvgPool", "parts of an axis", size, MOST_PIECES);
-  const parts = Array.from({ length: size }, (_, i) => {
-    const start = Math.floor((i * n) / size);
-    return x.narrow(axis, start, Math.ceil(((i + 1) * n) / size) - start).mean(axis, true);
-  });
-  return cat(parts, axis);
+/** The mean of each window of [N, C, D, H, W]. */
+export function avgPool3d(x: Tensor, kernelSize: Sizes, options?: AvgPoolOptions): Tensor {
+  return avgPool(3, x, kernelSize, options);
 }
 
-function adaptiveAvgPool(rank: number, x: Tensor, outputSize: number | readonly (number | null)[]): Tensor {
-  const op = `adaptiveAvgPool${rank}d`;
-  checkTensors(op, { x });
-  const image = x.shape.slice(-rank);
-  const wanted = Array.isArray(outputSize) ? outputSize.map((d, i) => d ?? image[i]) : (outputSize as number);
-  const size = perAxis(op, "outputSize", wanted, rank, 1);
-  return batched(op, x, rank, (y) => size.reduce((z, d, i) => averages(z, 2 + i, d), y));
+/** Those of pooling by norms. */
+export type LPPoolOptions = Omit<PoolOptions, "padding">;
+
+export const LP_POOL_NAMES: Names<LPPoolOptions> = { stride: true, ceilMode: true };
+
+function lpPool(
+  rank: number,
+  x: Tensor,
+  normType: number,
+  kernelSize: Sizes,
+  options: LPPoolOptions | undefined,
+): Tensor {
+  const op = `lpPool${rank}d`;
+  const checked = checkOptions(op, options, LP_POOL_NAMES);
+  checkNumber(op, "normType", normType);
+  if (normType === 0) throw new ValueError(`${op}: normType must not be 0`);
+  checkPooled(op, x, rank);
+  // As in PyTorch: a window that ends outside counts as if its mean were that of all places.
+  const means = avgPool(rank, x.pow(normType), kernelSize, checked);
+  const sums = means
+    .sign()
+    .mul(means.abs().relu())
+    .mul(numel(perAxis(op, "kernelSize", kernelSize, rank, 1)));
+  return sums.pow(1 / normType);
 }
 
-/** Means of parts of [N, C, L], as many as `outputSize` says. */
-export function adaptiveAvgPool1d(x: Tensor, outputSize: number | readonly (number | null)[]): Tensor {
-  return adaptiveAvgPool(1, x, outputSize);
+/** The sum of x^normType over each window of [N, C, L], to the power of 1 / normType. */
+export function lpPool1d(x: Tensor, normType: number, kernelSize: Sizes, options?: LPPoolOptions): Tensor {
+  return lpPool(1, x, normType, kernelSize, options);
 }
 
-/** Means of parts of [N, C, H, W], as many along each axis as `outputSize` says; null keeps an extent. */
-export function adaptiveAvgPool2d(x: Tensor, outputSize: number | readonly (number | null)[]): Tensor {
-  return adaptiveAvgPool(2, x, outputSize);
+/** The sum of x^normType over each window of [N, C, H, W], to the power of 1 / normType. */
+export function lpPool2d(x: Tensor, normType: number, kernelSize: Sizes, options?: LPPoolOptions): Tensor {
+  return lpPool(2, x, normType, kernelSize, options);
+}
+
+/** The sum of x^normType over each window of [N, C, D, H, W], to the power of 1 / normType. */
+export function lpPool3d(x: Tensor, normType: number, kernelSize: Sizes, options?: LPPoolOptions): Tensor {
+  return lpPool(3, x, normType, kernelSize, options);
 }

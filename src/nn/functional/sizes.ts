@@ -1,6 +1,7 @@
 /** @file What functions of [N, C, ...] share: sizes for each spatial axis, a sample axis if there is none. */
 import { ShapeError, ValueError } from "../../core/errors.ts";
 import { show } from "../../core/shape.ts";
+import { tensor } from "../../tensor/creation.ts";
 import { checkTensors, Tensor } from "../../tensor/tensor.ts";
 
 /** One number for all spatial axes, or one for each. */
@@ -24,4 +25,20 @@ export function batched(op: string, x: Tensor, rank: number, f: (x: Tensor) => T
   if (!whole && x.ndim !== rank + 1)
     throw new ShapeError(`${op}: the input must have ${rank + 1} or ${rank + 2} axes, got shape ${show(x.shape)}`);
   return whole ? f(x) : f(x.unsqueeze(0)).squeeze(0);
+}
+
+/** Numbers along one of the spatial axes, for shapes with all of them. */
+export const alongSpatial = (values: Int32Array | Float32Array, axis: number, rank: number): Tensor =>
+  tensor(
+    values,
+    Array.from({ length: rank }, (_, i) => (i === axis ? values.length : 1)),
+  );
+
+/** x by the product of numbers along its spatial axes, `sizes` of each; where they are all the same, they are one number. */
+export function dividedBy(x: Tensor, sizes: readonly Float32Array[]): Tensor {
+  const same = sizes.map((s) => s.every((v) => v === s[0]));
+  const one = sizes.reduce((p, s, i) => (same[i] ? p * s[0] : p), 1);
+  const rest = sizes.flatMap((s, i) => (same[i] ? [] : [alongSpatial(s, i, sizes.length)]));
+  // Products of few integers: exact.
+  return rest.length === 0 ? x.div(one) : x.div(rest.reduce((a, b) => a.mul(b)).mul(one));
 }

@@ -4,7 +4,7 @@ import { checkOptions, type Names } from "../../core/options.ts";
 import { checkCount, show } from "../../core/shape.ts";
 import { tensor } from "../../tensor/creation.ts";
 import { checkTensors, Tensor } from "../../tensor/tensor.ts";
-import { averages } from "./pooling.ts";
+import { averages } from "./adaptive.ts";
 import { perAxis, type Sizes } from "./sizes.ts";
 
 /** [..., C r^2, H, W] to [..., C, H r, W r]. */
@@ -83,7 +83,7 @@ export function interpolate(x: Tensor, options: InterpolateOptions): Tensor {
     1,
   );
   for (const d of to) checkCount("interpolate", "places along an axis", d, 2 ** 24);
-  if (mode === "area") return to.reduce((y, d, i) => averages(y, 2 + i, d), x);
+  if (mode === "area") return averages(x, to);
   return to.reduce((y, d, i) => {
     const n = image[i];
     const step = factors && !recomputeScaleFactor ? 1 / factors[i] : n / d;

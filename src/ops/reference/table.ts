@@ -13,6 +13,7 @@ import { lookups } from "./lookup.ts";
 import { movements } from "./movement.ts";
 import { orders } from "./order.ts";
 import { type Entry, entry } from "./places.ts";
+import { poolings } from "./pooling.ts";
 import { draws } from "./random.ts";
 import { reductions } from "./reduction.ts";
 import { windows } from "./windows.ts";
@@ -29,6 +30,7 @@ const all = (): readonly Entry[] => [
   ...movements(),
   ...reductions(),
   ...windows(),
+  ...poolings(),
   ...cumulatives(),
   ...orders(),
   ...contractions(),

@@ -1,4 +1,4 @@
-/** @file What rules share: the extents around an axis, the rows of a shape. */
+/** @file What rules share: the extents around an axis, the rows of a shape, spatial axes. */
 import { numel } from "../../../core/shape.ts";
 import type { Node } from "../../../graph/node.ts";
 
@@ -12,3 +12,12 @@ export function rowsOf({ shape }: Node): { rows: number; cols: number } {
   const cols = shape[shape.length - 1];
   return { rows: cols === 0 ? 0 : numel(shape) / cols, cols };
 }
+
+/** Units that work on few samples is cut into, at least, for as many workers. */
+export const PIECES = 8;
+
+/** Three spatial axes, whatever there are: those in front have one place. */
+export const three = (values: readonly number[], fill = 1): number[] => [
+  ...new Array<number>(3 - values.length).fill(fill),
+  ...values,
+];

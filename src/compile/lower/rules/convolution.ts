@@ -7,7 +7,8 @@ import type { Ref } from "../../instr.ts";
 import { NS } from "../cost.ts";
 import { ROWS } from "../emission.ts";
 import type { Lowering } from "../lowering.ts";
-import { adjoints, type Geometry, PIECES, strides, three } from "./geometry.ts";
+import { PIECES, three } from "./axes.ts";
+import { adjoints, type Geometry, strides } from "./geometry.ts";
 import { reduceInto } from "./reduction.ts";
 import { byTiles, winograd, winogradKernel } from "./winograd.ts";
 

@@ -1,14 +1,5 @@
 /** @file How windows slide over up to three axes, whatever is done with them. */
 
-/** Units there should be at least, for as many workers; and blocks of samples that have sums of their own. */
-export const PIECES = 8;
-
-/** Three axes, whatever there are: those in front have one place. */
-export const three = (values: readonly number[], fill = 1): number[] => [
-  ...new Array<number>(3 - values.length).fill(fill),
-  ...values,
-];
-
 /** Place q of the result sees at tap t place q stride + t dilation - padding of its source, or of the source spread apart. */
 export interface Geometry {
   readonly inner: readonly number[];

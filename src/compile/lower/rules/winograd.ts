@@ -7,7 +7,8 @@ import type { Ref } from "../../instr.ts";
 import { NS } from "../cost.ts";
 import { ROWS } from "../emission.ts";
 import type { Lowering } from "../lowering.ts";
-import { type Geometry, PIECES } from "./geometry.ts";
+import { PIECES } from "./axes.ts";
+import type { Geometry } from "./geometry.ts";
 import { reduceInto } from "./reduction.ts";
 
 const { Winograd: W, WinogradTaps: T, WinogradTile: Tile } = isa;
