@@ -54,6 +54,53 @@ const spread = ([unbiased]: Value[], k: Kwargs): { correction: number; keepdim: 
   keepdim: keep(k),
 });
 
+type PoolOf<Result> = (x: fl.Tensor, size: Sizes, options?: object) => Result;
+
+/** Pooling over so many axes. */
+function poolings(rank: number): Record<string, Adapter> {
+  const pools = F as unknown as Record<string, PoolOf<fl.Tensor> & PoolOf<[fl.Tensor, fl.Tensor]>>;
+  const options = ({
+    stride,
+    padding = 0,
+    dilation = 1,
+    ceil_mode = false,
+  }: Kwargs): fl.nn.functional.MaxPoolOptions => ({
+    stride: stride as Sizes | null,
+    padding: padding as Sizes,
+    dilation: dilation as Sizes,
+    ceilMode: ceil_mode as boolean,
+  });
+  return {
+    [`nn.functional.max_pool${rank}d`]: (x, _, k) => {
+      const both = pools[`maxPool${rank}dWithIndices`](x, k.kernel_size as Sizes, options(k)) as unknown as fl.Tensor[];
+      return k.return_indices ? both : pools[`maxPool${rank}d`](x, k.kernel_size as Sizes, options(k));
+    },
+    [`nn.functional.max_unpool${rank}d`]: (x, [indices], { kernel_size, stride, padding, output_size }) =>
+      [F.maxUnpool1d, F.maxUnpool2d, F.maxUnpool3d][rank - 1](x, T(indices), kernel_size as Sizes, {
+        stride: stride as Sizes | null,
+        padding: padding as Sizes,
+        outputSize: output_size as number[],
+      }),
+    [`nn.functional.avg_pool${rank}d`]: (x, [kernel, stride, padding, ceil, include, divisor], k) => {
+      const { dilation: _, ...own } = options({
+        stride: stride ?? k.stride,
+        padding: padding ?? k.padding ?? 0,
+        ceil_mode: ceil ?? k.ceil_mode ?? false,
+      });
+      return pools[`avgPool${rank}d`](x, (kernel ?? k.kernel_size) as Sizes, {
+        ...own,
+        countIncludePad: (include ?? k.count_include_pad ?? true) as boolean,
+        ...(rank > 1 ? { divisorOverride: (divisor ?? k.divisor_override) as number | null } : {}),
+      });
+    },
+    [`nn.functional.adaptive_avg_pool${rank}d`]: (x, [size]) => pools[`adaptiveAvgPool${rank}d`](x, size as Sizes),
+    [`nn.functional.adaptive_max_pool${rank}d`]: (x, [size, indices]) =>
+      indices
+        ? (pools[`adaptiveMaxPool${rank}dWithIndices`](x, size as Sizes) as unknown as fl.Tensor[])
+        : pools[`adaptiveMaxPool${rank}d`](x, size as Sizes),
+  };
+}
+
 const ADAPTERS: Record<string, Adapter> = {
   ...Object.fromEntries(
     ["abs", "acos", "asin", "atan", "ceil", "cos", "cosh", "erf", "exp", "expm1", "floor", "log", "log1p", "neg"].map(
@@ -177,24 +224,7 @@ const ADAPTERS: Record<string, Adapter> = {
   "nn.functional.conv2d": (x, [w, b], k) => F.conv2d(x, T(w), b as fl.Tensor | null, k as object),
   "nn.functional.conv_transpose2d": (x, [w, b], { output_padding, ...k }) =>
     F.convTranspose2d(x, T(w), b as fl.Tensor | null, { ...k, outputPadding: (output_padding ?? 0) as Sizes }),
-  "nn.functional.max_pool2d": (x, _, { kernel_size, stride, padding, dilation, ceil_mode, return_indices }) => {
-    const [values, positions] = F.maxPool2dWithIndices(x, kernel_size as Sizes, {
-      stride: stride as Sizes | null,
-      padding: padding as Sizes,
-      dilation: dilation as Sizes,
-      ceilMode: ceil_mode as boolean,
-    });
-    return return_indices ? [values, positions] : values;
-  },
-  "nn.functional.avg_pool2d": (x, [kernel, stride, padding, ceil, include, divisor], k) =>
-    F.avgPool2d(x, (kernel ?? k.kernel_size) as Sizes, {
-      stride: (stride ?? k.stride) as Sizes | undefined,
-      padding: (padding ?? k.padding ?? 0) as Sizes,
-      ceilMode: (ceil ?? k.ceil_mode ?? false) as boolean,
-      countIncludePad: (include ?? k.count_include_pad ?? true) as boolean,
-      divisorOverride: (divisor ?? k.divisor_override) as number | null,
-    }),
-  "nn.functional.adaptive_avg_pool2d": (x, [size]) => F.adaptiveAvgPool2d(x, size as number | (number | null)[]),
+  ...Object.fromEntries([1, 2, 3].flatMap((rank) => Object.entries(poolings(rank)))),
   "nn.functional.local_response_norm": (x, [size], k) =>
     F.localResponseNorm(x, N(size), N(k.alpha, 1e-4), N(k.beta, 0.75), N(k.k, 1)),
   "nn.functional.batch_norm": (x, [mean, variance, w, b], k) =>
@@ -218,7 +248,7 @@ const ADAPTERS: Record<string, Adapter> = {
     }),
   "nn.functional.one_hot": (x, _, k) => fl.oneHot(x, N(k.num_classes, -1)),
   ...Object.fromEntries(
-    ["nearest", "bilinear"].map((mode): [string, Adapter] => [
+    ["nearest", "area", "linear", "bilinear", "trilinear", "bicubic"].map((mode): [string, Adapter] => [
       `nn.functional.interpolate.${mode}`,
       (x, [size, scale, m, corners]) =>
         F.interpolate(x, {

@@ -22,14 +22,16 @@ export function pixelShuffle(x: Tensor, upscaleFactor: number): Tensor {
     .reshape([...lead, c / (r * r), h * r, w * r]);
 }
 
+type Mode = "nearest" | "nearest-exact" | "linear" | "bilinear" | "trilinear" | "bicubic" | "area";
+
 export interface InterpolateOptions {
   /** Extents of the result. */
   size?: Sizes | null;
   /** Or what extents are multiplied with, rounded down. */
   scaleFactor?: Sizes | null;
-  /** "linear", "bilinear" and "trilinear" for 1, 2 and 3 spatial axes. */
-  mode?: "nearest" | "nearest-exact" | "linear" | "bilinear" | "trilinear" | "area";
-  /** Linear modes: whether the middles of the corner pixels fall together, instead of their outer edges. */
+  /** "linear", "bilinear" and "trilinear" for 1, 2 and 3 spatial axes, "bicubic" for 2. */
+  mode?: Mode;
+  /** Linear and cubic modes: whether the middles of the corner pixels fall together, instead of their outer edges. */
   alignCorners?: boolean | null;
   /** Whether pixels are spaced by the extents (rounded) instead of by scaleFactor. */
   recomputeScaleFactor?: boolean | null;
@@ -43,7 +45,16 @@ export const INTERPOLATE_NAMES: Names<InterpolateOptions> = {
   recomputeScaleFactor: true,
 };
 
-const LINEAR = { linear: 1, bilinear: 2, trilinear: 3 } as const;
+/** Of each mode: what it makes of places between elements, and for how many axes it is; 0 for any. */
+const MODES: Record<Mode, { readonly taps: number; readonly rank: number }> = {
+  nearest: { taps: 1, rank: 0 },
+  "nearest-exact": { taps: 1, rank: 0 },
+  area: { taps: 1, rank: 0 },
+  linear: { taps: 2, rank: 1 },
+  bilinear: { taps: 2, rank: 2 },
+  trilinear: { taps: 2, rank: 3 },
+  bicubic: { taps: 4, rank: 2 },
+};
 
 /** [N, C, ...] resized along the spatial axes. */
 export function interpolate(x: Tensor, options: InterpolateOptions): Tensor {
@@ -52,19 +63,23 @@ export function interpolate(x: Tensor, options: InterpolateOptions): Tensor {
     size,
     scaleFactor,
     mode = "nearest",
-    alignCorners = false,
-    recomputeScaleFactor = false,
+    alignCorners,
+    recomputeScaleFactor,
   } = checkOptions("interpolate", options, INTERPOLATE_NAMES);
   const rank = x.ndim - 2;
   if (rank < 1 || rank > 3)
     throw new ShapeError(`interpolate: the input must have 3 to 5 axes, got shape ${show(x.shape)}`);
-  const linear = Object.hasOwn(LINEAR, mode);
-  if (!linear && !["nearest", "nearest-exact", "area"].includes(mode))
-    throw new ValueError(`interpolate: there is no mode ${String(mode)}`);
-  if (linear && LINEAR[mode as keyof typeof LINEAR] !== rank)
+  if (!Object.hasOwn(MODES, mode))
+    throw new ValueError(`interpolate: mode must be one of ${Object.keys(MODES).join(", ")}, got ${String(mode)}`);
+  const { taps, rank: only } = MODES[mode];
+  if (only !== 0 && only !== rank)
     throw new ShapeError(`interpolate: mode ${mode} does not fit shape ${show(x.shape)}`);
-  const given = (v: Sizes | null | undefined): v is Sizes => v !== undefined && v !== null;
+  const given = <T>(v: T | null | undefined): v is T => v !== undefined && v !== null;
   if (given(size) === given(scaleFactor)) throw new ValueError("interpolate: give either size or scaleFactor");
+  if (given(alignCorners) && taps === 1)
+    throw new ValueError(`interpolate: alignCorners is for linear and cubic modes, mode is ${mode}`);
+  if (given(size) && recomputeScaleFactor === true)
+    throw new ValueError("interpolate: recomputeScaleFactor is for scaleFactor, size is given");
   const factors = given(scaleFactor)
     ? typeof scaleFactor === "number"
       ? new Array<number>(rank).fill(scaleFactor)
@@ -86,27 +101,50 @@ export function interpolate(x: Tensor, options: InterpolateOptions): Tensor {
   if (mode === "area") return averages(x, to);
   return to.reduce((y, d, i) => {
     const n = image[i];
-    const step = factors && !recomputeScaleFactor ? 1 / factors[i] : n / d;
+    const step = factors && recomputeScaleFactor !== true ? 1 / factors[i] : n / d;
     const place = (k: number): number => {
+      // PyTorch's index is the floor of a product in float32.
       if (mode === "nearest") return Math.floor(Math.fround(k * Math.fround(step)));
       if (mode === "nearest-exact") return Math.floor(Math.fround((k + 0.5) * Math.fround(step)));
       if (alignCorners) return d > 1 ? (k * (n - 1)) / (d - 1) : 0;
-      return Math.max(0, (k + 0.5) * step - 0.5);
+      const at = (k + 0.5) * step - 0.5;
+      return taps === 2 ? Math.max(0, at) : at;
     };
     const places = new Float64Array(d);
     for (let k = 0; k < d; k++) places[k] = place(k);
-    return sampled(y, 2 + i, places);
+    return sampled(y, 2 + i, places, taps);
   }, x);
 }
 
-/** x at places along an axis, between two elements by their distance. */
-function sampled(x: Tensor, axis: number, places: Float64Array): Tensor {
+/** How much the elements from the one before a place on count, by how far behind its element the place lies: Keys' cubics (1981). */
+function cubics(t: number): number[] {
+  const a = -0.75;
+  const near = (d: number): number => ((a + 2) * d - (a + 3)) * d * d + 1;
+  const far = (d: number): number => ((a * d - 5 * a) * d + 8 * a) * d - 4 * a;
+  return [far(t + 1), near(t), near(1 - t), far(2 - t)];
+}
+
+/** x at places along an axis: from the elements around each of them, the ones at the ends standing for what is outside. */
+function sampled(x: Tensor, axis: number, places: Float64Array, taps: number): Tensor {
   const last = x.shape[axis] - 1;
-  const low = new Int32Array(places).map((p) => Math.min(p, last));
-  const here = x.indexSelect(axis, tensor(low));
-  if (places.every(Number.isInteger)) return here;
-  const next = x.indexSelect(axis, tensor(low.map((p) => Math.min(p + 1, last))));
-  const distances = new Float32Array(places.map((p, k) => p - low[k]));
-  const weights = tensor(distances, [places.length, ...x.shape.slice(axis + 1).map(() => 1)]);
-  return here.mul(weights.neg().add(1)).add(next.mul(weights));
+  const select = (offset: number): Tensor => {
+    const index = new Int32Array(places.length);
+    places.forEach((p, k) => {
+      index[k] = Math.min(Math.max(Math.floor(p) + offset, 0), last);
+    });
+    return x.indexSelect(axis, tensor(index));
+  };
+  if (taps === 1 || places.every(Number.isInteger)) return select(0);
+  const weights = Array.from(places, (p) => {
+    const t = p - Math.floor(p);
+    return taps === 2 ? [1 - t, t] : cubics(t);
+  });
+  const ones = x.shape.slice(axis + 1).map(() => 1);
+  return Array.from({ length: taps }, (_, i) => {
+    const weight = tensor(
+      Float32Array.from(weights, (w) => w[i]),
+      [places.length, ...ones],
+    );
+    return select(taps === 2 ? i : i - 1).mul(weight);
+  }).reduce((a, b) => a.add(b));
 }

@@ -29,13 +29,12 @@ export function countWindows(op: string, shape: Shape, w: Windows, ceil = false)
     const n = shape[lead + i];
     const [before, after] = w.padding[i];
     const room = n + before + after - window.span(along(w, i));
-    if (room < 0)
+    const count = ceil ? Math.ceil(room / w.stride[i]) + 1 : room < 0 ? 0 : Math.floor(room / w.stride[i]) + 1;
+    if (count < 1)
       throw new ShapeError(
         `${op}: the kernel ${show(w.kernel)} (dilation ${show(w.dilation)}) is larger than the padded input of shape ${show(shape)}`,
       );
-    if (!ceil) return Math.floor(room / w.stride[i]) + 1;
-    const count = Math.ceil(room / w.stride[i]) + 1;
-    return (count - 1) * w.stride[i] >= n + before ? count - 1 : count;
+    return ceil && (count - 1) * w.stride[i] >= n + before ? count - 1 : count;
   });
 }
 

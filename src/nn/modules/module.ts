@@ -9,8 +9,8 @@ import { BY_IDENTITY } from "../../trace/signature.ts";
 import { guard } from "../../trace/trace.ts";
 import { checkAssignable, together } from "../../trace/variable.ts";
 
-/** Base of layers and networks: assign parameters and modules to properties, define forward. */
-export abstract class Module {
+/** Base of layers and networks: assign parameters and modules to properties, define forward. `Result`: what that returns. */
+export abstract class Module<Result = Tensor> {
   /** @internal */
   get [BY_IDENTITY](): true {
     return true;
@@ -19,7 +19,7 @@ export abstract class Module {
   private isTraining = true;
 
   /** Computes the module's value. */
-  abstract forward(...inputs: Tensor[]): Tensor;
+  abstract forward(...inputs: Tensor[]): Result;
 
   /** Whether the module trains (dropout drops) or is evaluated. */
   get training(): boolean {
@@ -27,7 +27,7 @@ export abstract class Module {
   }
 
   /** Parameters and modules held directly, by property name; arrays of them by index. */
-  private *own(): Generator<[string, Parameter | Module]> {
+  private *own(): Generator<[string, Parameter | Module<unknown>]> {
     for (const [name, value] of Object.entries(this)) {
       if (value instanceof Parameter || value instanceof Module) yield [name, value];
       else if (Array.isArray(value))
@@ -37,12 +37,12 @@ export abstract class Module {
   }
 
   /** Submodules held directly, with their names. */
-  *namedChildren(): Generator<[string, Module]> {
+  *namedChildren(): Generator<[string, Module<unknown>]> {
     for (const [name, value] of this.own()) if (value instanceof Module) yield [name, value];
   }
 
   /** This module and all below it, each once. */
-  *modules(seen: Set<Module> = new Set()): Generator<Module> {
+  *modules(seen: Set<Module<unknown>> = new Set()): Generator<Module<unknown>> {
     if (seen.has(this)) return;
     seen.add(this);
     yield this;
@@ -50,7 +50,7 @@ export abstract class Module {
   }
 
   /** All parameters and buffers with their paths ("0.weight"), each once. */
-  *namedState(prefix = "", seen: Set<Parameter | Module> = new Set([this])): Generator<[string, Parameter]> {
+  *namedState(prefix = "", seen: Set<Parameter | Module<unknown>> = new Set([this])): Generator<[string, Parameter]> {
     for (const [name, value] of this.own()) {
       if (seen.has(value)) continue;
       seen.add(value);
