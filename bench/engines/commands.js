@@ -3,7 +3,7 @@ import { layersOf } from "../networks.js";
 import { batchOf, CHECKED_STEPS, parametersOf, TIMED_LR } from "../workloads.js";
 
 /** A network's function and its modules, built of the layers that `layersOf` returns. */
-function networkOf(nn, layers) {
+export function networkOf(nn, layers) {
   const modules = [];
   const has = (module) => {
     modules.push(module);

@@ -176,11 +176,35 @@ const inOrder =
   (lives) =>
     lives.length <= QUADRATIC_LIMIT ? firstFit([...lives].sort(order)) : Number.POSITIVE_INFINITY;
 
+/** How often lives are shuffled, and the most of which that is done. */
+const SHUFFLES = 64;
+const SHUFFLED_LIMIT = 256;
+
+/** The best of many orders roughly by size: each size counts times a pseudorandom factor, the same in every run. */
+function shuffled(lives: readonly Life[]): number {
+  if (lives.length > SHUFFLED_LIMIT) return Number.POSITIVE_INFINITY;
+  let state = 1;
+  const weigh = (l: Life): { l: Life; weight: number } => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return { l, weight: l.bytes * (0.25 + state / 2 ** 32) };
+  };
+  let best = lives;
+  let least = Number.POSITIVE_INFINITY;
+  for (let i = 0; i < SHUFFLES; i++) {
+    const weighed = lives.map(weigh).sort((a, b) => b.weight - a.weight);
+    const order = weighed.map(({ l }) => l);
+    const bytes = firstFit(order);
+    if (bytes < least) [best, least] = [order, bytes];
+  }
+  return firstFit(best);
+}
+
 /** Ways to place lives, the one that mostly does best first. */
 const PLACEMENTS: readonly Placement[] = [
   inOrder((a, b) => b.bytes - a.bytes || length(b) - length(a) || a.from - b.from),
   inOrder((a, b) => length(b) - length(a) || b.bytes - a.bytes),
   sweep,
+  shuffled,
 ];
 
 /** The largest sum of bytes alive at once, of lives within `end` positions. */
