@@ -100,6 +100,9 @@ export function fourlaneCommands({ compile, crossEntropy, DataLoader, nn, optim,
       return { ms: (performance.now() - start) / steps };
     },
 
+    /** Where a step's time goes. */
+    profile: () => open.step.profile(open.x, open.y),
+
     /** What a step costs that computes next to nothing. */
     async overhead({ samples }) {
       const step = compile((x) => x.add(1));
