@@ -307,6 +307,18 @@ const MINIMUM = elementwise("minimum", {
   domain: "number",
 });
 
+/** The larger or smaller of an element and a limit, which alone has the gradient of what is beyond it. */
+const clamped = (name: string, f: (x: number, limit: number) => number, beyond: OpDef<NoAttrs>): OpDef<NoAttrs> =>
+  elementwise(name, {
+    f,
+    d: [
+      (n, t) => where(apply(beyond, ...n.src), constantLike(t, 0), t),
+      (n, t) => where(apply(beyond, ...n.src), t, constantLike(t, 0)),
+    ],
+    pattern: "routes",
+    domain: "number",
+  });
+
 /** sqrt(1 - x^2) as sqrt((1 - x)(1 + x)): no cancellation near the ends. */
 const root = (x: Node): Node => apply(SQRT, mul(sub(constantLike(x, 1), x), shift(x, 1)));
 
@@ -422,6 +434,10 @@ export const BINARY = {
   pow: POW,
   /** The larger; NaN if either is. Backward routes the gradient to it, half to each on a tie. */
   maximum: MAXIMUM,
+  /** The larger of x and a limit, NaN if either is; at the limit the gradient goes to x. */
+  clampMin: clamped("clampMin", Math.max, LT),
+  /** The smaller of x and a limit, NaN if either is; at the limit the gradient goes to x. */
+  clampMax: clamped("clampMax", Math.min, GT),
   /** The smaller; NaN if either is. */
   minimum: MINIMUM,
   /** The angle of the point (b, a), in radians. */

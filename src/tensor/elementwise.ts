@@ -60,11 +60,8 @@ export function where(condition: Node, ...branches: [a: Operand, b: Operand]): N
 /** Limited to [low, high]; the gradient flows to what the value is. */
 export function clamp(n: Node, low: Operand | undefined, high: Operand | undefined): Node {
   if (low === undefined && high === undefined) throw new ValueError("clamp: give at least one of low and high");
-  // NaN is neither inside nor outside: it stays, and as a limit it spreads.
-  const limited = (x: Node, limit: Operand, inside: Node): Node =>
-    where(apply(LOGICAL.or, inside, expand(binary(COMPARE.ne, x, x), inside.shape)), x, limit);
   let x = n;
-  if (low !== undefined) x = limited(x, low, binary(COMPARE.ge, x, low));
-  if (high !== undefined) x = limited(x, high, binary(COMPARE.le, x, high));
+  if (low !== undefined) x = binary(BINARY.clampMin, x, low);
+  if (high !== undefined) x = binary(BINARY.clampMax, x, high);
   return x;
 }

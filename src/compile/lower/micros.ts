@@ -56,6 +56,8 @@ const MICROS: Readonly<Record<Elementwise, readonly [float?: Micro, whole?: Micr
   pow: [Micro.Pow, Micro.PowI],
   maximum: [Micro.Maximum, Micro.MaximumI],
   minimum: [Micro.Minimum, Micro.MinimumI],
+  clampMin: [Micro.Maximum, Micro.MaximumI],
+  clampMax: [Micro.Minimum, Micro.MinimumI],
   atan2: [Micro.Atan2],
   remainder: [Micro.Remainder, Micro.RemainderI],
   eq: [Micro.Eq, Micro.EqI],
