@@ -3,10 +3,11 @@ import { simplify } from "../../src/compile/simplify.ts";
 import { type Attrs, type Computation, makeNode, type Node } from "../../src/graph/node.ts";
 import { printGraph } from "../../src/graph/print.ts";
 import { matmul } from "../../src/ops/contract.ts";
-import { add, apply, mul, neg, scale, UNARY } from "../../src/ops/elementwise.ts";
+import { add, apply, mul, neg, scale, SELECT, UNARY } from "../../src/ops/elementwise.ts";
 import { constant, leaf } from "../../src/ops/leaf.ts";
 import { alias, detach } from "../../src/ops/identity.ts";
 import { expand, permute, reshape, transposeLast } from "../../src/ops/movement.ts";
+import { maxTaps, putTaps, takeTaps } from "../../src/ops/pooling.ts";
 
 const x = leaf([2, 3], "float32");
 const y = leaf([2, 3], "float32");
@@ -36,6 +37,28 @@ return %4, %5
 %3 float32[2, 3] = add %2 %2
 return %3, %2
 `);
+  });
+
+  test("what flows back through max pooling of a relu is masked in its windows, if they are of that relu", () => {
+    const of = { kernel: [2], stride: [2], dilation: [1], padding: [0], adaptive: false };
+    const image = leaf([2, 6], "float32");
+    const relu = apply(UNARY.relu, image);
+    const taps = maxTaps(relu, of, [3]);
+    const values = takeTaps(relu, taps, of, Number.NEGATIVE_INFINITY);
+    const back = (mask: Node): Node => apply(SELECT.reluMask, putTaps(x, taps, of, [6]), mask);
+    const shown = (...outputs: Node[]): string =>
+      `\n${printGraph(simplify({ inputs: [x, image], residents: [], outputs, updates: [] }))}\n`;
+    expect(shown(values, back(relu))).toBe(`
+%0 float32[2, 3] = leaf {shape=[2,3], dtype=float32}
+%1 float32[2, 6] = leaf {shape=[2,6], dtype=float32}
+%2 float32[2, 6] = relu %1
+%3 uint8[2, 3] = maxTaps %2 {kernel=[2], stride=[2], dilation=[1], padding=[0], adaptive=false, size=[3]}
+%4 float32[2, 3] = takeTaps %2 %3 {kernel=[2], stride=[2], dilation=[1], padding=[0], adaptive=false, outside=-Infinity}
+%5 float32[2, 3] = reluMask %0 %4
+%6 float32[2, 6] = putTaps %5 %3 {kernel=[2], stride=[2], dilation=[1], padding=[0], adaptive=false, size=[6]}
+return %4, %6
+`);
+    expect(shown(back(image))).toMatch(/reluMask %\d+ %1\n/);
   });
 
   test("operations with different attributes stay apart, whichever of them comes first and has more", () => {

@@ -71,17 +71,28 @@ const size = (shape: readonly number[]): number => shape.reduce((a, b) => a * b,
 const floats = (workload: Workload, shape: readonly number[]): number => 4 * workload.batch * size(shape);
 
 /**
- * Buffers that hold windows side by side: what an instruction other than elementwise work makes of less than a quarter as
- * many bytes (of one element that is spread, nothing), unless it has the size of what a layer sees or computes (a mean's gradient is spread over its pixels). The
- * input of minimal filtering, transformed, has 9/4 of its bytes, a little more at the edges.
+ * Buffers that hold windows side by side: those of the size of a layer's, and what an instruction other than elementwise work makes
+ * of less than a quarter as many bytes (of one element that is spread, nothing), unless it has the size of what a layer sees or
+ * computes (a mean's gradient is spread over its pixels), or is kernels, or sums for them, at the points of minimal filtering.
  */
 function columns(workload: Workload, { low }: ReturnType<typeof planned>): string[] {
   const layers = flat(layersOf(workload));
   const activations = new Set(layers.flatMap(({ input, output }) => [input, output].map((s) => floats(workload, s))));
+  const whole = new Set(
+    layers.flatMap(({ kernel = 1, weight, output }) =>
+      kernel > 1 && weight ? [floats(workload, [size(output.slice(1)), size(weight.slice(1))])] : [],
+    ),
+  );
   return low.instrs.flatMap(({ opcode, reads, writes, text }) => {
-    if (opcode === isa.Opcode.Map && text !== "copy") return [];
     const most = Math.max(0, ...reads.map(({ buffer }) => buffer.bytes));
-    const made = writes.filter(({ buffer }) => most > 4 && buffer.bytes > 4 * most && !activations.has(buffer.bytes));
+    const exempt =
+      (opcode === isa.Opcode.Map && text !== "copy") ||
+      opcode === isa.Opcode.WinogradTaps ||
+      opcode === isa.Opcode.WinogradKernel;
+    const made = writes.filter(
+      ({ buffer: { bytes } }) =>
+        whole.has(bytes) || (!exempt && most > 4 && bytes > 4 * most && !activations.has(bytes)),
+    );
     return made.map(({ buffer }) => `${text} makes ${buffer.bytes} bytes of ${most}`);
   });
 }

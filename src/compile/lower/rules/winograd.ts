@@ -21,8 +21,11 @@ const MOST = 1024;
 const WASTE = 1.8;
 /** Places of all samples, below which turning the kernels into values at all points costs as much as it saves. */
 const PLACES = 256;
-/** Bytes of sums at all points, of all blocks of samples. */
+/** Bytes of sums at all points, of all blocks of samples, and tiles that a block has at least, to be worth its sums. */
 const SUMS = 6 << 20;
+const TILES = 64;
+/** Units there should be at least of what is summed over samples: each of a block's transforms all that comes back. */
+const UNITS = 4;
 
 const tiles = (places: number): number => Math.ceil(places / Tile.Places);
 const upTo = (n: number, multiple: number): number => Math.ceil(n / multiple) * multiple;
@@ -116,10 +119,11 @@ export function winogradKernel(l: Lowering, n: Node<ConvAttrs>, g: Geometry): vo
   const [samples, channels] = x.shape;
   const results = y.shape[1];
   const room = Tile.Points * upTo(results, 4) * upTo(channels, 8) * 4;
-  const most = Math.max(1, Math.min(PIECES, Math.floor(SUMS / room)));
+  const all = samples * tiles(g.outer[1]) * tiles(g.outer[2]);
+  const most = Math.max(1, Math.min(PIECES, samples, Math.floor(SUMS / room), Math.floor(all / TILES)));
   const block = Math.ceil(samples / most);
   const blocks = Math.ceil(samples / block);
-  const pieces = Math.min(Math.ceil(channels / 16), Math.ceil(PIECES / blocks));
+  const pieces = Math.min(Math.ceil(channels / 16), Math.ceil(UNITS / blocks));
   const from = l.ref(x);
   const kernels = l.ref(y);
   const size = numel(n.shape);
