@@ -28,7 +28,7 @@ export function networkOf(nn, layers) {
     },
     batchNorm: ({ channels }) => has(new nn.BatchNorm2d(channels)),
     relu: () => (x) => x.relu(),
-    relu6: () => (x) => x.clamp(0, 6),
+    relu6: () => has(new nn.ReLU6()),
     maxPool: () => has(new nn.MaxPool2d(2)),
     averagePool: () => has(new nn.AdaptiveAvgPool2d(1)),
     flatten: () => (x) => x.flatten(1),

@@ -54,6 +54,13 @@ describe("gradients at the edges", () => {
     expect(await at((b) => tensor([0.7, 1]).remainder(b), 0.1, 0.1)).toEqual([-6, -9]);
   });
 
+  test("relu6 has no gradient at its limits, as PyTorch's; clamp has", async () => {
+    const points = [-1, 0, 3, 6, 7, Number.NaN];
+    expect(await at((x) => new fl.nn.ReLU6().forward(x), ...points)).toEqual([0, 0, 1, 0, 0, 1]);
+    expect(await at((x) => x.clamp(0, 6), ...points)).toEqual([0, 1, 1, 1, 0, 1]);
+    expect([...(await F.relu6(fl.tensor(points)).data())]).toEqual([0, 0, 3, 6, 6, Number.NaN]);
+  });
+
   test("hardswish and the hinge at their corners are PyTorch's; addmm with beta 0 ignores what it would add to", async () => {
     expect(await at((x) => F.hardswish(x), -3.5, -3, 0, 3, 3.5)).toEqual([0, -0.5, 0.5, 1.5, 1]);
     const huber = (x: fl.Tensor): fl.Tensor => F.huberLoss(x, fl.zeros(x.shape), { reduction: "sum" });

@@ -86,6 +86,12 @@ export function hardtanh(x: Tensor, low = -1, high = 1): Tensor {
   return where(raised.ge(high), high, raised);
 }
 
+/** x limited to [0, 6]; the gradient is 0 at and beyond the limits. */
+export function relu6(x: Tensor): Tensor {
+  checkTensors("relu6", { x });
+  return hardtanh(x, 0, 6);
+}
+
 /** x relu6(x + 3) / 6. */
 export function hardswish(x: Tensor): Tensor {
   checkTensors("hardswish", { x });
