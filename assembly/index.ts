@@ -4,6 +4,8 @@ export { assert as Assert } from "./assert";
 export { writeConstants } from "./constants";
 export { convolution as Convolution, convolutionKernel as ConvolutionKernel } from "./convolution/index";
 export { gather as Gather, scatterAdd as ScatterAdd } from "./lookup";
+export { norm as Norm } from "./norm";
+export { normGrad as NormGrad, normParameters as NormParameters } from "./normgrad";
 export { random as Random } from "./random";
 export { reduce as Reduce } from "./reduce";
 export {

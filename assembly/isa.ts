@@ -56,6 +56,9 @@ export enum Opcode {
   PutTaps = 25,
   SumWindows = 26,
   SpreadWindows = 27,
+  Norm = 28,
+  NormGrad = 29,
+  NormParameters = 30,
 }
 
 /** Sizes of memory, in bytes but for Pages. */
@@ -777,4 +780,91 @@ export enum Pool {
   Block = 29,
   Pieces = 30,
   Length = 31,
+}
+
+/**
+ * Norm: In is dense [A, Rows, Channels, Places]; a row is what has one second index, and its group that modulo Groups.
+ * Statistics[row] = its mean (0 unless Centered) and 1 / sqrt(its variance + Eps), two float64; and Out = (In - mean) /
+ * sqrt(variance + Eps) Weight + Bias, which are dense [Groups, Channels]. A or Channels is 1. Address 0: a weight of 1, a bias of
+ * 0; no Moments, else [2, Rows], means and variances. Stage says what of it is done here. A unit is `Block` rows.
+ *
+ * Where Split is not 0 (Channels is 1 then), a unit is Split samples of all rows, to be measured as Partials[unit, row], its mean
+ * and its variance in float64, or to be standardised. Merge makes Statistics of Partials; its unit is Block rows.
+ */
+export enum Norm {
+  Out = 4,
+  In = 5,
+  Weight = 6,
+  Bias = 7,
+  Statistics = 8,
+  Partials = 9,
+  Moments = 10,
+  A = 11,
+  Rows = 12,
+  Groups = 13,
+  Channels = 14,
+  Places = 15,
+  /** float32 bits. */
+  Eps = 16,
+  Centered = 17,
+  Stage = 18,
+  Block = 19,
+  Split = 20,
+  Length = 21,
+}
+
+/** Bits. */
+export enum NormStage {
+  Measure = 1,
+  Apply = 2,
+  Merge = 4,
+}
+
+/**
+ * NormGrad: Out = what Norm sends back to In, given Grad, what comes back to its result; with Statistics as Norm left them. Where
+ * Places or A is not 1, Sums, dense [Rows / Groups, 2, Groups, Channels], gets for each row and channel the sums of Grad and of
+ * Grad times standardised elements. Address 0: a weight of 1, no Out, no Sums. A unit is `Block` rows.
+ *
+ * Where Split is not 0 (Rows is Groups and Channels is 1 then), a unit is Split samples of all rows. Stage Measure makes their
+ * Sums, dense [units, 2, Rows], and Apply makes Out, with Sums, dense [2, Rows], of all of them. Else both are done.
+ */
+export enum NormGrad {
+  Out = 4,
+  In = 5,
+  Weight = 6,
+  Grad = 7,
+  Statistics = 8,
+  Sums = 9,
+  A = 10,
+  Rows = 11,
+  Groups = 12,
+  Channels = 13,
+  Places = 14,
+  Centered = 15,
+  Stage = 16,
+  Block = 17,
+  Split = 18,
+  Length = 19,
+}
+
+/**
+ * NormParameters: Out, dense [blocks, 2, Groups, Channels], is the sums of Grad and of Grad times standardised elements over blocks
+ * of Block * Groups rows, for In and Grad dense [Rows, Channels], with Statistics as Norm left them. A unit is NormStrip.Columns of
+ * the channels of a group in a block; of those the last one may have fewer.
+ */
+export enum NormParameters {
+  Out = 4,
+  In = 5,
+  Grad = 6,
+  Statistics = 7,
+  Rows = 8,
+  Groups = 9,
+  Channels = 10,
+  Block = 11,
+  Length = 12,
+}
+
+/** What is summed or standardised side by side: a cache line. */
+export enum NormStrip {
+  Columns = 16,
 }

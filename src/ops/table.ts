@@ -10,6 +10,7 @@ import { IDENTITY } from "./identity.ts";
 import { CONSTANT, IOTA, LEAF } from "./leaf.ts";
 import { LOOKUP } from "./lookup.ts";
 import { MOVEMENT } from "./movement.ts";
+import { NORM } from "./norm.ts";
 import { ORDER } from "./order.ts";
 import { POOLING } from "./pooling.ts";
 import { RANDOM } from "./random.ts";
@@ -38,4 +39,5 @@ export const OPS: Readonly<Record<string, OpDef>> = {
   ...LOOKUP,
   ...RANDOM,
   ...FUSED,
+  ...NORM,
 };

@@ -17,6 +17,8 @@ interface Case {
 }
 
 const labels = [3, 0, 4, 2, 1, 3];
+/** Statistics of six rows, two float64 each. */
+const pairs = [...new Int32Array(Float64Array.from({ length: 12 }, (_, i) => 0.3 + i / 7).buffer)];
 const CASES: Record<Exclude<keyof typeof isa.Opcode, "Barrier">, Case> = (() => {
   const {
     Map: M,
@@ -267,6 +269,40 @@ const CASES: Record<Exclude<keyof typeof isa.Opcode, "Barrier">, Case> = (() => 
       words: filtered,
       f32: { [W.In]: 384, [W.Kernels]: 320 },
       out: { [W.Out]: 540, [W.Sums]: 2 * 36 * 64 },
+    },
+    Norm: {
+      length: isa.Norm.Length,
+      units: 2,
+      words: {
+        ...{ [isa.Norm.A]: 1, [isa.Norm.Rows]: 6, [isa.Norm.Groups]: 2, [isa.Norm.Channels]: 3, [isa.Norm.Places]: 5 },
+        ...{ [isa.Norm.Eps]: floatBits(1e-5), [isa.Norm.Centered]: 1, [isa.Norm.Block]: 4 },
+        [isa.Norm.Stage]: isa.NormStage.Measure | isa.NormStage.Apply,
+      },
+      f32: { [isa.Norm.In]: 90, [isa.Norm.Weight]: 6, [isa.Norm.Bias]: 6 },
+      out: { [isa.Norm.Out]: 90, [isa.Norm.Statistics]: 24, [isa.Norm.Moments]: 12 },
+    },
+    NormGrad: {
+      length: isa.NormGrad.Length,
+      units: 2,
+      words: {
+        ...{ [isa.NormGrad.A]: 1, [isa.NormGrad.Rows]: 6, [isa.NormGrad.Groups]: 2, [isa.NormGrad.Channels]: 3 },
+        ...{ [isa.NormGrad.Places]: 5, [isa.NormGrad.Centered]: 1, [isa.NormGrad.Block]: 4 },
+        [isa.NormGrad.Stage]: isa.NormStage.Measure | isa.NormStage.Apply,
+      },
+      f32: { [isa.NormGrad.In]: 90, [isa.NormGrad.Grad]: 90, [isa.NormGrad.Weight]: 6 },
+      i32: { [isa.NormGrad.Statistics]: pairs },
+      out: { [isa.NormGrad.Out]: 90, [isa.NormGrad.Sums]: 36 },
+    },
+    NormParameters: {
+      length: isa.NormParameters.Length,
+      units: 8,
+      words: {
+        ...{ [isa.NormParameters.Rows]: 6, [isa.NormParameters.Groups]: 2, [isa.NormParameters.Channels]: 17 },
+        [isa.NormParameters.Block]: 2,
+      },
+      f32: { [isa.NormParameters.In]: 102, [isa.NormParameters.Grad]: 102 },
+      i32: { [isa.NormParameters.Statistics]: pairs },
+      out: { [isa.NormParameters.Out]: 136 },
     },
     Product: {
       length: Product.Length,

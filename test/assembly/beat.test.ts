@@ -189,7 +189,31 @@ const quarters = (height: number, width: number): Record<number, number> => ({
   ...{ [P.StrideH]: 2, [P.StrideW]: 2, [P.PadH]: 0, [P.PadW]: 0 },
 });
 
-const { ReduceKind } = isa;
+/** One row, or one column: samples, channels, places. */
+const norm = (stage: number, [samples, channels, places]: number[], more: Record<number, number> = {}): Build => {
+  const { Norm } = isa;
+  return put("Norm", Norm.Length, {
+    ...{ [Norm.Out]: OUT, [Norm.In]: OUT, [Norm.Statistics]: OUT - 4096, [Norm.Partials]: OUT - 2048 },
+    ...{ [Norm.A]: samples, [Norm.Rows]: 1, [Norm.Groups]: 1, [Norm.Channels]: channels, [Norm.Places]: places },
+    ...{ [Norm.Centered]: 1, [Norm.Stage]: stage, [Norm.Block]: 1, ...more },
+  });
+};
+
+const normGrad = ([samples, channels, places]: number[], more: Record<number, number> = {}): Build => {
+  const { NormGrad } = isa;
+  return put("NormGrad", NormGrad.Length, {
+    ...{ [NormGrad.Out]: OUT, [NormGrad.In]: ZEROS, [NormGrad.Grad]: ZEROS, [NormGrad.Statistics]: ZEROS },
+    ...{ [NormGrad.A]: samples, [NormGrad.Rows]: 1, [NormGrad.Groups]: 1, [NormGrad.Channels]: channels },
+    ...{
+      [NormGrad.Places]: places,
+      [NormGrad.Stage]: isa.NormStage.Measure | isa.NormStage.Apply,
+      [NormGrad.Block]: 1,
+    },
+    ...{ [NormGrad.Sums]: OUT - 4096, ...more },
+  });
+};
+
+const { ReduceKind, NormStage } = isa;
 
 /**
  * Of these a unit has few elements whatever the shapes: the worker gives signs of life between calls of the kernel. An Assert has
@@ -349,6 +373,36 @@ const CASES: Record<Exclude<keyof typeof isa.Opcode, Bounded>, Record<string, Bu
     "a large image": pooled("SpreadWindows", [2 ** 12, 2 ** 11]),
     "one large window": pooled("SpreadWindows", [2 ** 13, 2 ** 12], oneWindow(2 ** 13, 2 ** 12)),
     quarters: pooled("SpreadWindows", [2 ** 13, 2 ** 13], quarters(2 ** 13, 2 ** 13)),
+  },
+  Norm: {
+    "one long row": norm(NormStage.Measure | NormStage.Apply, [1, 2 ** 25, 1]),
+    "one long channel": norm(NormStage.Measure | NormStage.Apply, [1, 1, 2 ** 25]),
+    "many short pieces": norm(NormStage.Measure | NormStage.Apply, [2 ** 22, 1, 4]),
+    "many channels": norm(NormStage.Measure | NormStage.Apply, [1, 2 ** 22, 4]),
+    "one long column": norm(NormStage.Measure | NormStage.Apply, [2 ** 24, 1, 1]),
+    "samples of many channels": norm(NormStage.Apply, [4, 1, 4], { [isa.Norm.Rows]: 2 ** 20, [isa.Norm.Split]: 4 }),
+    "many blocks of samples": norm(NormStage.Merge, [2 ** 24, 1, 1], {
+      [isa.Norm.Partials]: ZEROS,
+      [isa.Norm.Split]: 1,
+    }),
+  },
+  NormGrad: {
+    "one long row": normGrad([1, 2 ** 25, 1]),
+    "one long channel": normGrad([1, 1, 2 ** 25]),
+    "many short pieces": normGrad([2 ** 22, 1, 4]),
+    "many channels": normGrad([1, 2 ** 21, 4], { [isa.NormGrad.Sums]: OUT + 2 ** 29 }),
+    "one long column": normGrad([2 ** 24, 1, 1]),
+    "samples of many channels": normGrad([4, 1, 4], {
+      ...{ [isa.NormGrad.Rows]: 2 ** 20, [isa.NormGrad.Groups]: 2 ** 20, [isa.NormGrad.Split]: 4 },
+      ...{ [isa.NormGrad.Stage]: NormStage.Apply, [isa.NormGrad.Sums]: ZEROS },
+    }),
+  },
+  NormParameters: {
+    "many rows": put("NormParameters", isa.NormParameters.Length, {
+      ...{ [isa.NormParameters.Out]: OUT, [isa.NormParameters.In]: ZEROS, [isa.NormParameters.Grad]: ZEROS },
+      ...{ [isa.NormParameters.Statistics]: ZEROS, [isa.NormParameters.Rows]: 2 ** 22, [isa.NormParameters.Groups]: 1 },
+      ...{ [isa.NormParameters.Channels]: 16, [isa.NormParameters.Block]: 2 ** 22 },
+    }),
   },
   Product: {
     "many columns": product(2 ** 16, 2 ** 11, 0),

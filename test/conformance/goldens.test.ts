@@ -19,6 +19,8 @@ afterAll(() => fl.dispose());
 
 type Value = fl.Tensor | number | boolean | string | null | Value[];
 type Sizes = number | number[];
+/** What the metadata of a file say. */
+type Case = { op: string; input: unknown; args: unknown[]; kwargs: Record<string, unknown> };
 type Kwargs = Record<string, Value>;
 type Adapter = (x: fl.Tensor, args: Value[], kwargs: Kwargs) => fl.Tensor | fl.Tensor[];
 
@@ -193,8 +195,12 @@ const ADAPTERS: Record<string, Adapter> = {
     F.layerNorm(x, shape as number[], w as fl.Tensor, b as fl.Tensor, N(k.eps, 1e-5)),
   "nn.functional.group_norm": (x, [groups], k) =>
     F.groupNorm(x, N(groups), k.weight as fl.Tensor, k.bias as fl.Tensor, N(k.eps, 1e-5)),
-  "nn.functional.instance_norm": (x, _, k) =>
-    F.instanceNorm(x, k.weight as fl.Tensor, k.bias as fl.Tensor, N(k.eps, 1e-5)),
+  "nn.functional.instance_norm": (x, [mean, variance, w, b], k) =>
+    F.instanceNorm(x, T(mean ?? k.running_mean), T(variance ?? k.running_var), T(w ?? k.weight), T(b ?? k.bias), {
+      useInputStats: (k.use_input_stats ?? true) as boolean,
+      momentum: N(k.momentum, 0.1),
+      eps: N(k.eps, 1e-5),
+    }),
   "nn.functional.cosine_similarity": (x, [y], k) => F.cosineSimilarity(x, T(y), N(k.dim, 1), N(k.eps, 1e-8)),
   "nn.functional.pixel_shuffle": (x, _, k) => F.pixelShuffle(x, N(k.upscale_factor)),
   "nn.functional.hinge_embedding_loss": (x, [y], k) =>
@@ -275,13 +281,6 @@ const WAIVERS: Record<string, { factor: number; why: string }> = {
     why: "two terms of 3.3e5 cancel to 1.2e4: rounding each once already exceeds the tolerance",
   },
 };
-
-interface Case {
-  readonly op: string;
-  readonly input: unknown;
-  readonly args: unknown[];
-  readonly kwargs: Record<string, unknown>;
-}
 
 const files = readdirSync(dir).filter((f) => f.endsWith(".safetensors"));
 

@@ -75,6 +75,12 @@ test.each(files.map((f) => f.replace(".safetensors", "")))("%s", async (name) =>
     if (want.dtype === "F64") expectClose(values[i], want.data, key);
     else expect([...values[i]], key).toEqual([...want.data]);
   });
+  for (const key of named("after.")) {
+    const want = arrays.get(key) as { shape: number[]; data: Float64Array };
+    const got = layer.stateDict()[key.slice("after.".length)];
+    expect(got.shape, key).toEqual(want.shape);
+    expectClose(await got.data(), want.data, key);
+  }
   [...grads, ...pgrads].forEach((key, i) => {
     if (!back[i])
       expect(

@@ -17,6 +17,7 @@ import { gather, scatterAdd } from "../../src/ops/lookup.ts";
 import { cumsum } from "../../src/ops/cumulative.ts";
 import { maxTaps, type PoolSizes, putTaps, spreadWindows, sumWindows, takeTaps } from "../../src/ops/pooling.ts";
 import { argsort } from "../../src/ops/order.ts";
+import { NORM, type NormAttrs } from "../../src/ops/norm.ts";
 import { alias, fence } from "../../src/ops/identity.ts";
 import * as movement from "../../src/ops/movement.ts";
 import * as reductions from "../../src/ops/reduction.ts";
@@ -187,6 +188,29 @@ const pooled = (f: (c: Choice, of: PoolSizes, count: number[]) => Node | undefin
     const count = image.map((n, i) => Math.floor((n + 2 * padding[i] - kernel[i]) / stride[i]) + 1);
     return f(c, { kernel, stride, dilation: kernel.map(() => 1), padding, adaptive: false }, count);
   });
+/** The axes of a node as those of a norm: its rows by themselves, its columns, or groups of its rows. */
+function normAxes(c: Choice): number[] {
+  const { shape } = c.a;
+  const extent = shape[shape.length - 1];
+  const rest = numel(shape) / extent;
+  const groups = rest % 2 === 0 ? 2 : 1;
+  const choices = [
+    [1, rest, 1, extent, 1],
+    [rest, 1, extent, 1, 1],
+    [1, 1, groups, rest / groups, extent],
+    [rest / groups, 1, groups, 1, extent],
+  ];
+  return choices[c.below(choices.length)];
+}
+
+/** A norm of a, with parameters and what comes back to it made from a itself. */
+function normed(c: Choice, op: OpDef<NormAttrs>): Node {
+  const x = movement.reshape(c.a, normAxes(c));
+  const own = x.shape.slice(2, 4);
+  const w = movement.reshape(movement.slice(x, [0, 0, 0, 0, 0], [1, 1, ...own, 1]), own);
+  const rest = op === NORM.standardize ? movement.flip(w, [0, 1]) : movement.flip(x, [0, 1, 2, 3, 4]);
+  return makeNode(op, [x, w, rest], { eps: 0.5, centered: c.below(3) > 0 });
+}
 
 /** How each operation is added to a graph. */
 const BUILDERS: Record<string, Builder> = {
@@ -310,6 +334,10 @@ const BUILDERS: Record<string, Builder> = {
   ),
   softmax: ranked((c) => softmax(c.a)),
   logSoftmax: ranked((c) => logSoftmax(c.a)),
+  standardize: ranked((c) => normed(c, NORM.standardize)),
+  standardizeInput: ranked((c) => normed(c, NORM.standardizeInput)),
+  standardizeParameters: ranked((c) => normed(c, NORM.standardizeParameters)),
+  moments: ranked((c) => makeNode(NORM.moments, [movement.reshape(c.a, normAxes(c))])),
   crossEntropyRows: ranked((c) => {
     const classes = c.a.shape[c.a.shape.length - 1];
     const rows = numel(c.a.shape) / classes;

@@ -49,6 +49,36 @@ function build(op: OpDef, operands: Operand[], attrs: Attrs, seed: number): Samp
 
 const SHAPES: Shape[] = [[], [1], [7], [3, 5], [2, 3, 4], [0], [4, 0], [70, 9], [300], [1025]];
 
+/** By samples, columns, layers, groups, instances; rows of less and of more than a block. */
+const NORMS: Shape[] = [
+  [5, 1, 3, 1, 7],
+  [37, 1, 6, 1, 1],
+  [1, 3, 1, 19, 1],
+  [1, 2, 2, 3, 5],
+  [1, 3, 2, 1, 4],
+  [2, 2, 3, 1, 4],
+  [3, 2, 3, 1, 1],
+  [1, 3, 2, 5, 1],
+  [1, 0, 1, 5, 1],
+  [1, 2, 1, 1, 1],
+  [9, 1, 5, 1, 70],
+  [1, 70, 1, 300, 1],
+  [1, 300, 2, 17, 1],
+  [1, 9, 2, 4, 65],
+  [40, 1, 18, 1, 1],
+  [35, 1, 3, 1, 64],
+  [9, 2, 2, 1, 70],
+];
+
+/** Operands of a norm, in the order of `kinds`: x and what is like it, parameters. */
+const norms = (kinds: string): [Operand[], Attrs][] =>
+  NORMS.flatMap((shape, i) =>
+    [true, false].map((centered): [Operand[], Attrs] => [
+      [...kinds].map((kind) => ({ shape: kind === "x" ? shape : shape.slice(2, 4) })),
+      { eps: i % 2 === 0 ? 1e-5 : 0.1, centered },
+    ]),
+  );
+
 /** Attributes of a convolution to a result of these extents. */
 const conv = (
   size: number[],
@@ -405,6 +435,10 @@ const OTHERS: Record<string, [Operand[], Attrs][]> = {
   crossEntropyRows: [[[x([6, 5]), index([0, 4, 2, -100, 1, 1])], { ignore: -100 }]],
   crossEntropyGradRows: [[[x([6, 5]), index([0, 4, 2, -100, 1, 1]), x([6])], { ignore: -100 }]],
 };
+OTHERS.standardize = norms("xpp");
+OTHERS.standardizeInput = norms("xpx");
+OTHERS.standardizeParameters = OTHERS.standardizeInput;
+OTHERS.moments = NORMS.map((shape): [Operand[], Attrs] => [[{ shape }], {}]);
 OTHERS.min = OTHERS.max;
 OTHERS.argmin = OTHERS.argmax;
 OTHERS.logSoftmax = OTHERS.softmax;

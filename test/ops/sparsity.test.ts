@@ -110,6 +110,11 @@ const STRUCTURES: Record<string, Structure[]> = {
   logSoftmax: ["dense", "block-diagonal"],
   logSoftmaxGrad: ["diagonal", "block-diagonal"], // of the row's output, of the cotangent
   crossEntropyRows: ["block-diagonal"],
+  // Rows apart, of several or of one place; parameters for several rows, of which each has one, or for one.
+  standardize: ["block-diagonal", "broadcast", "diagonal", "selection"],
+  standardizeInput: ["block-diagonal", "dense", "diagonal", "selection"],
+  standardizeParameters: ["block-diagonal", "zero", "dense"], // not of the weight
+  moments: ["block-diagonal"],
   crossEntropyGradRows: ["block-diagonal"],
 };
 

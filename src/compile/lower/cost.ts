@@ -15,6 +15,10 @@ export const NS = {
   zeros: 0.15,
   iota: 0.2,
   transpose: 0.5,
+  /** For each of the two times a norm passes over an element; for statistics that are merged. */
+  norm: 0.3,
+  normGrad: 0.3,
+  merge: 5,
   reduce: 0.2,
   softmax: 3,
   softmaxGrad: 2,

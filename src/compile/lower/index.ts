@@ -36,7 +36,7 @@ function rule(l: Lowering, n: Node): void {
 export function lower(graph: Computation, { order, works, needed }: Matched): Lowered {
   for (const n of order)
     if (n.shape.length > 8) throw new ShapeError(`${n.op.name}: rank ${n.shape.length} of ${show(n.shape)} is above 8`);
-  const low = new Lowering(needed);
+  const low = new Lowering(needed, order);
   const homes: (Home | undefined)[] = [];
   const bind = (list: readonly Node[], kind: Home["kind"]): Allocation[] =>
     list.map((n, i) => {

@@ -16,9 +16,31 @@ export class Lowering extends Emission {
   /** Nodes that someone outside their own group reads, or that leave the program. */
   private readonly needed: Set<Node>;
 
-  constructor(needed: ReadonlySet<Node>) {
+  /** What instructions left beside their results, for those that follow: by a name that says of what it is. */
+  readonly kept = new Map<string, Ref>();
+  private readers: ReadonlyMap<Node, readonly Node[]> | undefined;
+
+  constructor(
+    needed: ReadonlySet<Node>,
+    private readonly order: readonly Node[],
+  ) {
     super();
     this.needed = new Set(needed);
+  }
+
+  /** The nodes of the program that read n: of several that can be made at once, the first one's rule makes all. */
+  readersOf(n: Node): readonly Node[] {
+    if (!this.readers) {
+      const found = new Map<Node, Node[]>();
+      for (const reader of this.order)
+        for (const s of new Set(reader.src)) {
+          const list = found.get(s);
+          if (list) list.push(reader);
+          else found.set(s, [reader]);
+        }
+      this.readers = found;
+    }
+    return this.readers.get(n) ?? [];
   }
 
   /** The node's value as a strided view of something that lies in memory (or of a constant). */
@@ -52,6 +74,13 @@ export class Lowering extends Emission {
       }
     }
     return this.copy(n);
+  }
+
+  /** Whether the node's value is in memory already, or a view of what is. */
+  isMade(n: Node): boolean {
+    let x = n;
+    while (x.op.kind === "view" && !this.places.has(x)) x = x.src[0];
+    return x.op === CONSTANT || this.places.has(x);
   }
 
   /** A dense copy of a view or a constant, in a buffer of its own. */

@@ -10,6 +10,7 @@ import { CUMULATIVE } from "../../ops/cumulative.ts";
 import { IDENTITY } from "../../ops/identity.ts";
 import { IOTA } from "../../ops/leaf.ts";
 import { MOVEMENT } from "../../ops/movement.ts";
+import { NORM } from "../../ops/norm.ts";
 import { ORDER } from "../../ops/order.ts";
 import { POOLING } from "../../ops/pooling.ts";
 import { REDUCTION } from "../../ops/reduction.ts";
@@ -21,6 +22,7 @@ import { convolution, convolutionKernel } from "./rules/convolution.ts";
 import { gather, scatter } from "./rules/lookup.ts";
 import { bytes, concat, fence, iota, pad } from "./rules/movement.ts";
 import { cumsum } from "./rules/cumulative.ts";
+import { moments, standardize, standardizeInput, standardizeParameters } from "./rules/norm.ts";
 import { argsort } from "./rules/order.ts";
 import { maxPool, putTaps, sumWindows, takeTaps } from "./rules/pooling.ts";
 import { random } from "./rules/random.ts";
@@ -70,5 +72,9 @@ export const RULES: ReadonlyMap<OpDef, Rule> = new Map([
   rule(CONVOLUTIONS.convolution, convolution),
   rule(CONVOLUTIONS.convolutionInput, convolution),
   rule(CONVOLUTIONS.convolutionKernel, convolutionKernel),
+  rule(NORM.standardize, standardize),
+  rule(NORM.standardizeInput, standardizeInput),
+  rule(NORM.standardizeParameters, standardizeParameters),
+  rule(NORM.moments, moments),
   rule(ASSERT.assertFinite, assertFinite),
 ]);

@@ -11,6 +11,7 @@ import { cumulatives } from "./cumulative.ts";
 import { fusions } from "./fused.ts";
 import { lookups } from "./lookup.ts";
 import { movements } from "./movement.ts";
+import { norms } from "./norm.ts";
 import { orders } from "./order.ts";
 import { type Entry, entry } from "./places.ts";
 import { poolings } from "./pooling.ts";
@@ -38,6 +39,7 @@ const all = (): readonly Entry[] => [
   ...lookups(),
   ...draws(),
   ...fusions(),
+  ...norms(),
 ];
 
 /** What an operation computes, in float64; undefined for leaves. */
