@@ -30,6 +30,14 @@ export function madd(a: v128, b: v128, c: v128): v128 {
   return f32x4.add(c, f32x4.mul(a, b)); // the other order costs 12 % in V8 11: it moves registers
 }
 
+/** The lanes of a where those of the mask are all ones, of b where they are zeros; no others are allowed. */
+// @ts-ignore: decorator
+@inline
+export function choose(a: v128, b: v128, mask: v128): v128 {
+  if (ASC_FEATURE_RELAXED_SIMD) return i32x4.relaxed_laneselect(a, b, mask);
+  return v128.bitselect(a, b, mask);
+}
+
 /** The n < 4 elements at p in the low lanes, zeros above; reads nothing beyond them. */
 // @ts-ignore: decorator
 @inline

@@ -1,7 +1,7 @@
 // Windows of 2 x 2 elements that lie side by side: as fast as memory, both ways. A run is rows of windows one below the other, `width`
 // bytes from one row of the image to the next; of images of even height all planes of a unit are one run.
 import { Pool } from "../isa";
-import { arg, beat, PART, ptr } from "../simd";
+import { arg, beat, choose, PART, ptr } from "../simd";
 import { share, volume } from "./geometry";
 
 export enum Halving {
@@ -50,11 +50,11 @@ function fourWithNaN(a: usize, b: usize, out: usize): v128 {
   const v3 = v128.shuffle<f32>(b0, b1, 1, 3, 5, 7);
   const m1 = wins(v1, v0);
   const m3 = wins(v3, v2);
-  const top = v128.bitselect(v1, v0, m1);
-  const low = v128.bitselect(v3, v2, m3);
+  const top = choose(v1, v0, m1);
+  const low = choose(v3, v2, m3);
   const m = wins(low, top);
-  v128.store(out, v128.bitselect(low, top, m));
-  return i16x8.narrow_i32x4_s(v128.bitselect(m3, m1, m), m);
+  v128.store(out, choose(low, top, m));
+  return i16x8.narrow_i32x4_s(choose(m3, m1, m), m);
 }
 
 /** The same of numbers. */
@@ -71,7 +71,7 @@ function four(a0: v128, a1: v128, b0: v128, b1: v128, out: usize): v128 {
   const low = f32x4.pmax(v2, v3);
   const m = f32x4.gt(low, top);
   v128.store(out, f32x4.pmax(top, low));
-  return i16x8.narrow_i32x4_s(v128.bitselect(m3, m1, m), m);
+  return i16x8.narrow_i32x4_s(choose(m3, m1, m), m);
 }
 
 /**

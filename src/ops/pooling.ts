@@ -58,7 +58,9 @@ function checkWindows(name: string, x: Node, of: PoolSizes, image: Shape, count:
   if (of.padding.length !== rank || of.padding.some((p) => !Number.isInteger(p) || p < 0))
     throw new ValueError(`${name}: padding ${show(of.padding)} must be ${rank} integers of at least 0`);
   const far = of.kernel.some((k, i) => {
-    const reach = of.adaptive ? 0 : (count[i] - 1) * of.stride[i] + (k - 1) * of.dilation[i];
+    // Kernels look at four windows at once.
+    const windows = count[i] === 1 ? 1 : Math.max(4, count[i]);
+    const reach = of.adaptive ? 0 : (windows - 1) * of.stride[i] + (k - 1) * of.dilation[i];
     return reach + of.padding[i] + image[i] >= 2 ** 31;
   });
   if (far) throw new ShapeError(`${name}: windows of ${show(image)} reach beyond 2^31 elements`);

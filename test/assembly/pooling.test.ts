@@ -85,6 +85,12 @@ const KINDS: Record<string, Windows> = {
     stride: [1, 1, 2],
     wide: true,
   },
+  "more than scratch holds": {
+    ...{ planes: 1, image: [1, 300, 500], count: [1, 100, 167], kernel: [1, 3, 3], stride: [1, 3, 3], pad: [0, 1, 1] },
+  },
+  "rows longer than scratch": {
+    ...{ planes: 1, image: [1, 3, 50_000], count: [1, 1, 10_000], kernel: [1, 3, 3], stride: [1, 1, 5] },
+  },
   "few rows": { planes: 1, image: [1, 1, 37], count: [1, 1, 36], kernel: [1, 1, 2], stride: [1, 1, 1] },
 };
 for (let count = 1; count <= 35; count++)

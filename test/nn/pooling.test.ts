@@ -53,6 +53,17 @@ describe("max pooling", () => {
     expect(await flat(x.grad as fl.Tensor)).toEqual([1, 0, 1, 0, 1, 0, 0, 1, 1, 0, 1, 0]);
   });
 
+  test("steps that nobody takes may be of any length", async () => {
+    for (const stride of [1431655766, 2 ** 31 - 1, 2 ** 40]) {
+      const x = tensor([3, 1, 4, 1, 5], [1, 5], { requiresGrad: true });
+      const y = F.maxPool1d(x, 3, { stride, padding: 1 }).mul(F.avgPool1d(x, 2, { stride }));
+      expect(await flat(y)).toEqual([6]);
+      y.sum().backward();
+      expect(await flat(x.grad as fl.Tensor)).toEqual([3.5, 1.5, 0, 0, 0]);
+      expect(await flat(F.maxPool1d(x, 1, { dilation: stride }))).toEqual([3, 1, 4, 1, 5]);
+    }
+  });
+
   test("as many as 2,500 taps, and adaptive ones of other lengths", async () => {
     const x = fl.randn([2, 60, 55], { generator: new fl.Generator(1) });
     const [y, at] = F.maxPool2dWithIndices(x, 50, { stride: 5 });

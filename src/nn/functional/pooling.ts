@@ -176,17 +176,26 @@ function maxUnpool(
   return images.scatter(-1, indices.flatten(-rank), x.flatten(-rank)).reshape([...lead, ...size]);
 }
 
-/** Elements of [N, C, L] put where `indices` (of maxPool1dWithIndices) says, zeros elsewhere; an index outside fails the step. */
+/**
+ * Elements of [N, C, L] put where `indices` (of maxPool1dWithIndices) says, zeros elsewhere; of several with one place the last,
+ * which alone gets the gradient. An index outside fails the step.
+ */
 export function maxUnpool1d(x: Tensor, indices: Tensor, kernelSize: Sizes, options?: MaxUnpoolOptions): Tensor {
   return maxUnpool(1, x, indices, kernelSize, options);
 }
 
-/** Elements of [N, C, H, W] put where `indices` (of maxPool2dWithIndices) says, zeros elsewhere; an index outside fails the step. */
+/**
+ * Elements of [N, C, H, W] put where `indices` (of maxPool2dWithIndices) says, zeros elsewhere; of several with one place the
+ * last, which alone gets the gradient. An index outside fails the step.
+ */
 export function maxUnpool2d(x: Tensor, indices: Tensor, kernelSize: Sizes, options?: MaxUnpoolOptions): Tensor {
   return maxUnpool(2, x, indices, kernelSize, options);
 }
 
-/** Elements of [N, C, D, H, W] put where `indices` (of maxPool3dWithIndices) says, zeros elsewhere; an index outside fails the step. */
+/**
+ * Elements of [N, C, D, H, W] put where `indices` (of maxPool3dWithIndices) says, zeros elsewhere; of several with one place the
+ * last, which alone gets the gradient. An index outside fails the step.
+ */
 export function maxUnpool3d(x: Tensor, indices: Tensor, kernelSize: Sizes, options?: MaxUnpoolOptions): Tensor {
   return maxUnpool(3, x, indices, kernelSize, options);
 }

@@ -12,6 +12,9 @@ import { PIECES, three } from "./axes.ts";
 
 const { Pool: P } = isa;
 
+/** Farther than any window that is one of several. */
+const FAR = 2 ** 24;
+
 /** What an instruction reads and writes: a place, and the node whose shape and dtype its elements have. */
 interface Operand {
   readonly ref: Ref;
@@ -40,7 +43,10 @@ function emit(
   const { out, from, taps, images, windows, fill = 0 } = pooled;
   const at = images.shape.length - of.kernel.length;
   const [image, count] = [images, windows].map((n) => three(n.shape.slice(at)));
-  const [kernel, stride, dilation] = [of.kernel, of.stride, of.dilation].map((v) => three(v));
+  const kernel = three(of.kernel);
+  // Steps that nobody takes may be longer than 32 bits count: those of one window, those to a second tap.
+  const stride = three(of.stride).map((s, i) => (count[i] === 1 ? Math.min(s, FAR) : s));
+  const dilation = three(of.dilation).map((d, i) => (kernel[i] === 1 ? 1 : d));
   const padding = three(of.padding, 0);
   const planes = numel(images.shape.slice(0, at));
   const samples = at > 0 ? images.shape[0] : 1;
