@@ -188,6 +188,7 @@ const pooled = (f: (c: Choice, of: PoolSizes, count: number[]) => Node | undefin
     const count = image.map((n, i) => Math.floor((n + 2 * padding[i] - kernel[i]) / stride[i]) + 1);
     return f(c, { kernel, stride, dilation: kernel.map(() => 1), padding, adaptive: false }, count);
   });
+
 /** The axes of a node as those of a norm: its rows by themselves, its columns, or groups of its rows. */
 function normAxes(c: Choice): number[] {
   const { shape } = c.a;
