@@ -541,6 +541,8 @@ export enum Micro {
   Silu = 46,
   /** The fraction: a - trunc(a). */
   Frac = 47,
+  /** min(max(x, 0), 6), NaN stays NaN. */
+  Relu6 = 48,
 
   // Binary, float32.
   Add = 64,
@@ -562,6 +564,8 @@ export enum Micro {
   Ge = 78,
   /** a - b floor(a / b), the divisor's sign (torch.remainder). */
   Remainder = 79,
+  /** 0 where b <= 0 or b >= 6, else a (the backward pass of relu6). */
+  Relu6Mask = 80,
 
   // int32.
   NegI = 96,
@@ -615,8 +619,8 @@ export enum ConvolutionPath {
 
 /**
  * Convolution: Out[n, g O + o, q] = the sum over c and taps t of In[n, g C + c, i] Kernels[g, o, c, t], wherever
- * q Stride + t Dilation - Pad = i Spread with i inside of In; three spatial axes D, H, W, float32, In dense. Spread is 1 but on the
- * precise path. Elements of Kernels and of a plane of Out are OutFirst and KernelFirst, plus a step for each place or tap along
+ * q Stride + t Dilation - Pad = i Spread with i inside of In; three spatial axes D, H, W, float32, In dense. Spread is 1 but
+ * place by place and plane by plane. Elements of Kernels and of a plane of Out are OutFirst and KernelFirst, plus a step for each place or tap along
  * each axis: so it may be the adjoint, with kernels turned around, and of some of the places of Out. A unit is piece u % Pieces of
  * the rows (places of D and H) of Block samples.
  *

@@ -237,6 +237,9 @@ export function microFrac(dst: usize, a: usize, b: usize, c: usize, n: i32): voi
 @unmanaged class Relu { @inline of(a: v128): v128 { return f32x4.pmax(a, f32x4.splat(0)); } }
 export function microRelu(dst: usize, a: usize, b: usize, c: usize, n: i32): void { each1Wide<Relu>(dst, a, n); }
 
+@unmanaged class Relu6 { @inline of(a: v128): v128 { return f32x4.pmin(f32x4.pmax(a, f32x4.splat(0)), f32x4.splat(6)); } }
+export function microRelu6(dst: usize, a: usize, b: usize, c: usize, n: i32): void { each1Wide<Relu6>(dst, a, n); }
+
 @unmanaged class Softplus { @inline of(a: v128): v128 { return softplus(a); } }
 export function microSoftplus(dst: usize, a: usize, b: usize, c: usize, n: i32): void { each1<Softplus>(dst, a, n); }
 
@@ -279,6 +282,13 @@ export function microAtan2(dst: usize, a: usize, b: usize, c: usize, n: i32): vo
 @unmanaged class ReluMask { @inline of(a: v128, b: v128): v128 { return v128.andnot(a, f32x4.le(b, f32x4.splat(0))); } }
 export function microReluMask(dst: usize, a: usize, b: usize, c: usize, n: i32): void {
   each2Wide<ReluMask>(dst, a, b, n);
+}
+
+@unmanaged class Relu6Mask { @inline of(a: v128, b: v128): v128 {
+  return v128.andnot(a, v128.or(f32x4.le(b, f32x4.splat(0)), f32x4.ge(b, f32x4.splat(6))));
+} }
+export function microRelu6Mask(dst: usize, a: usize, b: usize, c: usize, n: i32): void {
+  each2Wide<Relu6Mask>(dst, a, b, n);
 }
 
 @unmanaged class Eq { @inline of(a: v128, b: v128): v128 { return bit(f32x4.eq(a, b)); } }
@@ -451,6 +461,7 @@ export function runMicro(op: i32, dst: usize, a: usize, b: usize, c: usize, n: i
     case Micro.Trunc: return microTrunc(dst, a, b, c, n);
     case Micro.Frac: return microFrac(dst, a, b, c, n);
     case Micro.Relu: return microRelu(dst, a, b, c, n);
+    case Micro.Relu6: return microRelu6(dst, a, b, c, n);
     case Micro.Softplus: return microSoftplus(dst, a, b, c, n);
     case Micro.Gelu: return microGelu(dst, a, b, c, n);
     case Micro.Silu: return microSilu(dst, a, b, c, n);
@@ -463,6 +474,7 @@ export function runMicro(op: i32, dst: usize, a: usize, b: usize, c: usize, n: i
     case Micro.Minimum: return microMinimum(dst, a, b, c, n);
     case Micro.Atan2: return microAtan2(dst, a, b, c, n);
     case Micro.ReluMask: return microReluMask(dst, a, b, c, n);
+    case Micro.Relu6Mask: return microRelu6Mask(dst, a, b, c, n);
     case Micro.Eq: return microEq(dst, a, b, c, n);
     case Micro.Ne: return microNe(dst, a, b, c, n);
     case Micro.Lt: return microLt(dst, a, b, c, n);

@@ -15,7 +15,7 @@ const OFFSETS: usize = 32768;
 const KERNEL_OFFSETS: usize = OFFSETS + ConvolutionTile.Depth * 4;
 const TILE: usize = OFFSETS + ConvolutionTile.Taps * 4;
 const IMAGE: usize = TILE + 256;
-const A: usize = IMAGE + ConvolutionTile.ImageBytes;
+const A: usize = IMAGE + ConvolutionTile.ImageBytes + 64;
 const A_BYTES: i32 = Scratch.Bytes - <i32>A;
 
 /** The address in the image of place j of a band. */

@@ -50,14 +50,26 @@ export function bandCols(ip: usize, channels: i32): i32 {
   return (line - width(ip, 1)) / arg(ip, Convolution.StrideW) + 1;
 }
 
+/** Which line of an axis of `extent` lies at a place of the axis spread apart; -1 if none does. */
+export function lineAt(place: i32, spread: i32, extent: i32): i32 {
+  if (place < 0) return -1;
+  if (spread != 1) {
+    if (place % spread != 0) return -1;
+    place /= spread;
+  }
+  return place < extent ? place : -1;
+}
+
 /** n elements. */
 // @ts-ignore: decorator
 @inline
 function copyRow(to: usize, from: usize, n: i32): void {
-  for (; n >= 4; n -= 4) {
-    v128.store(to, v128.load(from));
-    to += 16;
-    from += 16;
+  if (n >= 4) {
+    // The last four may be some that were there before.
+    const last = (<usize>(n - 4)) << 2;
+    for (let o: usize = 0; o < last; o += 16) v128.store(to + o, v128.load(from + o));
+    v128.store(to + last, v128.load(from + last));
+    return;
   }
   for (; n > 0; --n) {
     store<u32>(to, load<u32>(from));
@@ -66,22 +78,19 @@ function copyRow(to: usize, from: usize, n: i32): void {
   }
 }
 
+/** n zeros, and up to three behind them. */
 // @ts-ignore: decorator
 @inline
 function zeroRow(to: usize, n: i32): void {
-  for (; n >= 4; n -= 4) {
+  for (; n > 0; n -= 4) {
     v128.store(to, i32x4.splat(0));
     to += 16;
-  }
-  for (; n > 0; --n) {
-    store<u32>(to, 0);
-    to += 4;
   }
 }
 
 /**
  * The image: [channels][TapsD][lines][line] of what `rows` rows from row h of plane d, their `cols` places from w on, see of
- * channels at `from`.
+ * channels at `from`. Up to three elements behind it are written too.
  */
 export function fillImage(ip: usize, to: usize, from: usize, channels: i32, d: i32, h: i32, rows: i32, w: i32, cols: i32): void {
   const inD = arg(ip, Convolution.InD);
@@ -90,6 +99,7 @@ export function fillImage(ip: usize, to: usize, from: usize, channels: i32, d: i
   const lines = height(ip, rows);
   const line = width(ip, cols);
   const tapsD = arg(ip, Convolution.TapsD);
+  const spreadW = arg(ip, Convolution.SpreadW);
   const top = h * arg(ip, Convolution.StrideH) - arg(ip, Convolution.PadH);
   const left = w * arg(ip, Convolution.StrideW) - arg(ip, Convolution.PadW);
   const front = d * arg(ip, Convolution.StrideD) - arg(ip, Convolution.PadD);
@@ -100,15 +110,21 @@ export function fillImage(ip: usize, to: usize, from: usize, channels: i32, d: i
   for (let c = 0; c < channels; ++c) {
     if ((c & 31) == 31) beat();
     for (let t = 0; t < tapsD; ++t) {
-      const z = front + t * arg(ip, Convolution.DilationD);
+      const z = lineAt(front + t * arg(ip, Convolution.DilationD), arg(ip, Convolution.SpreadD), inD);
       for (let r = 0; r < lines; ++r) {
-        const y = top + r;
-        if (z < 0 || z >= inD || y < 0 || y >= inH) zeroRow(to, line);
-        else {
+        const y = lineAt(top + r, arg(ip, Convolution.SpreadH), inH);
+        if ((z | y) < 0) zeroRow(to, line);
+        else if (spreadW != 1) {
           const row = from + ((<usize>((c * inD + z) * inH + y) * <usize>inW) << 2);
+          zeroRow(to, line);
+          for (let x = 0, at = -left; x < inW && at < line; ++x, at += spreadW)
+            if (at >= 0) store<u32>(to + ((<usize>at) << 2), load<u32>(row + ((<usize>x) << 2)));
+        } else {
+          const row = from + ((<usize>((c * inD + z) * inH + y) * <usize>inW) << 2);
+          const inside = to + ((<usize>before) << 2);
           zeroRow(to, before);
-          copyRow(to + ((<usize>before) << 2), row + ((<usize>skipped) << 2), count);
-          zeroRow(to + ((<usize>(before + count)) << 2), line - before - count);
+          copyRow(inside, row + ((<usize>skipped) << 2), count);
+          zeroRow(inside + ((<usize>count) << 2), line - before - count);
         }
         to += (<usize>line) << 2;
       }

@@ -202,6 +202,7 @@ export function planes(ip: usize, begin: i32, end: i32, scratch: usize): void {
   const maxRows = min(bandRows(ip, channels), max(1, ConvolutionTile.ImageBytes / 4 / wide));
   const image = scratch + IMAGE;
   const sums = scratch + ROW;
+  let known = 0;
   fillOffsets(
     ip,
     scratch + KERNEL_OFFSETS,
@@ -227,7 +228,8 @@ export function planes(ip: usize, begin: i32, end: i32, scratch: usize): void {
           const rows = min(min(maxRows, outH - h), to - place);
           beat();
           fillImage(ip, image, source, channels, d, h, rows, 0, wide);
-          imageOffsets(ip, scratch + OFFSETS, 0, k, 0, height(ip, rows), line);
+          if (rows != known) imageOffsets(ip, scratch + OFFSETS, 0, k, 0, height(ip, rows), line);
+          known = rows;
           for (let o = 0; o < results; ++o) {
             const taps = kernelOf(ip, g, o, 0);
             for (let i: usize = 0; i < (<usize>k) << 2; i += 4)
@@ -419,6 +421,7 @@ export function planesKernel(ip: usize, begin: i32, end: i32, scratch: usize): v
     const from = <i32>((<i64>channels * piece) / pieces);
     const k = (<i32>((<i64>channels * (piece + 1)) / pieces) - from) * taps;
     const first = (u / pieces) * block;
+    let known = 0;
     for (let g = 0; g < groups; ++g) {
       memory.fill(sums, 0, (<usize>(results * k)) << 4);
       for (let n = first; n < min(first + block, arg(ip, Convolution.N)); ++n) {
@@ -430,7 +433,8 @@ export function planesKernel(ip: usize, begin: i32, end: i32, scratch: usize): v
           const rows = min(maxRows, outH - h);
           beat();
           fillImage(ip, image, source, k / taps, d, h, rows, 0, wide);
-          imageOffsets(ip, scratch + OFFSETS, 0, k, 0, height(ip, rows), line);
+          if (rows != known) imageOffsets(ip, scratch + OFFSETS, 0, k, 0, height(ip, rows), line);
+          known = rows;
           for (let o = 0; o < results; ++o) {
             const at = grad + ((<usize>o * <usize>places + <usize>(place * outW)) << 2);
             sumPlaces(sums + ((<usize>(o * k)) << 4), at, rows, outW, image, rowStep, stride, scratch, k);

@@ -1,17 +1,7 @@
 // Convolutions without tiles, summed in float64: small ones, and those of which a tile would see too much.
-import { kernelOf, placeOf, volume } from "./image";
+import { kernelOf, lineAt, placeOf, volume } from "./image";
 import { Convolution } from "../isa";
 import { arg, beat, ptr } from "../simd";
-
-/** Which line of an axis of `extent` lies at a place of the axis spread apart; -1 if none does. */
-function lineAt(place: i32, spread: i32, extent: i32): i32 {
-  if (place < 0) return -1;
-  if (spread != 1) {
-    if (place % spread != 0) return -1;
-    place /= spread;
-  }
-  return place < extent ? place : -1;
-}
 
 /** Element (z, y, x) of the axes of In, as they are spread; 0 outside. */
 function seen(ip: usize, source: usize, z: i32, y: i32, x: i32): f64 {

@@ -255,6 +255,11 @@ const RELU_MASK = elementwise("reluMask", {
   d: [(n, t) => makeNode(RELU_MASK, [t, n.src[1]]), null],
   pattern: "masks",
 });
+const RELU6_MASK = elementwise("relu6Mask", {
+  f: (t, x) => (x <= 0 || x >= 6 ? 0 : t),
+  d: [(n, t) => makeNode(RELU6_MASK, [t, n.src[1]]), null],
+  pattern: "masks",
+});
 const SIN = unary("sin", Math.sin, (x, t) => mul(t, apply(COS, x)));
 const COS: OpDef<NoAttrs> = unary("cos", Math.cos, (x, t) => neg(mul(t, apply(SIN, x))));
 const SINH = unary("sinh", Math.sinh, (x, t) => mul(t, apply(COSH, x)));
@@ -395,6 +400,13 @@ export const UNARY = {
     (_x, t, y) => makeNode(RELU_MASK, [t, y]),
     { pattern: "masks" },
   ),
+  /** x limited to [0, 6]; the gradient at both limits is 0. */
+  relu6: unary(
+    "relu6",
+    (x) => (x < 0 ? 0 : x > 6 ? 6 : x),
+    (_x, t, y) => makeNode(RELU6_MASK, [t, y]),
+    { pattern: "masks" },
+  ),
   /** log(1 + e^x). */
   softplus: unary("softplus", softplusRef, (x, t) => mul(t, apply(SIGMOID, x))),
   /** x Phi(x), Phi the normal distribution's cumulative function, by erf. */
@@ -494,6 +506,8 @@ export const SELECT = {
   cast: CAST,
   /** t where x > 0, else 0: the backward pass of relu. */
   reluMask: RELU_MASK,
+  /** t where 0 < x < 6, else 0: the backward pass of relu6. */
+  relu6Mask: RELU6_MASK,
 };
 
 export { ADD, CAST, DIV, MUL, NEG, SUB, WHERE };

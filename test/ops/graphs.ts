@@ -223,6 +223,7 @@ const BUILDERS: Record<string, Builder> = {
     return makeNode(c.of(BINARY), c.below(2) === 1 ? [c.a, k] : [k, c.a]);
   },
   reluMask: binary(SELECT.reluMask),
+  relu6Mask: binary(SELECT.relu6Mask),
   softmaxGrad: ranked(binary(FUSED.softmaxGrad)),
   logSoftmaxGrad: ranked(binary(FUSED.logSoftmaxGrad)),
   where: (c) => {

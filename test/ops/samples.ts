@@ -150,6 +150,7 @@ const DOMAINS: Record<string, [number, number]> = {
 const ARITY: Record<string, Operand["dtype"][]> = {
   where: ["bool", "float32", "float32"],
   reluMask: ["float32", "float32"],
+  relu6Mask: ["float32", "float32"],
   and: ["bool", "bool"],
   or: ["bool", "bool"],
   xor: ["bool", "bool"],

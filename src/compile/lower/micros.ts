@@ -46,6 +46,7 @@ const MICROS: Readonly<Record<Elementwise, readonly [float?: Micro, whole?: Micr
   trunc: [Micro.Trunc],
   frac: [Micro.Frac],
   relu: [Micro.Relu],
+  relu6: [Micro.Relu6],
   softplus: [Micro.Softplus],
   gelu: [Micro.Gelu],
   silu: [Micro.Silu],
@@ -73,6 +74,7 @@ const MICROS: Readonly<Record<Elementwise, readonly [float?: Micro, whole?: Micr
   // By the condition, which is a whole number.
   where: [undefined, Micro.Where],
   reluMask: [Micro.ReluMask],
+  relu6Mask: [Micro.Relu6Mask],
 };
 
 /** A micro-operation, and the numbers it takes as its last operands. */

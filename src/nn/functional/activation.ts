@@ -89,7 +89,7 @@ export function hardtanh(x: Tensor, low = -1, high = 1): Tensor {
 /** x limited to [0, 6]; the gradient is 0 at and beyond the limits. */
 export function relu6(x: Tensor): Tensor {
   checkTensors("relu6", { x });
-  return hardtanh(x, 0, 6);
+  return x.relu6();
 }
 
 /** x relu6(x + 3) / 6. */

@@ -1,6 +1,5 @@
 /** @file Activations. */
 import type { Tensor } from "../../tensor/tensor.ts";
-import { relu6 } from "../functional/activation.ts";
 import { Module } from "./module.ts";
 
 /** max(x, 0). */
@@ -13,7 +12,7 @@ export class ReLU extends Module {
 /** x limited to [0, 6]. */
 export class ReLU6 extends Module {
   forward(x: Tensor): Tensor {
-    return relu6(x);
+    return x.relu6();
   }
 }
 

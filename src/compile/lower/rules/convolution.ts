@@ -19,8 +19,9 @@ const SMALL = 1 << 14;
 /** Most results of a group, or products for one of them, for which a tile would be too empty, or too short. */
 const FEW = 4;
 const SHORT = 16;
-/** Most residues that have an instruction each. */
+/** Most residues that have an instruction each; plane by plane, as many cost more than the zeros between elements. */
 const PARTS = 64;
+const SPREAD = 4;
 
 const span = (g: Geometry, i: number, places: number): number =>
   (places - 1) * g.stride[i] + (g.taps[i] - 1) * g.dilation[i] + 1;
@@ -43,18 +44,25 @@ function isPlain({ inner, outer, taps, stride, padding, places }: Geometry): boo
   );
 }
 
-function pathOf(g: Geometry, work: number, channels: number, results: number): isa.ConvolutionPath {
+/** Whether tiles would be almost empty. */
+function hasFew(g: Geometry, channels: number, results: number): boolean {
   const products = channels * numel(g.taps);
-  if (work <= SMALL || numel(g.spread) !== 1 || isVast(g, channels)) return Path.Precise;
-  if (isPlain(g)) return Path.Plain;
   const row = channels * g.taps[0] * span(g, 1, 1) * span(g, 2, g.outer[2]) * 4;
-  const planes =
+  return (
     products > 0 &&
     (results <= FEW || products <= SHORT) &&
     products <= Tile.Depth &&
     results * products <= Tile.Sums &&
-    row <= Tile.ImageBytes;
-  return planes ? Path.Planes : Path.Gathered;
+    numel(g.spread) <= SPREAD &&
+    row <= Tile.ImageBytes
+  );
+}
+
+function pathOf(g: Geometry, work: number, channels: number, results: number): isa.ConvolutionPath {
+  if (work <= SMALL) return Path.Precise;
+  if (isPlain(g)) return Path.Plain;
+  if (hasFew(g, channels, results)) return Path.Planes;
+  return numel(g.spread) !== 1 || isVast(g, channels) ? Path.Precise : Path.Gathered;
 }
 
 interface Convolved {
@@ -154,6 +162,13 @@ function spread({ inner, outer, taps, stride, dilation, padding }: Geometry): Ge
   };
 }
 
+/** The convolutions that make up the adjoint. */
+function partsOf(whole: Geometry, channels: number, results: number): Geometry[] {
+  const set = spread(whole);
+  const each = numel(whole.stride) === 1 || (numel(whole.stride) <= PARTS && !hasFew(set, channels, results));
+  return each ? adjoints(whole) : [set];
+}
+
 /** A convolution, or its adjoint to the input. */
 export function convolution(l: Lowering, n: Node<ConvAttrs>): void {
   const [x, w] = n.src;
@@ -163,7 +178,7 @@ export function convolution(l: Lowering, n: Node<ConvAttrs>): void {
   const [channels, results] = [x.shape[1] / groups, n.shape[1] / groups];
   const whole = geometryOf(n, x, w, n);
   const volume = numel(whole.taps);
-  const parts = !adjoint ? [whole] : numel(whole.stride) <= PARTS ? adjoints(whole) : [spread(whole)];
+  const parts = !adjoint ? [whole] : partsOf(whole, channels, results);
   if (parts.length === 1 && byTiles(parts[0], samples, groups, channels, results)) {
     winograd(l, n, parts[0], adjoint);
     return;
