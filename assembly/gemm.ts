@@ -69,7 +69,7 @@ export function gemm(ip: usize, begin: i32, end: i32, scratch: usize): void {
       byColumns ? m : size,
       byColumns ? size : n,
       arg(ip, Gemm.K),
-      0,
+      arg(ip, Gemm.Add),
       scratch,
     );
   }
@@ -135,8 +135,8 @@ export function gemmSlice(
 
   // Loop over K.
   for (let p = 0; p < k; p += depth) {
-    const more = p | add;
     const kc = min(depth, k - p);
+    const more = p | add;
     const ap = a + <usize>p * aCol;
     const bp = b + <usize>p * bRow;
     // Loop over N.
@@ -233,8 +233,8 @@ function gemmAlong(
   scratch: usize,
 ): void {
   for (let p = 0; p < k; p += depth) {
-    const more = p | add;
     const kc = min(depth, k - p);
+    const more = p | add;
     // Rows of A are columns of its transpose.
     gemmPackB(scratch, a + <usize>p * aCol, aCol, aRow, kc, m);
     for (let j = 0; j < n; j += 4) {

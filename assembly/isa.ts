@@ -170,7 +170,7 @@ export enum GemmTile {
 
 /**
  * Gemm: C[b] = A[b] B[b] for b < Batch; C is M x N with row stride CRow and column stride 1, A is M x K, B is K x N with
- * any strides. K = 0 gives zeros. A unit is `Block` rows of one C[b] (Slice = 0; Block a multiple of
+ * any strides. K = 0 gives zeros. Add = 1: the product is added to what C holds. A unit is `Block` rows of one C[b] (Slice = 0; Block a multiple of
  * GemmTile.Rows, the last one ragged) or `Block` columns (Slice = 1; a multiple of GemmTile.Cols); units = Batch * ceil((Slice ? N : M) / Block), batch-major.
  * Every element of C is the same sum in the same order whatever the slicing.
  */
@@ -192,7 +192,8 @@ export enum Gemm {
   Slice = 18,
   CRow = 19,
   CBatch = 20,
-  Length = 21,
+  Add = 21,
+  Length = 22,
 }
 
 /**

@@ -11,9 +11,9 @@ import { browserWorker } from "#embedded";
 /**
  * The goal is 60 KB; with all of PyTorch's sampled operations in the table it is not reached. Memory that is given back, faults
  * that stay where they belong and arguments that count by value took 3.4 KB more, convolutions of their own 5, minimal filtering
- * and paths 6, pooling 6, norms 7: all pages load all operations and kernels, whether they use them or not. That has to end.
+ * and paths 6, pooling 6, norms 7, gradients in place 2.8: all pages load all operations and kernels, whether they use them or not. That has to end.
  */
-const BUDGET = 98 * 1024;
+const BUDGET = 100 * 1024;
 
 const root = fileURLToPath(new URL("../", import.meta.url));
 const read = (path: string): string => readFileSync(root + path, "utf8");

@@ -31,6 +31,8 @@ export interface Ref {
   readonly offset: number;
   /** Read it only in a phase after the one that writes this: later than it could be, to need less memory at once. */
   readonly after?: Allocation;
+  /** Others write other parts of the buffer. */
+  readonly part?: true;
 }
 
 export type Word = number | Ref;

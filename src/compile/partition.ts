@@ -42,10 +42,10 @@ export function partition(instrs: readonly Instr[]): Schedule {
       if (r.after) for (const w of written.get(r.after) ?? []) phase = Math.max(phase, w.phase + 1);
     }
     // Parts do not overlap, but come after the zeros they overwrite.
-    for (const { buffer } of i.writes) {
-      const zeros = written.get(buffer)?.[0];
+    for (const access of i.writes) {
+      const zeros = written.get(access.buffer)?.[0];
       if (zeros && zeros.access.unit > 0)
-        phase = Math.max(phase, zeros.first + (i.lanes === 1 && zeros.instr.lanes === 1 ? 0 : 1));
+        phase = Math.max(phase, zeros.first + (sameSlices(zeros.instr, zeros.access, i, access) ? 0 : 1));
     }
     for (const access of i.writes) {
       const list = written.get(access.buffer);
@@ -57,6 +57,7 @@ export function partition(instrs: readonly Instr[]): Schedule {
     earliest[k] = phase;
     phases = Math.max(phases, phase + 1);
   }
+  sink(instrs, earliest);
   // By phase, in linear time; in one, as they were.
   const next = new Int32Array(phases + 1);
   for (let k = 0; k < count; k++) next[earliest[k] + 1]++;
@@ -69,4 +70,23 @@ export function partition(instrs: readonly Instr[]): Schedule {
     phaseOf[at] = earliest[k];
   }
   return { instrs: ordered, phaseOf, phases };
+}
+
+/** Moves what reads nothing, zeros above all, to the last phase that will do: its result needs no memory before. */
+function sink(instrs: readonly Instr[], phaseOf: Int32Array): void {
+  const fills = new Map<Allocation, number>();
+  instrs.forEach((i, k) => {
+    if (i.reads.length === 0 && i.writes.length === 1 && !fills.has(i.writes[0].buffer))
+      fills.set(i.writes[0].buffer, k);
+  });
+  const latest = new Map<number, number>();
+  instrs.forEach((i, k) => {
+    for (const access of [...i.reads, ...i.writes]) {
+      const f = fills.get(access.buffer);
+      if (f === undefined || f === k) continue;
+      const limit = phaseOf[k] - (sameSlices(instrs[f], instrs[f].writes[0], i, access) ? 0 : 1);
+      latest.set(f, Math.min(latest.get(f) ?? limit, limit));
+    }
+  });
+  for (const [f, phase] of latest) phaseOf[f] = Math.max(phaseOf[f], phase);
 }

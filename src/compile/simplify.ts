@@ -20,6 +20,7 @@ import { CONSTANT, constant, constantValue, LEAF } from "../ops/leaf.ts";
 import type { AxesAttrs } from "../ops/linear.ts";
 import { MOVEMENT, transposeLast } from "../ops/movement.ts";
 import { POOLING, putTaps, takeTaps } from "../ops/pooling.ts";
+import { rebuild, rootsOf, usesOf } from "./rebuild.ts";
 
 const RELU_MASK = SELECT.reluMask;
 
@@ -120,12 +121,7 @@ export function simplify(graph: Computation): Computation {
   // would be computed twice.
   const order = toposort(rootsOf(once));
   if (!order.some(transposedProduct)) return once;
-  const uses = new Map<Node, number>();
-  const count = (n: Node): void => {
-    if (n.op === CONTRACT.matmul) uses.set(n, (uses.get(n) ?? 0) + 1);
-  };
-  for (const n of order) n.src.forEach(count);
-  rootsOf(once).forEach(count);
+  const uses = usesOf(order, rootsOf(once));
   return rebuild(once, order, (n, sources) => {
     const product = transposedProduct(n);
     if (product && uses.get(product) === 1) {
@@ -135,19 +131,4 @@ export function simplify(graph: Computation): Computation {
     const now = mapSources(n, sources);
     return now === n ? n : simplest(now);
   });
-}
-
-const rootsOf = (graph: Computation): Node[] => [...graph.outputs, ...graph.updates];
-
-/** The graph with each node replaced; `replace` gets it together with what its sources became. `order` is topological. */
-function rebuild(
-  graph: Computation,
-  order: readonly Node[],
-  replace: (n: Node, sources: (s: Node) => Node) => Node,
-): Computation {
-  const done = new Map<Node, Node>();
-  const rebuilt = (n: Node): Node => done.get(n) as Node;
-  for (const n of order) done.set(n, replace(n, rebuilt));
-  const { inputs, residents, outputs, updates } = graph;
-  return { inputs, residents, outputs: outputs.map(rebuilt), updates: updates.map(rebuilt) };
 }

@@ -85,6 +85,18 @@ export function viewThrough(n: Node, v: Strided): Strided | undefined {
   return undefined;
 }
 
+/** Where the source of a movement node lies, given where the node does; undefined if no view says so, or not all of it is there. */
+export function viewBack(n: Node, v: Strided): Strided | undefined {
+  const { shape } = n.src[0];
+  if (isOp(n, MOVEMENT.reshape)) return reshaped(v, shape);
+  if (isOp(n, MOVEMENT.permute)) {
+    const { axes } = n.attrs;
+    return { ...v, shape, strides: shape.map((_, i) => v.strides[axes.indexOf(i)]) };
+  }
+  // Its own inverse.
+  return isOp(n, MOVEMENT.flip) ? viewThrough(n, v) : undefined;
+}
+
 /** Merges neighbouring dimensions that one stride can walk, drops extents of 1. */
 export function collapse(shape: Shape, strides: readonly number[]): { dims: number[]; strides: number[] } {
   const dims: number[] = [];

@@ -45,7 +45,8 @@ function vanishes(n: Node, vanish: ReadonlySet<Node>, depends: boolean): boolean
   const places = operandPlaces(n);
   if (!places.some((i) => vanish.has(n.src[i]))) return false;
   // Data beside a gradient may well be zeros.
-  if (n.op === MOVEMENT.concat) return n.src.every((s) => vanish.has(s) || (constantValue(s) ?? 0) === 0);
+  if (n.op === MOVEMENT.concat || n.op === MOVEMENT.pad)
+    return n.src.every((s) => vanish.has(s) || (constantValue(s) ?? 0) === 0);
   if (n.op.kind === "elementwise") return isHomogeneous(n, vanish);
   // Whatever else has no derivative that depends on u is linear in what is made of it.
   return depends || n.op.kind === "view" || n.op.kind === "linear" || places.length < n.src.length;

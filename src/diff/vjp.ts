@@ -4,7 +4,7 @@
 import { isFloat } from "../core/dtype.ts";
 import { FourlaneError } from "../core/errors.ts";
 import { isOpen, makeNode, type Node, toposort, withSources } from "../graph/node.ts";
-import { addCotangents } from "../ops/elementwise.ts";
+import { sumCotangents } from "../ops/cotangents.ts";
 import { constantLike } from "../ops/leaf.ts";
 import { alias, fence, isDetached } from "../ops/identity.ts";
 
@@ -79,10 +79,17 @@ export function vjp(outputs: readonly Node[], cotangents: readonly Node[], input
     return copies.get(n) as Node;
   };
 
-  const grads = new Map<Node, Node>();
+  /** What has come for a node so far, in the order in which it came; one node once it is summed. */
+  const grads = new Map<Node, Node[]>();
   const accumulate = (n: Node, g: Node): void => {
     const before = grads.get(n);
-    grads.set(n, before ? addCotangents(before, g) : g);
+    if (before) before.push(g);
+    else grads.set(n, [g]);
+  };
+  const total = (n: Node): Node | undefined => {
+    const terms = grads.get(n);
+    if (terms && terms.length > 1) terms.splice(0, terms.length, sumCotangents(terms));
+    return terms?.[0];
   };
   outputs.forEach((y, i) => {
     if (reaches.has(y)) accumulate(y, cotangents[i]);
@@ -91,8 +98,9 @@ export function vjp(outputs: readonly Node[], cotangents: readonly Node[], input
   try {
     for (let k = order.length - 1; k >= 0; k--) {
       const n = order[k];
-      const g = grads.get(n);
-      if (!g || !n.src.some((s) => reaches.has(s))) continue;
+      if (!n.src.some((s) => reaches.has(s))) continue;
+      const g = total(n);
+      if (!g) continue;
       const valued = recomputed(n, g);
       walk.at = n;
       pullback(valued, g).forEach((gi, i) => {
@@ -102,7 +110,7 @@ export function vjp(outputs: readonly Node[], cotangents: readonly Node[], input
   } finally {
     walk.at = outer;
   }
-  return inputs.map((x) => grads.get(x) ?? null);
+  return inputs.map((x) => total(x) ?? null);
 }
 
 /** Gradients of the sum of y with respect to the inputs; zeros where it does not depend on one. */

@@ -1,7 +1,7 @@
 /** @file Matrix products: bilinear, so each operand's gradient is another matrix product. */
 import { DTypeError, ShapeError } from "../core/errors.ts";
 import { sameShape, show } from "../core/shape.ts";
-import { makeNode, type Node, type OpDef } from "../graph/node.ts";
+import { makeNode, type NoAttrs, type Node, type OpDef } from "../graph/node.ts";
 import { add } from "./elementwise.ts";
 import { reshape, transposeLast } from "./movement.ts";
 
@@ -52,4 +52,25 @@ export function matmul(a: Node, b: Node, precise = false): Node {
   return makeNode(MATMUL, [a, b], precise ? { precise } : {});
 }
 
-export const CONTRACT = { matmul: MATMUL };
+/** c plus a product of c's shape, float32: one instruction, which adds to c where it lies. The compiler makes it of sums. */
+const ADDMM: OpDef<NoAttrs> = {
+  name: "addmm",
+  kind: "other",
+  pattern: "switches",
+  infer: ([c, a, b]) => {
+    const of = MATMUL.infer([a, b], {});
+    if (!sameShape(c.shape, of.shape))
+      throw new ShapeError(`addmm: shape ${show(c.shape)} differs from ${show(of.shape)} of the product`);
+    if (c.dtype !== "float32" || of.dtype !== "float32")
+      throw new DTypeError(`addmm: dtypes ${c.dtype} and ${of.dtype} are not supported`);
+    return of;
+  },
+  decompose: ({ src: [c, a, b] }) => add(c, matmul(a, b)),
+};
+
+/** c + a b. */
+export function addmm(c: Node, a: Node, b: Node): Node {
+  return makeNode(ADDMM, [c, a, b]);
+}
+
+export const CONTRACT = { matmul: MATMUL, addmm: ADDMM };

@@ -13,7 +13,13 @@ import { type AxesAttrs, type AxisAttrs, keptExtents, linear, type ReduceAttrs, 
 
 type Steps = { readonly begin: readonly number[]; readonly step: readonly number[] };
 export type SliceAttrs = Steps & { readonly size: Shape };
+/** Begins and steps along all axes, of one source after the other. */
 export type PadAttrs = Steps & { readonly shape: Shape };
+
+/** x at positions begin + k*step along each axis of a larger tensor. */
+export interface Piece extends Steps {
+  readonly x: Node;
+}
 
 // --- expand | sum -----------------------------------------------------------------------------------------------------
 
@@ -167,22 +173,58 @@ const SLICE: OpDef<SliceAttrs> = linear<SliceAttrs>(
   (attrs, count) => ({ ...liftSteps(attrs), size: [count, ...attrs.size] }),
 );
 
-/** The source at positions begin + k*step of a result of zeros. */
-const PAD: OpDef<PadAttrs> = linear<PadAttrs>(
-  "pad",
-  "linear",
-  "slices",
-  ([x], { begin, step, shape }) => {
-    x.shape.forEach((d, i) => {
-      if (begin[i] < 0 || (d > 0 && begin[i] + (d - 1) * step[i] >= shape[i]))
-        throw new ValueError(`pad: ${show(x.shape)} at ${show(begin)} step ${show(step)} leaves ${show(shape)}`);
-    });
-    return { shape, dtype: x.dtype };
+/** The sources at positions begin + k*step of a result of zeros: what is added to a tensor's gradient by its slices. No two of them overlap. */
+const PAD: OpDef<PadAttrs> = {
+  name: "pad",
+  kind: "linear",
+  along: keptExtents("mixed"),
+  pattern: "slices",
+  lift: ({ begin, step, shape }, count) => {
+    const each = (list: readonly number[], first: number): number[] =>
+      shape.length === 0 ? [first] : list.flatMap((v, i) => (i % shape.length === 0 ? [first, v] : v));
+    return { begin: each(begin, 0), step: each(step, 1), shape: [count, ...shape] };
   },
-  (n, g) => makeNode(SLICE, [g], { begin: n.attrs.begin, step: n.attrs.step, size: n.src[0].shape }),
-  keptExtents("mixed"),
-  (attrs, count) => liftShape(liftSteps(attrs), count),
-);
+  infer: (src, attrs) => {
+    const { shape } = attrs;
+    const { dtype } = src[0];
+    for (const { x, begin, step } of piecesOf(src, attrs)) {
+      if (x.dtype !== dtype) throw new DTypeError(`pad: dtypes ${dtype} and ${x.dtype} differ`);
+      x.shape.forEach((d, i) => {
+        if (begin[i] < 0 || (d > 0 && begin[i] + (d - 1) * step[i] >= shape[i]))
+          throw new ValueError(`pad: ${show(x.shape)} at ${show(begin)} step ${show(step)} leaves ${show(shape)}`);
+      });
+    }
+    return { shape, dtype };
+  },
+  vjp: (n, g) =>
+    piecesOf(n.src, n.attrs).map(({ x, begin, step }) =>
+      isFloat(x.dtype) ? makeNode(SLICE, [g], { begin, step, size: x.shape }) : null,
+    ),
+  jvp: (n, ts) => {
+    const moved = piecesOf(n.src, n.attrs).flatMap((piece, i) => {
+      const x = ts[i];
+      return x ? { ...piece, x } : [];
+    });
+    return moved.length > 0 ? padAll(moved, n.shape) : null;
+  },
+};
+
+/** The sources of a pad, each with its place. */
+export function piecesOf(src: readonly Node[], { begin, step, shape }: PadAttrs): Piece[] {
+  const r = shape.length;
+  return src.map((x, i) => ({ x, begin: begin.slice(i * r, (i + 1) * r), step: step.slice(i * r, (i + 1) * r) }));
+}
+
+/** Pieces of which no two overlap, and zeros where none is. */
+export function padAll(pieces: readonly Piece[], shape: Shape): Node {
+  const begin = pieces.flatMap((p) => p.begin);
+  const step = pieces.flatMap((p) => p.step);
+  return makeNode(
+    PAD,
+    pieces.map((p) => p.x),
+    { begin, step, shape },
+  );
+}
 
 export function slice(x: Node, begin: readonly number[], size: readonly number[], step?: readonly number[]): Node {
   const steps = step ?? begin.map(() => 1);
@@ -192,7 +234,7 @@ export function slice(x: Node, begin: readonly number[], size: readonly number[]
 
 /** x inside a larger tensor of zeros, from `begin` on. */
 export function pad(x: Node, begin: readonly number[], shape: Shape): Node {
-  return sameShape(x.shape, shape) ? x : makeNode(PAD, [x], { begin, step: begin.map(() => 1), shape });
+  return sameShape(x.shape, shape) ? x : padAll([{ x, begin, step: begin.map(() => 1) }], shape);
 }
 
 // --- concat | slices --------------------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ interface Product {
   strides?: [c: number, a: number, b: number];
   slice?: number;
   block?: number;
+  add?: number;
 }
 
 function write(machine: Machine, p: Product): number {
@@ -48,6 +49,7 @@ function write(machine: Machine, p: Product): number {
     [Gemm.BBatch]: strides[2],
     [Gemm.Slice]: slice,
     [Gemm.Block]: block,
+    [Gemm.Add]: p.add ?? 0,
   });
 }
 
@@ -233,6 +235,43 @@ describe.each(VARIANTS)("gemm, %s", (variant) => {
         }
       }
     }
+    machine.checkGuards();
+  });
+
+  // With K of one block: what C holds plus the product; of several, their products one after the other.
+  test.each([0, 1, 5, 64, 255, 400, 401, 900])("added to what C holds, K = %i", (k) => {
+    const [most, problems] = [67, [] as string[]];
+    const [a, b, held] = [numbers(most * k, 41), numbers(k * most, 42), numbers(most * most, 43)];
+    machine.reset();
+    const depths = Math.ceil(k / 400);
+    const depth = (Math.ceil(k / Math.max(1, depths)) + 3) & ~3;
+    const expected = held.slice();
+    for (let p = 0; p < k; p += depth) {
+      const kc = Math.min(depth, k - p);
+      const left = Float32Array.from({ length: most * kc }, (_, i) => a[Math.floor(i / kc) * k + p + (i % kc)]);
+      const block = floats(dense(machine, left, b.slice(p * most, (p + kc) * most), most, most, kc));
+      block.forEach((v, i) => {
+        expected[i] += v;
+      });
+    }
+    const want = new Int32Array(expected.buffer);
+    for (const [x, y] of ["NN", "NT", "TN", "TT"]) {
+      const pa = place(machine, a, most, k, ...LAYOUTS[x](most, k));
+      const pb = place(machine, b, k, most, ...LAYOUTS[y](k, most), 12);
+      for (const m of [1, 2, 4, 7, 8, 13, 32, 33, 64, 67])
+        for (const n of [1, 3, 8, 15, 16, 31, 33, 40, 67])
+          for (const slice of [0, 1]) {
+            const cRow = n + 3;
+            const c = room(machine, m, cRow);
+            const memory = new Float32Array(machine.memory.buffer, c, m * cRow);
+            for (let i = 0; i < m; i++) for (let j = 0; j < n; j++) memory[i * cRow + j] = held[i * most + j];
+            machine.run(write(machine, { m, n, k, c, cRow, a: pa, b: pb, slice, block: 8, add: 1 }), 2);
+            const bits = bitsOf(machine, c, m, n, cRow);
+            const wrong = bits.findIndex((v, i) => v !== want[Math.floor(i / n) * most + (i % n)]);
+            if (wrong >= 0) problems.push(`${x}${y} ${m}x${n}, slice ${slice}, element ${wrong}`);
+          }
+    }
+    expect(problems.slice(0, 5)).toEqual([]);
     machine.checkGuards();
   });
 

@@ -8,9 +8,10 @@ import { numel, reducedShape, sameShape, type Shape, show } from "../../src/core
 import { jvp } from "../../src/diff/jvp.ts";
 import { functionOf, interpret, type Values } from "../../src/ops/interpret.ts";
 import { makeNode, type Node, type OpDef, toposort } from "../../src/graph/node.ts";
-import { matmul } from "../../src/ops/contract.ts";
+import { addmm, matmul } from "../../src/ops/contract.ts";
 import { type ConvSizes, convolution, convolutionInput, convolutionKernel } from "../../src/ops/convolution.ts";
-import { BINARY, cast, COMPARE, LOGICAL, SELECT, UNARY, where } from "../../src/ops/elementwise.ts";
+import { sumCotangents } from "../../src/ops/cotangents.ts";
+import { add as plus, BINARY, cast, COMPARE, LOGICAL, SELECT, UNARY, where } from "../../src/ops/elementwise.ts";
 import { crossEntropyRows, FUSED, logSoftmax, softmax } from "../../src/ops/fused.ts";
 import { constantLike, LEAF, leaf } from "../../src/ops/leaf.ts";
 import { gather, scatterAdd } from "../../src/ops/lookup.ts";
@@ -272,6 +273,31 @@ const BUILDERS: Record<string, Builder> = {
     const shape = c.a.shape.map((d, i) => begin[i] + (d - 1) * step[i] + 1 + c.below(2));
     return makeNode(movement.MOVEMENT.pad, [c.a], { begin, step, shape });
   }),
+  // What flows back to slices of one tensor that overlap or do not.
+  pieces: ranked((c) => {
+    const { shape } = c.a;
+    const pieces = Array.from({ length: 2 + c.below(3) }, () => {
+      const step = shape.map(() => 1 + c.below(2));
+      const begin = shape.map((d) => c.below(d));
+      const size = shape.map((d, i) => 1 + c.below(Math.ceil((d - begin[i]) / step[i])));
+      return movement.padAll([{ x: movement.slice(c.a, begin, size, step), begin, step }], shape);
+    });
+    return sumCotangents(pieces);
+  }),
+  // Halves, quarters, ... of an axis, each changed, side by side.
+  parts: ranked((c) => {
+    const { shape } = c.a;
+    const axis = c.below(shape.length);
+    const count = Math.min(shape[axis], 2 + c.below(3));
+    const cuts = Array.from({ length: count + 1 }, (_, i) => Math.floor((i * shape[axis]) / count));
+    const changed = [UNARY.tanh, UNARY.sin, UNARY.neg];
+    const parts = cuts.slice(1).map((to, i) => {
+      const at = (v: number): number[] => shape.map((_, k) => (k === axis ? v : 0));
+      const size = shape.map((d, k) => (k === axis ? to - cuts[i] : d));
+      return makeNode(changed[c.below(3)], [movement.slice(c.a, at(cuts[i]), size)]);
+    });
+    return movement.concat(parts, axis);
+  }),
   concat: ranked((c) => {
     const axis = c.below(c.a.shape.length);
     const off = (n: Node): Shape => reducedShape(n.shape, [axis], true);
@@ -326,6 +352,15 @@ const BUILDERS: Record<string, Builder> = {
     const precise = c.below(3) === 0;
     if (fits(b)) return matmul(c.a, b, precise);
     return rows < 40 ? matmul(c.a, movement.transposeLast(c.a), precise) : undefined;
+  }, 2),
+  addmm: ranked((c) => {
+    const { shape } = c.a;
+    const [rows, cols] = shape.slice(-2);
+    if (rows > 40 && cols > 40) return undefined;
+    const b = c.other((n) => sameShape(n.shape, shape));
+    const inRows = movement.transposeLast(c.a);
+    const products = [matmul(c.a, matmul(inRows, b)), matmul(b, matmul(inRows, c.a))];
+    return c.below(2) === 0 ? products.reduce(plus) : addmm(c.a, b, matmul(inRows, c.a));
   }, 2),
   convolution: convolved((x, w, of, size) => convolution(x, w, of, size)),
   convolutionInput: convolved((x, w, of, size) =>

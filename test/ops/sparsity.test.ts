@@ -81,7 +81,7 @@ const STRUCTURES: Record<string, Structure[]> = {
   permute: ["permutation"],
   flip: ["permutation"],
   slice: ["selection"], // all axes are cut
-  pad: ["selection"],
+  pad: ["selection", "kronecker"], // with rows whole
   concat: ["kronecker", "diagonal"], // the other operand is empty
   max: ["dense", "block-diagonal"],
   min: ["dense", "block-diagonal"],
@@ -98,6 +98,7 @@ const STRUCTURES: Record<string, Structure[]> = {
   sumWindows: ["kronecker", "dense"],
   spreadWindows: ["kronecker", "dense"],
   cumsum: ["dense", "kronecker"],
+  addmm: ["identity", "kronecker", "block-diagonal"],
   matmul: ["kronecker", "diagonal", "block-diagonal"], // one element by one element, batches
   // Samples apart; channels of the result apart.
   convolution: ["dense", "kronecker"],

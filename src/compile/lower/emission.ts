@@ -48,8 +48,8 @@ export abstract class Emission {
   /** Where a node's value lies, dense, once computed. */
   readonly places = new Map<Node, Ref>();
   private readonly labels = new Map<Node, Described>();
-  /** By buffer: the first instruction that writes it. Others follow how that one cuts it. */
-  private readonly writers: Instr[] = [];
+  /** By buffer: the last instruction that writes it, whose cut others follow; null if several cut it differently. */
+  private readonly writers: (Instr | null)[] = [];
 
   /** The node's value as a strided view of something that lies in memory (or of a constant). */
   abstract view(n: Node): Strided;
@@ -85,7 +85,7 @@ export abstract class Emission {
   }
 
   writerOf(b: Allocation): Instr | undefined {
-    return this.writers[b.id];
+    return this.writers[b.id] ?? undefined;
   }
 
   /** `unit`: see Access; it only holds for a ref at the start of its buffer. */
@@ -103,7 +103,7 @@ export abstract class Emission {
       at,
       buffer: ref.buffer,
       after: ref.after,
-      unit: ref.offset === 0 && ref.buffer.bytes <= unit * units ? unit : 0,
+      unit: !ref.part && ref.offset === 0 && ref.buffer.bytes <= unit * units ? unit : 0,
     });
     const from = reads.map(access);
     const to = writes.map(access);
@@ -120,7 +120,11 @@ export abstract class Emission {
     words[isa.At.Units] = units;
     words[isa.At.Lanes] = lanes;
     const instr: Instr = { opcode, words, units, lanes, reads: from, writes: to, cost, label: this.label(node), text };
-    for (const { buffer } of to) this.writers[buffer.id] ??= instr;
+    for (const { buffer, unit } of to) {
+      const before = this.writers[buffer.id];
+      const alike = before?.writes.some((x) => x.buffer === buffer && x.unit === unit);
+      this.writers[buffer.id] = before === undefined || alike ? instr : null;
+    }
     this.instrs.push(instr);
   }
 

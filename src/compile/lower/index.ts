@@ -6,7 +6,9 @@ import type { Computation, Node, OpDef } from "../../graph/node.ts";
 import { LEAF } from "../../ops/leaf.ts";
 import type { Allocation, Home, Homes, Instr } from "../instr.ts";
 import type { Matched } from "../match.ts";
+import { rootsOf, usesOf } from "../rebuild.ts";
 import { Lowering } from "./lowering.ts";
+import { partsOf } from "./parts.ts";
 import { emitAdam as adam } from "./rules/optimizer.ts";
 import { maxPool } from "./rules/pooling.ts";
 import { RULES } from "./table.ts";
@@ -36,7 +38,8 @@ function rule(l: Lowering, n: Node): void {
 export function lower(graph: Computation, { order, works, needed }: Matched): Lowered {
   for (const n of order)
     if (n.shape.length > 8) throw new ShapeError(`${n.op.name}: rank ${n.shape.length} of ${show(n.shape)} is above 8`);
-  const low = new Lowering(needed, order);
+  const uses = usesOf(order, rootsOf(graph));
+  const low = new Lowering(needed, order, uses, partsOf(order, uses));
   const homes: (Home | undefined)[] = [];
   const bind = (list: readonly Node[], kind: Home["kind"]): Allocation[] =>
     list.map((n, i) => {

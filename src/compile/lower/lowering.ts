@@ -3,18 +3,29 @@ import * as isa from "../../../assembly/isa.ts";
 import { byteLength, bytesOf } from "../../core/dtype.ts";
 import { numel } from "../../core/shape.ts";
 import type { Node } from "../../graph/node.ts";
+import { CONTRACT } from "../../ops/contract.ts";
 import { CONSTANT } from "../../ops/leaf.ts";
+import type { Piece } from "../../ops/movement.ts";
 import type { Group } from "../fuse.ts";
 import type { Ref } from "../instr.ts";
 import { collapse, dense, isDense, type Strided, viewThrough } from "../view.ts";
 import { NS } from "./cost.ts";
 import { Emission, rowBlocks, ROWS } from "./emission.ts";
-import { emitMap } from "./map.ts";
+import { emitMap, emitZeros } from "./map.ts";
+import { areAll, type Part, piecesIn } from "./parts.ts";
+
+/** Whether a node's own kernel writes its value, all of it: then it lies in no other's place. */
+const isProduct = ({ op }: Node): boolean => op === CONTRACT.matmul || op === CONTRACT.addmm;
 
 export class Lowering extends Emission {
   private readonly views = new Map<Node, Strided>();
   /** Nodes that someone outside their own group reads, or that leave the program. */
   private readonly needed: Set<Node>;
+  /** How often each node is used. */
+  private readonly uses: ReadonlyMap<Node, number>;
+  private readonly parts: ReadonlyMap<Node, Part>;
+  /** Pieces of other results that have been written where they go. */
+  readonly inPlace = new Set<Node>();
 
   /** What instructions left beside their results, for those that follow: by a name that says of what it is. */
   readonly kept = new Map<string, Ref>();
@@ -23,9 +34,64 @@ export class Lowering extends Emission {
   constructor(
     needed: ReadonlySet<Node>,
     private readonly order: readonly Node[],
+    uses: ReadonlyMap<Node, number>,
+    parts: ReadonlyMap<Node, Part>,
   ) {
     super();
     this.needed = new Set(needed);
+    this.uses = uses;
+    this.parts = parts;
+  }
+
+  /** A place for a node's value: that of the piece it is, if it lies there without gaps, else a buffer of its own. */
+  override result(n: Node): Ref {
+    const part = this.parts.get(n);
+    return part && isDense(part.into) ? this.place(n, part) : super.result(n);
+  }
+
+  /** The same for who can write to a strided part of a place. */
+  private destination(n: Node): { to: Ref; into?: Strided } {
+    const part = this.parts.get(n);
+    if (!part || isDense(part.into)) return { to: this.places.get(n) ?? this.result(n) };
+    return { to: this.place(n, part), into: part.into };
+  }
+
+  /** The first element of a part; from now on the node's value is there. */
+  private place(n: Node, { whole, into, piece }: Part): Ref {
+    const { buffer, offset } = this.whole(whole);
+    const to: Ref = { buffer, offset: offset + into.offset * bytesOf(n.dtype), part: true };
+    if (isDense(into)) this.places.set(n, to);
+    else this.views.set(n, into);
+    this.inPlace.add(piece);
+    return to;
+  }
+
+  /** Where a node lies that is put together from pieces, with zeros between them if there are gaps. */
+  private whole(n: Node): Ref {
+    const known = this.places.get(n);
+    if (known) return known;
+    const out = super.result(n);
+    if (!areAll(piecesIn(n) as Piece[], n)) emitZeros(this, n, out);
+    return out;
+  }
+
+  /** The same, with what lies there: a part of another such node, if it is a piece of that. */
+  assembled(n: Node): { to: Ref; region: Strided } {
+    const part = this.parts.get(n);
+    if (!part) return { to: this.whole(n), region: dense(n) };
+    return { to: this.place(n, part), region: { ...part.into, offset: 0 } };
+  }
+
+  /** The place of `from`, for a sum of it and more: its own if nothing else needs it, else that of a copy. */
+  takeOver(n: Node, from: Node): Ref {
+    const own = this.uses.get(from) === 1 && isProduct(from) ? this.places.get(from) : undefined;
+    if (own) {
+      this.places.set(n, own);
+      return own;
+    }
+    const to = this.result(n);
+    emitMap(this, n, n.shape, [], [{ node: from, to }]);
+    return to;
   }
 
   /** The nodes of the program that read n: of several that can be made at once, the first one's rule makes all. */
@@ -129,9 +195,7 @@ export class Lowering extends Emission {
 
   /** A group of elementwise nodes, as one instruction or, if it holds too much, several. */
   map(group: Group): void {
-    const outs = group
-      .filter((n) => this.needed.has(n))
-      .map((node) => ({ node, to: this.places.get(node) ?? this.result(node) }));
+    const outs = group.filter((n) => this.needed.has(n)).map((node) => ({ node, ...this.destination(node) }));
     if (emitMap(this, group[group.length - 1], group[0].shape, group, outs)) return;
     // Too many operands for one instruction: the first half has one of its own, and the second one reads its results. A
     // single node always fits: three operands and what it is converted with take a dozen slots.

@@ -81,7 +81,9 @@ export function emitMap(
   const slotOf = new Map<Node, number>();
   const lastUse = new Map<Node, number>();
   nodes.forEach((x, i) => x.src.forEach((s) => lastUse.set(s, i)));
-  for (const o of outs) lastUse.set(o.node, Number.POSITIVE_INFINITY);
+  // What goes to a strided part is stored as soon as it is there; other results keep their places to the end.
+  const parts = new Map(outs.filter((o) => o.into && nodes.includes(o.node)).map((o) => [o.node, o]));
+  for (const o of outs) if (!parts.has(o.node)) lastUse.set(o.node, Number.POSITIVE_INFINITY);
 
   const viewSlot = (address: Ref, bytes: number, v: Strided): number => {
     const { dims, strides } = collapse(v.shape, v.strides);
@@ -140,8 +142,11 @@ export function emitMap(
       src = [dst];
     }
     slotOf.set(x, dst);
+    const part = parts.get(x);
+    if (part?.into) each.push([isa.Micro.StoreView, viewSlot(part.to, bytesOf(x.dtype), part.into), dst, 0, 0]);
   });
   for (const o of outs) {
+    if (parts.has(o.node)) continue;
     const bytes = bytesOf(o.node.dtype);
     const from = operand(o.node);
     if (o.into) each.push([isa.Micro.StoreView, viewSlot(o.to, bytes, o.into), from, 0, 0]);
@@ -241,6 +246,21 @@ export function emitFill(
 ): void {
   const words = mapWords(l, count, GRAIN, slots, once, each);
   l.emit(isa.Opcode.Map, words, Math.ceil(count / GRAIN), node, [], [[out, GRAIN * 4]], cost, text);
+}
+
+/** Zeros in all of a result: words of zero whatever the dtype; buffers have room for the last one. */
+export function emitZeros(l: Emission, node: Node, out: Ref): void {
+  const size = numel(node.shape);
+  const zeros: MicroProgram = {
+    slots: [
+      [isa.Slot.Register, 0],
+      [isa.Slot.Immediate, 0],
+      [isa.Slot.Dense, out],
+    ],
+    once: [[isa.Micro.Splat, 0, 1, 0, 0]],
+    each: [[isa.Micro.Copy, 2, 0, 0, 0]],
+  };
+  emitFill(l, node, out, Math.ceil((size * bytesOf(node.dtype)) / 4), zeros, size * NS.zeros, "zeros");
 }
 
 function mapText(nodes: readonly Node[], outs: readonly { node: Node }[]): string {

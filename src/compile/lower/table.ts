@@ -17,10 +17,10 @@ import { REDUCTION } from "../../ops/reduction.ts";
 import { WINDOW } from "../../ops/windows.ts";
 import type { Lowering } from "./lowering.ts";
 import { assertFinite } from "./rules/assert.ts";
-import { matmul } from "./rules/contraction.ts";
+import { addmm, matmul } from "./rules/contraction.ts";
 import { convolution, convolutionKernel } from "./rules/convolution.ts";
 import { gather, scatter } from "./rules/lookup.ts";
-import { bytes, concat, fence, iota, pad } from "./rules/movement.ts";
+import { bytes, fence, iota, pieces } from "./rules/movement.ts";
 import { cumsum } from "./rules/cumulative.ts";
 import { moments, standardize, standardizeInput, standardizeParameters } from "./rules/norm.ts";
 import { argsort } from "./rules/order.ts";
@@ -38,13 +38,14 @@ const rule = <A extends Attrs>(op: OpDef<A>, lower: Rule<NoInfer<A>>): readonly 
 /** Operations with instructions of their own; elementwise ones become Map, views become addresses. */
 export const RULES: ReadonlyMap<OpDef, Rule> = new Map([
   rule(CONTRACT.matmul, matmul),
+  rule(CONTRACT.addmm, addmm),
   rule(MOVEMENT.sum, reduce),
   rule(REDUCTION.max, reduce),
   rule(REDUCTION.min, reduce),
   rule(REDUCTION.argmax, argReduce),
   rule(REDUCTION.argmin, argReduce),
-  rule(MOVEMENT.concat, concat),
-  rule(MOVEMENT.pad, pad),
+  rule(MOVEMENT.concat, pieces),
+  rule(MOVEMENT.pad, pieces),
   rule(IOTA, iota),
   rule(MOVEMENT.bytes, bytes),
   rule(IDENTITY.fence, fence),

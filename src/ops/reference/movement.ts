@@ -1,6 +1,6 @@
 /** @file Moved elements, and sums, in float64. */
 import { numel, stridesOf } from "../../core/shape.ts";
-import { MOVEMENT } from "../movement.ts";
+import { MOVEMENT, piecesOf } from "../movement.ts";
 import { type Entry, eachPlace, entry, strided } from "./places.ts";
 import { reduced } from "./reduction.ts";
 
@@ -46,13 +46,14 @@ export const movements = (): readonly Entry[] => [
       dot(begin, strides),
     );
   }),
-  entry(MOVEMENT.pad, ([x], n) => {
-    const { begin, step } = n.attrs;
+  entry(MOVEMENT.pad, (src, n) => {
     const strides = stridesOf(n.shape);
     const out = new Float64Array(numel(n.shape));
-    const steps = strides.map((s, i) => s * step[i]);
-    eachPlace(x.shape, steps, dot(begin, strides), (i, to) => {
-      out[to] = x.data[i];
+    piecesOf(n.src, n.attrs).forEach(({ begin, step }, k) => {
+      const steps = strides.map((s, i) => s * step[i]);
+      eachPlace(src[k].shape, steps, dot(begin, strides), (i, to) => {
+        out[to] = src[k].data[i];
+      });
     });
     return out;
   }),

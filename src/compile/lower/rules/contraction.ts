@@ -30,6 +30,8 @@ interface Product {
   readonly n: number;
   readonly k: number;
   readonly batch: number;
+  /** Whether it is added to what C holds. */
+  readonly add: boolean;
   readonly text: string;
 }
 
@@ -59,13 +61,24 @@ const reads = ({ a, b, m, k, batch }: Product, even: boolean): Touch[] => [
 
 const orientation = ({ row, col }: Matrix): string => (row === 1 && col !== 1 ? "T" : "N");
 
-export function matmul(l: Lowering, node: Node<MatmulAttrs>): void {
-  const [a, b] = node.src.map((x) => matrix(l, x));
-  const [m, k] = node.src[0].shape.slice(-2);
+/** The product that a node with operands x and y computes, or adds to what is at `c`. */
+function productOf(l: Lowering, node: Node, [x, y]: readonly Node[], c?: Ref): Product {
+  const [a, b] = [matrix(l, x), matrix(l, y)];
+  const [m, k] = x.shape.slice(-2);
   const n = node.shape[node.shape.length - 1];
   const batch = numel(node.shape.slice(0, -2));
-  const text = `matmul ${orientation(a)}${orientation(b)} ${batch > 1 ? `${batch} x ` : ""}${m}x${k}x${n}`;
-  const p = { a, b, c: l.result(node), m, n, k, batch, text };
+  const text = `${node.op.name} ${orientation(a)}${orientation(b)} ${batch > 1 ? `${batch} x ` : ""}${m}x${k}x${n}`;
+  return { a, b, c: c ?? l.result(node), m, n, k, batch, add: c !== undefined, text };
+}
+
+export function addmm(l: Lowering, node: Node): void {
+  const [c, ...factors] = node.src;
+  gemm(l, node, productOf(l, node, factors, l.takeOver(node, c)));
+}
+
+export function matmul(l: Lowering, node: Node<MatmulAttrs>): void {
+  const p = productOf(l, node, node.src);
+  const { m, n, k, batch } = p;
   if (node.dtype === "int32" || (node.attrs.precise === true && batch * m * n * k <= SMALL_PRODUCT))
     product(l, node, p);
   else gemm(l, node, p);
@@ -82,10 +95,13 @@ function gemm(l: Lowering, node: Node, p: Product): void {
     [isa.Gemm.Slice]: byRows ? 0 : 1,
     [isa.Gemm.CRow]: n,
     [isa.Gemm.CBatch]: m * n,
+    [isa.Gemm.Add]: p.add ? 1 : 0,
   });
   const even = byRows && (batch === 1 || m % ROWS === 0);
   const cost = batch * (m * n * k * NS.multiplyAdd + k * n * NS.pack);
-  l.emit(isa.Opcode.Gemm, words, batch * blocks, node, reads(p, even), [[c, even ? ROWS * n * 4 : 0]], cost, text);
+  const result: Touch = [c, even ? ROWS * n * 4 : 0];
+  const read = [...reads(p, even), ...(p.add ? [result] : [])];
+  l.emit(isa.Opcode.Gemm, words, batch * blocks, node, read, [result], cost, text);
 }
 
 function product(l: Lowering, node: Node, p: Product): void {
