@@ -177,7 +177,7 @@ export function gathered(ip: usize, begin: i32, end: i32, scratch: usize): void 
   const depths = (k + ConvolutionTile.Depth - 1) / ConvolutionTile.Depth;
   const depth = max(4, ((k + depths - 1) / max(1, depths) + 3) & ~3);
   const span = max(1, min(channels, (depth + taps - 2) / taps + 1));
-  const maxRows = bandRows(ip, span);
+  const maxRows = bandRows(ip, span, outW);
   const maxCols = maxRows > 0 ? outW : min(outW, bandCols(ip, span));
   const padded = (results + 3) & ~3;
   const together = padded <= A_BYTES / 4 / max(1, k);
@@ -320,7 +320,7 @@ export function gatheredKernel(ip: usize, begin: i32, end: i32, scratch: usize):
   const pieces = arg(ip, Convolution.Pieces);
   const planeRows = arg(ip, Convolution.OutD) * outH;
   const maxCols = min(outW, min(ConvolutionTile.Depth, max(1, bandCols(ip, 1))));
-  const maxRows = maxCols < outW ? 1 : max(1, min(bandRows(ip, 1), ConvolutionTile.Depth / outW));
+  const maxRows = maxCols < outW ? 1 : max(1, min(bandRows(ip, 1, outW), ConvolutionTile.Depth / outW));
   const row32 = (<usize>places) << 2;
   const cRow = (<usize>(channels * taps)) << 2;
   const offsets = scratch + OFFSETS;

@@ -38,9 +38,9 @@ export function height(ip: usize, rows: i32): i32 {
   return (rows - 1) * arg(ip, Convolution.StrideH) + (arg(ip, Convolution.TapsH) - 1) * arg(ip, Convolution.DilationH) + 1;
 }
 
-/** Most rows of a plane, and places of a row where a whole one is too much, that so many channels have room for in the image. */
-export function bandRows(ip: usize, channels: i32): i32 {
-  const line = <i64>(channels * arg(ip, Convolution.TapsD)) * width(ip, arg(ip, Convolution.OutW)) * 4; // of many channels, beyond 2 GiB
+/** Most rows of `cols` places, and places of a row where those are too many, that so many channels have room for in the image. */
+export function bandRows(ip: usize, channels: i32, cols: i32): i32 {
+  const line = <i64>(channels * arg(ip, Convolution.TapsD)) * width(ip, cols) * 4; // of many channels, beyond 2 GiB
   const lines = <i32>(ConvolutionTile.ImageBytes / line) - height(ip, 1);
   return lines < 0 ? 0 : lines / arg(ip, Convolution.StrideH) + 1;
 }

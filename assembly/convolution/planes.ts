@@ -199,7 +199,7 @@ export function planes(ip: usize, begin: i32, end: i32, scratch: usize): void {
   const wide = (outW + 3) & ~3;
   const line = width(ip, wide);
   const rowStep = (<usize>(arg(ip, Convolution.StrideH) * line)) << 2;
-  const maxRows = min(bandRows(ip, channels), max(1, ConvolutionTile.ImageBytes / 4 / wide));
+  const maxRows = min(bandRows(ip, channels, wide), max(1, ConvolutionTile.ImageBytes / 4 / wide));
   const image = scratch + IMAGE;
   const sums = scratch + ROW;
   let known = 0;
@@ -413,7 +413,7 @@ export function planesKernel(ip: usize, begin: i32, end: i32, scratch: usize): v
   const wide = (outW + 3) & ~3;
   const line = width(ip, wide);
   const rowStep = (<usize>(arg(ip, Convolution.StrideH) * line)) << 2;
-  const maxRows = min(bandRows(ip, channels), max(1, RUN / outW));
+  const maxRows = min(bandRows(ip, channels, wide), max(1, RUN / outW));
   const image = scratch + IMAGE;
   const sums = scratch + SUMS;
   for (let u = begin; u < end; ++u) {

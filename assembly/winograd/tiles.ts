@@ -86,18 +86,22 @@ function inputBlocks(
         );
       else {
         const shift = from - max(0, min(from, w - 4));
-        const all = order(max(-4, min(shift, 4)));
-        const q = o - (shift << 2);
-        fromInput(
-          at,
-          64,
-          ordered(p0 + q, all),
-          ordered(p1 + q, all),
-          ordered(p2 + q, all),
-          ordered(p3 + q, all),
-          ordered(p4 + q, all),
-          ordered(p5 + q, all),
-        );
+        if (shift <= -4 || shift >= 4)
+          for (let p = at; p != at + BLOCK; p += 64) v128.store(p, i32x4.splat(0));
+        else {
+          const all = order(shift);
+          const q = o - (shift << 2);
+          fromInput(
+            at,
+            64,
+            ordered(p0 + q, all),
+            ordered(p1 + q, all),
+            ordered(p2 + q, all),
+            ordered(p3 + q, all),
+            ordered(p4 + q, all),
+            ordered(p5 + q, all),
+          );
+        }
       }
       at += BLOCK;
     }

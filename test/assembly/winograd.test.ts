@@ -146,6 +146,15 @@ describe.each(["plain", "relaxed"])("minimal filtering, %s", (variant) => {
     for (const pieces of [2, 3]) check({ n: 2, c: 20, o: 9, h: 13, w: 12, pad: [1, 1], pieces });
   });
 
+  it("sees nothing far outside", () => {
+    for (const pad of [
+      [1, 300],
+      [90, 1],
+      [7, 9],
+    ] as const)
+      check({ n: 1, c: 5, o: 2, h: 5, w: 6, pad });
+  });
+
   it("cuts what scratch has no room for", () => {
     check({ n: 1, c: 300, o: 9, h: 5, w: 4, pad: [1, 1] });
     check({ n: 1, c: 9, o: 900, h: 4, w: 5, pad: [1, 1] });

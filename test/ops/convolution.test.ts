@@ -117,6 +117,9 @@ const CASES: Case[] = [
   of(2, 3, 4, [9, 9], [3, 3], { padding: 4 }), // more around than a kernel reaches
   of(2, 3, 4, [16, 16], [2, 2], { stride: 3 }), // places between that no kernel sees
   of(3, 4, 5, [10, 10], [4, 4], { padding: 1, after: 2 }),
+  of(2, 16, 16, [20000, 1], [3, 1], { padding: 1, stride: 2, groups: 16 }), // planes of one column: a band of vectors
+  of(8, 1, 1, [60000, 4], [2, 1], { stride: 4 }),
+  of(2, 8, 8, [12000], [3], { stride: 3, padding: 1, groups: 8 }),
   // By minimal filtering: every tail, one sample, blocks of channels, of results, of tiles, more or less around.
   of(17, 8, 8, [4, 4], [3, 3], { padding: 1 }),
   of(9, 9, 13, [13, 11], [3, 3], { padding: 1 }),

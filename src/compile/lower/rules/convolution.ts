@@ -47,7 +47,8 @@ function isPlain({ inner, outer, taps, stride, padding, places }: Geometry): boo
 /** Whether tiles would be almost empty. */
 function hasFew(g: Geometry, channels: number, results: number): boolean {
   const products = channels * numel(g.taps);
-  const row = channels * g.taps[0] * span(g, 1, 1) * span(g, 2, g.outer[2]) * 4;
+  // Whole vectors of places.
+  const row = channels * g.taps[0] * span(g, 1, 1) * span(g, 2, Math.ceil(g.outer[2] / 4) * 4) * 4;
   return (
     products > 0 &&
     (results <= FEW || products <= SHORT) &&
