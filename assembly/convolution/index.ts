@@ -3,7 +3,8 @@ import { Convolution, ConvolutionPath } from "../isa";
 import { arg } from "../simd";
 import { gathered, gatheredKernel } from "./gathered";
 import { plain, plainKernel } from "./plain";
-import { planes, planesKernel } from "./planes";
+import { planes } from "./planes";
+import { planesKernel } from "./planeskernel";
 import { precise, preciseKernel } from "./precise";
 
 export function convolution(ip: usize, begin: i32, end: i32, scratch: usize): void {
