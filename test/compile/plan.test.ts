@@ -245,12 +245,15 @@ describe("memory plan", () => {
       ),
     );
 
+  /** x, and under it a row made from another's first. */
+  const beside = (x: Node, y: Node): Node => concat([x, softmax(slice(y, [0, 0], [1, y.shape[1]]))], 0);
+
   // A stack of random instructions over matrices, as a graph: some for one worker, some for all.
   const graphs = fc
     .record({
       rows: fc.oneof(fc.integer({ min: 1, max: 70 }), fc.integer({ min: 200, max: 500 })),
       cols: fc.integer({ min: 1, max: 40 }),
-      steps: fc.array(fc.tuple(fc.integer({ min: 0, max: 16 }), fc.nat(), fc.nat()), { minLength: 1, maxLength: 40 }),
+      steps: fc.array(fc.tuple(fc.integer({ min: 0, max: 18 }), fc.nat(), fc.nat()), { minLength: 1, maxLength: 40 }),
     })
     .map(({ rows, cols, steps }): Computation => {
       const x = leaf([rows, cols], "float32");
@@ -280,6 +283,10 @@ describe("memory plan", () => {
           // What flows back to slices, whether they overlap or leave gaps.
           () => quarters(a, (i, j) => [i * (rows >> 1), j * (cols >> 1)], [(rows + 1) >> 1, (cols + 1) >> 1]),
           () => quarters(b, (i, j) => [i, j * (cols >> 1)], [rows - 1, cols >> 1]),
+          // Zeros on one worker, what goes between them on all.
+          () => slice(pad(softmax(a), [3, 0], [rows + 5, cols]), [2, 0], [rows, cols]),
+          // All rows but one, over what is as large as all.
+          () => beside(apply(UNARY.tanh, slice(beside(softmax(a), b), [0, 0], [rows, cols])), a),
           // Products added to each other.
           () => add(add(matmul(a, w), matmul(apply(UNARY.tanh, b), w)), matmul(b, transposeLast(w))),
         ][kind]();
