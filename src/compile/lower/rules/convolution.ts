@@ -5,10 +5,9 @@ import type { Node } from "../../../graph/node.ts";
 import { type ConvAttrs, CONVOLUTIONS } from "../../../ops/convolution.ts";
 import type { Ref } from "../../instr.ts";
 import { NS } from "../cost.ts";
-import { ROWS } from "../emission.ts";
 import type { Lowering } from "../lowering.ts";
 import { PIECES, three } from "./axes.ts";
-import { adjoints, type Geometry, strides } from "./geometry.ts";
+import { adjoints, cutSamples, type Geometry, strides } from "./geometry.ts";
 import { reduceInto } from "./reduction.ts";
 import { byTiles, winograd, winogradKernel } from "./winograd.ts";
 
@@ -197,23 +196,20 @@ export function convolution(l: Lowering, n: Node<ConvAttrs>): void {
     // Places that nothing comes back to are sums of nothing.
     const nothing = numel(part.taps) === 0;
     const g = nothing ? { ...part, taps: [1, 1, 1] } : part;
-    const rows = g.outer[0] * g.outer[1];
-    const byRows = samples < 2 * ROWS;
-    const pieces = byRows ? Math.max(1, Math.min(rows, Math.ceil(PIECES / Math.max(1, samples)))) : 1;
-    const block = byRows ? 1 : ROWS;
+    const { block, pieces, units, unitOf } = cutSamples(samples, g.outer[0] * g.outer[1]);
     const path = nothing ? Path.Gathered : pathOf(g, work, channels, results);
     const of = { out, from, kernels, samples, groups, channels: nothing ? 0 : channels, results, path, block, pieces };
     const cost = samples * groups * results * numel(g.outer) * (nothing ? 1 : channels * numel(g.taps));
     l.emit(
       isa.Opcode.Convolution,
       words(l, g, { ...of, plane: numel(whole.outer), between }),
-      Math.ceil(samples / block) * pieces,
+      units,
       n,
       [
-        [from, byRows ? 0 : ROWS * numel(x.shape.slice(1)) * 4],
+        [from, unitOf(x)],
         [kernels, 0],
       ],
-      [[out, byRows ? 0 : ROWS * numel(n.shape.slice(1)) * 4]],
+      [[out, unitOf(n)]],
       cost * (path === Path.Precise ? NS.preciseMultiplyAdd : NS.multiplyAdd),
     );
   }

@@ -1,4 +1,8 @@
-/** @file How windows slide over up to three axes, whatever is done with them. */
+/** @file How windows slide over up to three axes, whatever is done with them, and how that is cut into units. */
+import { numel } from "../../../core/shape.ts";
+import type { Node } from "../../../graph/node.ts";
+import { ROWS } from "../emission.ts";
+import { PIECES } from "./axes.ts";
 
 /** Place q of the result sees at tap t place q stride + t dilation - padding of its source, or of the source spread apart. */
 export interface Geometry {
@@ -34,6 +38,20 @@ interface Residue {
   readonly tapStep: number;
   readonly dilation: number;
   readonly padding: number;
+}
+
+/** Units of work on samples that have so many rows each: blocks of samples where there are enough, else pieces of a sample's rows. */
+export function cutSamples(samples: number, rows: number) {
+  const whole = samples >= 2 * ROWS;
+  const block = whole ? ROWS : 1;
+  const pieces = whole ? 1 : Math.max(1, Math.min(rows, Math.ceil(PIECES / Math.max(1, samples))));
+  return {
+    block,
+    pieces,
+    units: Math.ceil(samples / block) * pieces,
+    /** Bytes of a float32 value of samples that a unit has; 0 if any unit may touch any. */
+    unitOf: ({ shape }: Node): number => (whole ? ROWS * numel(shape.slice(1)) * 4 : 0),
+  };
 }
 
 const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b));

@@ -5,10 +5,9 @@ import type { Node } from "../../../graph/node.ts";
 import type { ConvAttrs } from "../../../ops/convolution.ts";
 import type { Ref } from "../../instr.ts";
 import { NS } from "../cost.ts";
-import { ROWS } from "../emission.ts";
 import type { Lowering } from "../lowering.ts";
 import { PIECES } from "./axes.ts";
-import type { Geometry } from "./geometry.ts";
+import { cutSamples, type Geometry } from "./geometry.ts";
 import { reduceInto } from "./reduction.ts";
 
 const { Winograd: W, WinogradTaps: T, WinogradTile: Tile } = isa;
@@ -81,10 +80,10 @@ export function winograd(l: Lowering, n: Node<ConvAttrs>, g: Geometry, adjoint: 
   const [x, w] = n.src;
   const [samples, results] = n.shape;
   const channels = x.shape[1];
-  const panels = Math.ceil(results / 8);
+  const panels = Math.ceil(results / isa.GemmTile.Cols);
   const from = l.ref(x);
   const given = l.ref(w);
-  const bytes = upTo(panels * channels * 32, isa.Size.Line) | isa.Size.Line;
+  const bytes = upTo(panels * channels * isa.GemmTile.Cols * 4, isa.Size.Line) | isa.Size.Line;
   const kernels = { buffer: l.buffer(Tile.Points * bytes, n.dtype), offset: 0 };
   const taps = l.words<typeof T>({
     [T.Out]: kernels,
@@ -94,21 +93,18 @@ export function winograd(l: Lowering, n: Node<ConvAttrs>, g: Geometry, adjoint: 
     [T.Adjoint]: adjoint ? 1 : 0,
   });
   l.emit(isa.Opcode.WinogradTaps, taps, panels, n, [[given, 0]], [[kernels, 0]], numel(w.shape) * NS.taps);
-  const rows = tiles(g.outer[1]);
-  const byRows = samples < 2 * ROWS;
-  const pieces = byRows ? Math.min(rows, Math.ceil(PIECES / samples)) : 1;
-  const block = byRows ? 1 : ROWS;
+  const { block, pieces, units, unitOf } = cutSamples(samples, tiles(g.outer[1]));
   const out = l.result(n);
   l.emit(
     isa.Opcode.Winograd,
     words(l, g, { out, from, kernels, sums: 0, shape: x.shape, results }, block, pieces),
-    Math.ceil(samples / block) * pieces,
+    units,
     n,
     [
-      [from, byRows ? 0 : ROWS * numel(x.shape.slice(1)) * 4],
+      [from, unitOf(x)],
       [kernels, 0],
     ],
-    [[out, byRows ? 0 : ROWS * numel(n.shape.slice(1)) * 4]],
+    [[out, unitOf(n)]],
     samples * work(g.outer, channels, results) * NS.multiplyAdd * 2,
   );
 }
