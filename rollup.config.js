@@ -43,7 +43,7 @@ export const library = ["node", "browser"].map((name) => ({
     file: `dist/${name}/index.js`,
     format: "es",
     freeze: false, // bundlers drop what is not used of `nn` and `optim`
-    paths: (id) => id.replace(/^#kernels\/(\w+)$/, "../kernels/$1.js"),
+    paths: (id) => id.replace(/^#kernels\/([\w.]+)$/, "../kernels/$1.js"),
   },
   external: [/^node:/, "comlink", /^#kernels\//],
   plugins: [...common(name), ...(name === "browser" ? [minified] : [])],

@@ -26,8 +26,26 @@ export enum Lane {
   Nanoseconds = 10000,
 }
 
+/**
+ * Families of instructions. The kernels of each are a binary, assembly/families/<name>.ts, which a page loads once a
+ * program has an instruction of it; those of Core it loads at once.
+ */
+export enum Family {
+  Core = 0,
+  Various = 1,
+  Convolution = 2,
+  Pooling = 3,
+  Norm = 4,
+}
+
+/** An opcode divided by `Opcodes`, rounded down, is the number of its family. */
+export enum Range {
+  Opcodes = 32,
+}
+
 /** Instructions. The kernel of each is the WASM export of that name, in what is shipped of that number; a barrier has none. */
 export enum Opcode {
+  // Core
   Barrier = 0,
   Map = 1,
   Gemm = 2,
@@ -36,29 +54,37 @@ export enum Opcode {
   SoftmaxGrad = 5,
   CrossEntropy = 6,
   CrossEntropyGrad = 7,
-  Gather = 8,
-  ScatterAdd = 9,
-  Random = 10,
-  Transpose = 11,
-  Adam = 12,
-  Cumsum = 13,
-  Argsort = 14,
-  Fold = 15,
-  Product = 16,
-  Assert = 17,
-  Convolution = 18,
-  ConvolutionKernel = 19,
-  Winograd = 20,
-  WinogradTaps = 21,
-  WinogradKernel = 22,
-  MaxPool = 23,
-  TakeTaps = 24,
-  PutTaps = 25,
-  SumWindows = 26,
-  SpreadWindows = 27,
-  Norm = 28,
-  NormGrad = 29,
-  NormParameters = 30,
+  Random = 8,
+  Transpose = 9,
+  Adam = 10,
+
+  // Various
+  Gather = 32,
+  ScatterAdd = 33,
+  Cumsum = 34,
+  Argsort = 35,
+  Fold = 36,
+  Product = 37,
+  Assert = 38,
+
+  // Convolution
+  Convolution = 64,
+  ConvolutionKernel = 65,
+  Winograd = 66,
+  WinogradTaps = 67,
+  WinogradKernel = 68,
+
+  // Pooling
+  MaxPool = 96,
+  TakeTaps = 97,
+  PutTaps = 98,
+  SumWindows = 99,
+  SpreadWindows = 100,
+
+  // Norm
+  Norm = 128,
+  NormGrad = 129,
+  NormParameters = 130,
 }
 
 /** Sizes of memory, in bytes but for Pages. */

@@ -1,6 +1,7 @@
 // What every benchmark of raw kernels needs: the numbers of the instruction set, and the kernels on a private memory.
 import { existsSync, readFileSync } from "node:fs";
 import { isa } from "../scripts/isa.js";
+import { FAMILIES } from "../scripts/kernels.js";
 
 export { isa };
 
@@ -13,7 +14,7 @@ export function wasmBytes(name, variant, directory = new URL("../build/", import
 
 /** True if this engine takes the relaxed binaries. */
 export function hasRelaxed(directory) {
-  return WebAssembly.validate(wasmBytes("kernels", "relaxed", directory));
+  return WebAssembly.validate(wasmBytes("core", "relaxed", directory));
 }
 
 /** An instance on a memory of its own, with a bump allocator that never frees. */
@@ -25,7 +26,7 @@ export class Bench {
       new WebAssembly.Instance(new WebAssembly.Module(wasmBytes(name, variant, directory)), {
         env: { memory: this.memory, beat() {} },
       }).exports;
-    this.kernels = instance("kernels");
+    this.kernels = Object.assign({}, ...FAMILIES.map(instance));
     /** Computes as fast as an engine can. */
     this.peak = instance("peak").peak;
     this.kernels.writeConstants();

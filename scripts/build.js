@@ -6,8 +6,7 @@ import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import zopfli from "@gfx/zopfli";
 import { rollup } from "rollup";
-import { numbersOf } from "./isa.js";
-import { buildKernels, VARIANTS, withExports } from "./kernels.js";
+import { buildAll, buildKernels, callsOf, FAMILIES, VARIANTS, withExports } from "./kernels.js";
 import { library, workers } from "../rollup.config.js";
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
@@ -70,18 +69,18 @@ async function bundle(configs) {
 
 await mkdir("build", { recursive: true });
 await mkdir("dist/kernels", { recursive: true });
-const modules = VARIANTS.map((name) => `dist/kernels/${name}.js`);
+const modules = FAMILIES.flatMap((family) => VARIANTS.map((variant) => `dist/kernels/${family}.${variant}.js`));
 await step("kernels", ["assembly"], [...modules, "build/packed.d.ts"], async () => {
-  // What the worker calls: kernels, by the numbers of their instructions.
-  const names = { writeConstants: "writeConstants" };
-  for (const [name, opcode] of Object.entries(numbersOf("Opcode"))) if (opcode > 0) names[name] = String(opcode);
-  for (const name of VARIANTS) {
-    const packed = await deflate(withExports(await buildKernels(name), names), {}); // 7 % smaller than zlib's best
-    await writeFile(`dist/kernels/${name}.js`, `export default "${Buffer.from(packed).toString("base64")}";\n`);
-  }
+  await rm("dist/kernels", { recursive: true }); // families that are no more
+  await mkdir("dist/kernels");
+  await buildAll(async (family, variant) => {
+    const packed = await deflate(withExports(await buildKernels(family, variant), callsOf(family)), {}); // 7 % smaller than zlib's best
+    const text = Buffer.from(packed).toString("base64");
+    await writeFile(`dist/kernels/${family}.${variant}.js`, `export default "${text}";\n`);
+  });
   await writeFile(
     "build/packed.d.ts",
-    "/** The kernels' binary, deflated, as base64. */\ndeclare const packed: string;\nexport default packed;\n",
+    "/** A binary of kernels, deflated, as base64. */\ndeclare const packed: string;\nexport default packed;\n",
   );
 });
 

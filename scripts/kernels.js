@@ -1,10 +1,10 @@
-// Compiles assembly/ to two binaries from one source: plain and relaxed SIMD. They import a private memory; src/run/kernels.ts
-// makes them take a shared one. For benchmarks, the multiply-add ceiling is a binary beside each.
+// Compiles each family of kernels to two binaries from one source: plain and relaxed SIMD. They import a private memory;
+// src/run/kernels.ts makes them take a shared one. For benchmarks, the multiply-add ceiling is a binary beside each.
 import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import asc from "assemblyscript/asc";
-import { isa } from "./isa.js";
+import { isa, numbersOf } from "./isa.js";
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 
@@ -13,11 +13,22 @@ export const VARIANTS = ["plain", "relaxed"];
 /** The id of a binary's section of exports. */
 const EXPORTS = 7;
 
-/** Builds one variant into build/kernels.VARIANT.wasm and returns its bytes. */
-export async function buildKernels(variant) {
-  await compile("peak", "peak", variant);
-  return compile("index", "kernels", variant);
+/** Names of the families, as their files have them, by number. */
+export const FAMILIES = Object.keys(numbersOf("Family")).map((name) => name.toLowerCase());
+
+/** What the worker calls of a family: kernels, by the numbers of their instructions. {name of an export: shipped name} */
+export function callsOf(family) {
+  const names = family === "core" ? { writeConstants: "writeConstants" } : {};
+  for (const [name, opcode] of Object.entries(numbersOf("Opcode")))
+    if (opcode > 0 && FAMILIES[Math.floor(opcode / isa.Range.Opcodes)] === family) names[name] = String(opcode);
+  return names;
 }
+
+/** Builds one variant of a family into build/FAMILY.VARIANT.wasm and returns its bytes. */
+export const buildKernels = (family, variant) => compile(`families/${family}`, family, variant);
+
+/** Builds one variant of the ceiling. */
+export const buildPeak = (variant) => compile("peak", "peak", variant);
 
 /** Compiles a file of assembly/ and what it imports into build/. */
 async function compile(entry, name, variant) {
@@ -104,8 +115,19 @@ export function withExports(binary, names) {
   }
 }
 
+/** Every binary with a name of its own: in turns, for asc runs in this thread. */
+export async function buildAll(make, only = VARIANTS) {
+  for (const variant of only) {
+    await buildPeak(variant);
+    for (const family of FAMILIES) await make(family, variant);
+  }
+}
+
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   process.chdir(root);
   const only = process.argv[2];
-  for (const variant of VARIANTS) if (!only || variant === only) await buildKernels(variant);
+  await buildAll(
+    buildKernels,
+    VARIANTS.filter((variant) => !only || variant === only),
+  );
 }

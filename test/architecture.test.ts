@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join, posix } from "node:path";
 import { describe, expect, test } from "vitest";
 import * as isa from "../assembly/isa.ts";
+import { familyOf } from "../src/program/program.ts";
 
 const root = join(new URL(import.meta.url).pathname, "../..");
 
@@ -141,8 +142,15 @@ describe("the instruction set", () => {
     }
   });
 
-  test("opcodes count up from 0 without gaps: workers find kernels by position", () => {
+  test("opcodes count up from a multiple of their families' range without gaps", () => {
     const numbers = Object.values(isa.Opcode).filter((v) => typeof v === "number");
-    expect(numbers).toEqual(numbers.map((_, i) => i));
+    const families = Object.values(isa.Family).filter((v) => typeof v === "number");
+    expect(families).toEqual(families.map((_, i) => i));
+    const byFamily = families.map((family) => numbers.filter((opcode) => familyOf(opcode) === family));
+    for (const [family, opcodes] of byFamily.entries()) {
+      expect(opcodes.length).toBeGreaterThan(0);
+      expect(opcodes).toEqual(opcodes.map((_, i) => family * isa.Range.Opcodes + i));
+    }
+    expect(byFamily.flat()).toEqual(numbers);
   });
 });

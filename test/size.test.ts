@@ -1,28 +1,64 @@
-/** What a page loads to train: the budget of the project. */
-import { readFileSync } from "node:fs";
+/** What pages load: the budgets of the project, one for each kind of page. */
+import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
+import { platform } from "#platform";
 import { nodeResolve } from "@rollup/plugin-node-resolve";
 import { rollup } from "rollup";
 import { minify } from "terser";
-import { expect, test } from "vitest";
+import { afterAll, expect, test } from "vitest";
 import { browserWorker } from "#embedded";
-
-/**
- * The goal is 60 KB; with all of PyTorch's sampled operations in the table it is not reached. Memory that is given back, faults
- * that stay where they belong and arguments that count by value took 3.4 KB more, convolutions of their own 5, minimal filtering
- * and paths 6, pooling 6, norms 7, gradients in place 2.8: all pages load all operations and kernels, whether they use them or not. That has to end.
- */
-const BUDGET = 100 * 1024;
+import * as fl from "../src/index.ts";
 
 const root = fileURLToPath(new URL("../", import.meta.url));
 const read = (path: string): string => readFileSync(root + path, "utf8");
 const gzipped = (text: string): number => gzipSync(text, { level: 9 }).length;
 
-/** The README's quick start, bundled for a page as users do: unused code dropped, minified. The kernels stay outside. */
-async function page(): Promise<string> {
-  const source = /```js\n([\s\S]*?)```/.exec(read("README.md"))?.[1] as string;
-  const entry = `${root}build/quick-start.js`;
+const CONVNET = `
+import { compile, crossEntropy, nn, optim, rand, tensor } from "fourlane";
+const model = new nn.Sequential(
+  new nn.Conv2d(1, 8, 3), new nn.BatchNorm2d(8), new nn.ReLU(), new nn.MaxPool2d(2), new nn.Flatten(), new nn.Linear(288, 10),
+);
+const optimizer = new optim.SGD(model.parameters(), { lr: 0.01, momentum: 0.9 });
+const step = compile((x, y) => {
+  optimizer.zeroGrad();
+  const loss = crossEntropy(model.forward(x), y);
+  loss.backward();
+  optimizer.step();
+  return loss;
+});
+console.log(await step(rand([4, 1, 14, 14]), tensor([3, 1, 4, 1], { dtype: "int32" })).item());
+`;
+
+/** Bytes, gzipped: of the page's JavaScript, with the library's as far as it is used, and of the kernels it asks for. The goal is 60 KB. */
+const PAGES: [kind: string, source: string, families: string[], budget: number][] = [
+  ["an MLP, the README's quick start", /```js\n([\s\S]*?)```/.exec(read("README.md"))?.[1] as string, ["core"], 83_000],
+  ["a ConvNet", CONVNET, ["convolution", "core", "norm", "pooling"], 106_000],
+];
+
+/** Whatever can be used, without a bundler. */
+const EVERYTHING = 144_000;
+
+/** A family's binary, the larger of the two, by what is in its files. */
+const binaries = new Map<string, number>();
+const contents = new Map<string, string>();
+for (const file of readdirSync(`${root}dist/kernels`)) {
+  const family = file.split(".")[0];
+  const text = read(`dist/kernels/${file}`);
+  contents.set(JSON.parse(/"[^"]*"/.exec(text)?.[0] as string), family);
+  binaries.set(family, Math.max(binaries.get(family) ?? 0, gzipped(text)));
+}
+const sum = (numbers: Iterable<number>): number => [...numbers].reduce((a, b) => a + b, 0);
+
+const { unpack } = platform;
+afterAll(async () => {
+  platform.unpack = unpack;
+  await fl.dispose();
+});
+
+/** A page's script, bundled as users do: unused code dropped, minified. The kernels stay outside. */
+async function bundled(source: string): Promise<string> {
+  const entry = `${root}build/page.js`;
   const build = await rollup({
     input: entry,
     external: [/\/kernels\//],
@@ -36,15 +72,39 @@ async function page(): Promise<string> {
   return (await minify(output[0].code, { module: true, ecma: 2020 })).code as string;
 }
 
-test("a page that trains loads no more than its budget, gzipped", async () => {
+/** Runs a page's script here, and tells which kernels it asks for. */
+async function asked(source: string): Promise<string[]> {
+  const families: string[] = [];
+  platform.unpack = (packed) => {
+    families.push(contents.get(packed) as string);
+    return unpack(packed);
+  };
+  await fl.dispose();
+  await fl.init();
+  const body = source.replace(/^\s*import (\{[^}]*\}) from "fourlane";/, "const $1 = fl;");
+  const AsyncFunction = (async () => {}).constructor as new (
+    ...text: string[]
+  ) => (...args: unknown[]) => Promise<void>;
+  await new AsyncFunction("fl", "console", body)(fl, { log() {} });
+  return families.sort();
+}
+
+test.each(PAGES)("a page that trains %s loads no more than its budget", async (kind, source, families, budget) => {
+  expect(await asked(source)).toEqual(families);
   const worker = gzipped(browserWorker);
-  const script = gzipped(await page());
-  const binary = Math.max(...["plain", "relaxed"].map((name) => gzipped(read(`dist/kernels/${name}.js`))));
-  const whole = gzipped(read("dist/browser/index.js")) + gzipped(read("node_modules/comlink/dist/esm/comlink.min.mjs"));
-  console.log(
-    `JavaScript ${script - worker} + worker ${worker} + binary ${binary} = ${script + binary} of ${BUDGET} bytes; ` +
-      `without a bundler, the whole library: ${whole + binary}`,
-  );
+  const script = gzipped(await bundled(source));
+  const kernels = sum(families.map((family) => binaries.get(family) as number));
+  const total = script + kernels;
+  console.log(`${kind}: JavaScript ${script - worker} + worker ${worker} + kernels ${kernels} = ${total} of ${budget}`);
   expect(script).toBeGreaterThan(20_000); // the library is in it
-  expect(script + binary).toBeLessThan(BUDGET);
+  expect(total).toBeLessThan(budget);
+});
+
+test("the whole library is no larger than its budget", () => {
+  const comlink = gzipped(read("node_modules/comlink/dist/esm/comlink.min.mjs"));
+  const script = gzipped(read("dist/browser/index.js")) + comlink;
+  const kernels = sum(binaries.values());
+  console.log(`everything: JavaScript ${script} + kernels ${kernels} = ${script + kernels} of ${EVERYTHING}`);
+  expect(kernels).toBeGreaterThan(20_000);
+  expect(script + kernels).toBeLessThan(EVERYTHING);
 });

@@ -29,7 +29,8 @@ const COARSE: readonly number[] = [isa.Opcode.Gemm, isa.Opcode.ScatterAdd];
 
 class Aborted extends Error {}
 
-let kernels: Kernel[] = [];
+/** By the numbers of their instructions; of families that no program needed yet there are none. */
+const kernels: Kernel[] & { writeConstants?: () => void } = [];
 let memory: WebAssembly.Memory;
 let words: Int32Array;
 let worker = 0;
@@ -227,6 +228,11 @@ function perform(n: number): void {
   if (Atomics.add(words, CONTROL_WORD + Control.Finished, 1) === team - 1) endLaunch(n);
 }
 
+/** How often the bell had been rung when it was looked at, the last launch that was run, and calls that were answered. */
+let heard = 0;
+let latest = 0;
+let answered = 0;
+
 /** Sleeps until the bell shows another number than `seen`; returns it. */
 function waitForBell(seen: number): number {
   const bell = bellOf(worker) >> 2;
@@ -247,27 +253,39 @@ export const api: WorkerApi = {
     memory =
       options.memory ??
       new WebAssembly.Memory({ initial: Math.ceil(options.bytes / isa.Size.Page), maximum: isa.Size.Pages });
-    const { exports } = new WebAssembly.Instance(options.module, { env: { memory, beat: () => moved(pace) } });
-    kernels = Object.assign([], exports); // they are named by the numbers of their instructions
-    if (worker === 0) (exports.writeConstants as () => void)();
+    this.load(options.modules);
+    if (worker === 0) kernels.writeConstants?.();
     if (worker < options.spinners) bellSpins = MAX_SPINS;
     refresh();
   },
 
+  load(modules: readonly WebAssembly.Module[]): void {
+    const imports = { env: { memory, beat: () => moved(pace) } };
+    // Exports are named by the numbers of their instructions.
+    for (const module of modules) Object.assign(kernels, new WebAssembly.Instance(module, imports).exports);
+  },
+
   serve(): void {
     const mail = (bellOf(worker) >> 2) + 1;
-    let seen = 0;
     for (;;) {
-      const now = waitForBell(seen);
+      heard = waitForBell(heard);
+      const [even, odd] = [Atomics.load(words, mail), Atomics.load(words, mail + 1)];
       try {
-        for (const n of [(now - 1) | 0, now]) if (n !== seen && Atomics.load(words, mail + (n & 1)) === n) perform(n);
+        for (const n of ((even - odd) | 0) < 0 ? [even, odd] : [odd, even])
+          if (((n - latest) | 0) > 0) {
+            perform(n);
+            latest = n;
+          }
       } catch (error) {
         if (error instanceof Aborted) return;
         Atomics.store(words, CONTROL_WORD + Control.Abort, 1);
         for (const word of [Control.Generation, Control.Done]) Atomics.notify(words, CONTROL_WORD + word);
         throw error;
       }
-      seen = now;
+      if (Atomics.load(words, mail + 2) !== answered) {
+        answered = (answered + 1) | 0;
+        return;
+      }
     }
   },
 

@@ -5,6 +5,7 @@ import type { Shape } from "../core/shape.ts";
 import {
   align,
   ARENA,
+  familyOf,
   INPUTS,
   type Label,
   OUTPUTS,
@@ -25,6 +26,7 @@ export function encode(low: Lowered, schedule: Schedule, plan: Plan): Program {
   const code: number[] = [];
   const relocations: number[] = [];
   const labels: Label[] = [];
+  const families = new Set<isa.Family>();
   const residents = low.residents.length;
 
   const regionOf = (b: Allocation): Region => {
@@ -56,6 +58,7 @@ export function encode(low: Lowered, schedule: Schedule, plan: Plan): Program {
       labels.push({ word: code.length, phase, op: "barrier", text: "barrier", shapes: "" });
       code.push(isa.Opcode.Barrier, 4, 0, 0);
     }
+    families.add(familyOf(i.opcode));
     const { op, shapes, called, names } = i.label;
     labels.push({ word: code.length, phase, op, text: i.text, shapes, called, names });
     for (const w of i.words) {
@@ -88,6 +91,7 @@ export function encode(low: Lowered, schedule: Schedule, plan: Plan): Program {
     inputBytes,
     outputBytes,
     lanes: instrs.reduce((most, i) => Math.max(most, i.lanes), 1),
+    families: [...families],
     inputs: low.inputs.map(whole),
     outputs: low.outputs.map(({ buffer, node }) =>
       place({ buffer, offset: 0 }, node.shape, node.dtype, byteLength(node.shape, node.dtype)),

@@ -16,6 +16,9 @@ export interface MemoryPlan {
   readonly unshared: number;
 }
 
+/** Whose kernel an instruction is. */
+export const familyOf = (opcode: isa.Opcode): isa.Family => Math.floor(opcode / isa.Range.Opcodes);
+
 /** Where a buffer of the program lives: one of these three, or the n-th resident or update. */
 export type Region = number;
 export const ARENA: Region = 0;
@@ -58,6 +61,8 @@ export interface Program {
   readonly outputBytes: number;
   /** Most workers any instruction has use for. */
   readonly lanes: number;
+  /** Whose kernels its instructions are. */
+  readonly families: readonly isa.Family[];
   readonly inputs: readonly Place[];
   readonly outputs: readonly Place[];
   /** Regions from the fourth on. */

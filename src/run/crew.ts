@@ -4,6 +4,8 @@
  */
 import { releaseProxy, type Remote, wrap } from "comlink";
 import { WorkerError, type WorkerFault } from "../core/errors.ts";
+import type * as isa from "../../assembly/isa.ts";
+import type { Modules } from "./kernels.ts";
 import type { Platform, WorkerHandle } from "./platform.ts";
 import type { Setup, WorkerApi } from "./protocol.ts";
 
@@ -13,6 +15,10 @@ const TICK_MS = 100;
 
 export class Crew {
   readonly apis: Remote<WorkerApi>[] = [];
+  /** Whose kernels all workers have. */
+  readonly families = new Set<isa.Family>();
+  /** Workers that are loading kernels, by what they are to answer. */
+  readonly loading = new Map<Promise<void>, number>();
   /** Rejects with the first fault; never resolves. */
   readonly failed: Promise<never>;
   /** The first fault, once there is one. */
@@ -25,6 +31,11 @@ export class Crew {
   private readonly ports: MessagePort[] = [];
   private fail: (fault: WorkerFault, worker: number, cause: unknown) => void = () => {};
   private ended = false;
+  private leave = (): void => {};
+  /** Resolves when the crew is of no more use: at the first fault, or when it is ended. */
+  private readonly over = new Promise<void>((resolve) => {
+    this.leave = resolve;
+  });
 
   constructor(platform: Platform, count: number) {
     this.failed = new Promise<never>((_, reject) => {
@@ -38,6 +49,7 @@ export class Crew {
         const message = `worker ${worker} ${what}${when}: ${error.message}`;
         this.fault = new WorkerError(fault, worker, this.step, message, { cause: error });
         reject(this.fault);
+        this.leave();
       };
     });
     this.failed.catch(() => {});
@@ -66,9 +78,10 @@ export class Crew {
   private ready = false;
 
   /** Sets all workers up once the kernels are there; rejects if one does not answer in time. */
-  async start(kernels: Promise<WebAssembly.Module>, setup: Omit<Setup, "worker" | "module">): Promise<void> {
+  async start(kernels: Promise<Modules>, setup: Omit<Setup, "worker" | "modules">): Promise<void> {
     this.hold(true); // while kernels are compiled, too: that alone keeps no process alive
-    const module = await kernels;
+    const known = new Map(await kernels); // more may come meanwhile
+    const modules = [...known.values()];
     const answered = new Array<boolean>(this.apis.length).fill(false);
     let ticks = 0;
     let last = performance.now();
@@ -79,7 +92,7 @@ export class Crew {
       if (ticks >= START_TICKS) this.report("start", answered.indexOf(false), new Error("no answer to the handshake"));
     }, TICK_MS);
     const calls = this.apis.map((api, worker) =>
-      Promise.resolve(api.setup({ ...setup, module, worker })).then(
+      Promise.resolve(api.setup({ ...setup, modules, worker })).then(
         () => {
           answered[worker] = true;
           ticks = 0; // many workers on few cores start one after the other
@@ -91,8 +104,36 @@ export class Crew {
       await Promise.race([Promise.all(calls), this.failed]);
       if (this.fault) throw this.fault;
       this.ready = true;
+      for (const family of known.keys()) this.families.add(family);
     } finally {
       clearInterval(clock);
+      this.hold(false);
+    }
+  }
+
+  /**
+   * Gives all workers the kernels they lack, once these are there. Calls `posted` when the messages are on their way. Resolves when all
+   * have them, or when the crew is of no more use; rejects if they cannot be had.
+   */
+  async load(kernels: Promise<Modules>, posted: () => void): Promise<void> {
+    this.hold(true);
+    try {
+      const known = await Promise.race([kernels, this.over]);
+      if (!known || this.fault || this.ended) return;
+      const lacking = [...known].filter(([family]) => !this.families.has(family));
+      const modules = lacking.map(([, module]) => module);
+      const answers = this.apis.map((api, worker) => {
+        const answer: Promise<void> = Promise.resolve(api.load(modules)).then(
+          () => void this.loading.delete(answer),
+          (cause) => this.report("trap", worker, cause),
+        );
+        this.loading.set(answer, worker);
+        return answer;
+      });
+      posted();
+      await Promise.race([Promise.all(answers), this.over]);
+      if (!this.fault && !this.ended) for (const [family] of lacking) this.families.add(family);
+    } finally {
       this.hold(false);
     }
   }
@@ -102,15 +143,21 @@ export class Crew {
     this.fail(fault, worker, cause);
   }
 
-  /** Whether the workers keep the process alive: they do while a step is in flight. */
+  /** How many reasons there are for the workers to keep the process alive. */
+  private reasons = 0;
+
+  /** Whether the workers keep the process alive: they do while a step is in flight. Each true is followed by a false. */
   hold(alive: boolean): void {
     if (this.ended) return; // ending workers keep the process alive until they are gone
-    for (const h of this.handles) h.hold(alive);
+    const before = this.reasons;
+    this.reasons += alive ? 1 : -1;
+    if (before === 0 || this.reasons === 0) for (const h of this.handles) h.hold(alive);
   }
 
   /** Ends all workers. */
   async end(): Promise<void> {
     this.ended = true;
+    this.leave();
     // comlink keeps a proxy's port, and with it whoever waits for an answer, until the proxy is released.
     for (const api of this.apis) api[releaseProxy]();
     for (const p of this.ports) p.close();

@@ -1,4 +1,5 @@
 /** @file One worker with a memory of its own: the same programs, a message a step. */
+import type * as isa from "../../assembly/isa.ts";
 import { DisposedError, OutOfMemoryError } from "../core/errors.ts";
 import { Crew } from "./crew.ts";
 import {
@@ -14,6 +15,7 @@ import {
 } from "./device.ts";
 import { Allocator } from "./memory.ts";
 import { Watchdog } from "./watchdog.ts";
+import type { Modules } from "./kernels.ts";
 import type { Platform } from "./platform.ts";
 import { Control, CONTROL_WORD, heapStart, Launch, launchWord, paceOf, type PrivateJob } from "./protocol.ts";
 
@@ -24,6 +26,8 @@ export class PrivateDevice implements Device {
   readonly depth = 1;
   readonly allocator: Allocator;
   private launches = 0;
+  /** Launches and readings. */
+  private steps = 0;
   private ended: Error | undefined;
   /** Rejects what is in flight. */
   private reject: ((error: Error) => void) | undefined;
@@ -36,7 +40,7 @@ export class PrivateDevice implements Device {
     this.options = options;
     this.watchdog = new Watchdog(
       options.hangTimeout,
-      () => String(crew.pulses),
+      () => (this.reject || crew.loading.size > 0 ? `${this.steps}:${crew.pulses}:${crew.loading.size}` : undefined),
       (ms) => crew.report("hung", 0, new Error(`no answer for ${ms} ms`)),
     );
     this.allocator = new Allocator(heapStart(1), options.memoryLimit);
@@ -61,6 +65,14 @@ export class PrivateDevice implements Device {
 
   get failed(): boolean {
     return this.crew.fault !== undefined;
+  }
+
+  get families(): ReadonlySet<isa.Family> {
+    return this.crew.families;
+  }
+
+  load(kernels: Promise<Modules>): Promise<void> {
+    return this.crew.load(kernels, () => this.watchdog.watch());
   }
 
   async launch(job: Job): Promise<JobResult> {
@@ -95,6 +107,7 @@ export class PrivateDevice implements Device {
     if (error) throw error;
     crew.step = launch;
     crew.hold(true);
+    this.steps++;
     this.watchdog.watch();
     const bytes = this.allocator.top;
     try {
@@ -112,7 +125,6 @@ export class PrivateDevice implements Device {
       throw failure;
     } finally {
       this.reject = undefined;
-      this.watchdog.stop();
       crew.step = -1;
       crew.hold(false);
     }
@@ -124,6 +136,7 @@ export class PrivateDevice implements Device {
 
   async dispose(): Promise<void> {
     this.ended = new DisposedError(DISPOSED);
+    this.watchdog.stop();
     this.reject?.(this.ended);
     await this.crew.end();
   }

@@ -15,6 +15,7 @@ import {
 } from "./device.ts";
 import { Allocator } from "./memory.ts";
 import { Watchdog } from "./watchdog.ts";
+import type { Modules } from "./kernels.ts";
 import type { Platform } from "./platform.ts";
 import {
   bellOf,
@@ -58,8 +59,17 @@ export class SharedDevice implements Device {
       Array.from({ length: this.flights[0].team }, (_, w) => this.words[heartbeatOf(w) >> 2]);
     this.watchdog = new Watchdog(
       options.hangTimeout,
-      () => this.flights[0] && `${this.flights[0].n}:${counts().join()}`,
+      () => {
+        const { flights } = this;
+        const loading = crew.loading.size;
+        return flights[0] ? `${flights[0].n}:${counts().join()}` : loading > 0 ? `loading ${loading}` : undefined;
+      },
       (ms) => {
+        if (this.flights.length === 0) {
+          const [worker] = crew.loading.values();
+          crew.report("hung", worker, new Error(`no answer for ${ms} ms`));
+          return;
+        }
         // All count the same instructions: who is behind holds up the others.
         const behind = counts().reduce((least, n, w, all) => (n < all[least] ? w : least), 0);
         crew.report("hung", behind, new Error(`no worker moved for ${ms} ms`));
@@ -91,15 +101,43 @@ export class SharedDevice implements Device {
       await crew.end();
       throw error;
     }
-    crew.apis.forEach((api, w) => {
-      Promise.resolve(api.serve()).catch((cause) => crew.report("trap", w, cause));
-    });
+    device.serve();
     crew.failed.catch((error) => device.fail(error));
     return device;
   }
 
+  /** Sends the workers to their bells. */
+  private serve(): void {
+    const { crew } = this;
+    crew.apis.forEach((api, w) => {
+      Promise.resolve(api.serve()).catch((cause) => crew.report("trap", w, cause));
+    });
+  }
+
   get workers(): number {
     return this.crew.size;
+  }
+
+  get families(): ReadonlySet<isa.Family> {
+    return this.crew.families;
+  }
+
+  load(kernels: Promise<Modules>): Promise<void> {
+    return this.crew.load(kernels, () => {
+      // They read the message when they leave their bells, and then return to them: both are on their way.
+      this.serve();
+      for (let w = 0; w < this.workers; w++) {
+        Atomics.add(this.words, (bellOf(w) >> 2) + 3, 1);
+        this.ring(w);
+      }
+      this.watchdog.watch();
+    });
+  }
+
+  private ring(worker: number): void {
+    const bell = bellOf(worker) >> 2;
+    Atomics.add(this.words, bell, 1);
+    Atomics.notify(this.words, bell);
   }
 
   get failed(): boolean {
@@ -148,10 +186,8 @@ export class SharedDevice implements Device {
       }
       this.watchdog.watch();
       for (let w = 0; w < team; w++) {
-        const bell = bellOf(w) >> 2;
-        Atomics.store(words, bell + 1 + (n & 1), n);
-        Atomics.store(words, bell, n);
-        Atomics.notify(words, bell);
+        Atomics.store(words, (bellOf(w) >> 2) + 1 + (n & 1), n);
+        this.ring(w);
       }
     });
   }
@@ -206,9 +242,11 @@ export class SharedDevice implements Device {
     Atomics.store(words, CONTROL_WORD + Control.Abort, 1);
     this.land(Atomics.load(words, CONTROL_WORD + Control.Done));
     const [first, ...others] = flights.splice(0);
-    first?.settle({ completed: Atomics.load(words, launchWord(first.n) + Launch.Completed), reads: [], error });
-    for (const f of others) f.settle({ completed: 0, reads: [] });
-    this.next();
+    if (first) {
+      first.settle({ completed: Atomics.load(words, launchWord(first.n) + Launch.Completed), reads: [], error });
+      for (const f of others) f.settle({ completed: 0, reads: [] });
+      this.next();
+    }
     // This thread too: its wait would keep the abandoned memory alive.
     for (const word of [Control.Generation, Control.Done]) Atomics.notify(words, CONTROL_WORD + word);
   }

@@ -1,5 +1,6 @@
 /** @file The device: linear memory and the workers that compute in it, behind one call, launch(). Two kinds, a file each. */
 import * as isa from "../../assembly/isa.ts";
+import type { Modules } from "./kernels.ts";
 import { Allocator } from "./memory.ts";
 import { Launch } from "./protocol.ts";
 
@@ -61,6 +62,13 @@ export interface Device {
   readonly depth: number;
   /** Whether a worker failed: launches reject, the workers are to be replaced. */
   readonly failed: boolean;
+  /** Whose kernels the workers have: a job must need no others. */
+  readonly families: ReadonlySet<isa.Family>;
+  /**
+   * Gives the workers the kernels they lack, once these are there; jobs in flight go on. Resolves when they have them, or when the
+   * device failed or was disposed; rejects if the kernels cannot be had.
+   */
+  load(kernels: Promise<Modules>): Promise<void>;
   /**
    * Starts a job behind the one in flight, if there is one; its bytes are written at once. If that one fails, this one is
    * passed over: its result has no completed run, no fault and no error, and no third may be started before both have
@@ -78,7 +86,7 @@ export interface Device {
 export interface DeviceOptions {
   readonly workers: number;
   /** Loading while the workers start. */
-  readonly kernels: Promise<WebAssembly.Module>;
+  readonly kernels: Promise<Modules>;
   /** Of the machine: one is left for this thread. */
   readonly cores: number;
   /** Milliseconds a worker may stand still within a step before it counts as hung. */

@@ -1,4 +1,5 @@
-/** @file The kernels' binary: which one the engine can take, and how it is loaded. A page loads one only. */
+/** @file The kernels' binaries: which the engine can take, and how those are loaded that programs need. */
+import * as isa from "../../assembly/isa.ts";
 import { platform } from "#platform";
 import { FourlaneError } from "../core/errors.ts";
 
@@ -26,14 +27,66 @@ export function forSharedMemory(binary: Uint8Array<ArrayBuffer>): Uint8Array<Arr
   return copy;
 }
 
-/** Loads and compiles the kernels, with relaxed SIMD or without, for a shared memory or a private one. */
-export async function loadKernels(relaxed: boolean, shared: boolean): Promise<WebAssembly.Module> {
-  try {
-    const { default: packed } = await (relaxed ? import("#kernels/relaxed") : import("#kernels/plain"));
-    const binary = await platform.unpack(packed);
-    return await WebAssembly.compile(shared ? forSharedMemory(binary) : binary);
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new FourlaneError("LOAD", `the kernels could not be loaded: ${why}`, { cause });
+type Load = () => Promise<{ default: string }>;
+
+/** What the files of each family are called, and how the plain and the relaxed one are imported: in a way that bundlers see. */
+const BINARIES: Readonly<Record<isa.Family, readonly [name: string, plain: Load, relaxed: Load]>> = {
+  [isa.Family.Core]: ["core", () => import("#kernels/core.plain"), () => import("#kernels/core.relaxed")],
+  [isa.Family.Various]: ["various", () => import("#kernels/various.plain"), () => import("#kernels/various.relaxed")],
+  [isa.Family.Convolution]: [
+    "convolution",
+    () => import("#kernels/convolution.plain"),
+    () => import("#kernels/convolution.relaxed"),
+  ],
+  [isa.Family.Pooling]: ["pooling", () => import("#kernels/pooling.plain"), () => import("#kernels/pooling.relaxed")],
+  [isa.Family.Norm]: ["norm", () => import("#kernels/norm.plain"), () => import("#kernels/norm.relaxed")],
+};
+
+/** Compiled kernels, by family. */
+export type Modules = ReadonlyMap<isa.Family, WebAssembly.Module>;
+
+/** The kernels of a session: with relaxed SIMD or without, for a shared memory or a private one. Each family is loaded once. */
+export class Kernels {
+  private readonly modules = new Map<isa.Family, WebAssembly.Module>();
+  private readonly loading = new Map<isa.Family, Promise<void>>();
+  private readonly relaxed: boolean;
+  private readonly shared: boolean;
+
+  constructor(relaxed: boolean, shared: boolean) {
+    this.relaxed = relaxed;
+    this.shared = shared;
+  }
+
+  /**
+   * Loads and compiles these families, side by side, unless that was done. Resolves to all there are by then. Rejects
+   * with an error that names the file; the next call tries again.
+   */
+  async load(families: readonly isa.Family[]): Promise<Modules> {
+    await Promise.all(
+      families.map((family) => {
+        let loading = this.loading.get(family);
+        if (!loading) {
+          loading = this.compile(family);
+          this.loading.set(family, loading);
+          loading.catch(() => this.loading.delete(family));
+        }
+        return loading;
+      }),
+    );
+    return this.modules;
+  }
+
+  private async compile(family: isa.Family): Promise<void> {
+    const { relaxed, shared } = this;
+    const [name, plain, fast] = BINARIES[family];
+    try {
+      const { default: packed } = await (relaxed ? fast : plain)();
+      const binary = await platform.unpack(packed);
+      this.modules.set(family, await WebAssembly.compile(shared ? forSharedMemory(binary) : binary));
+    } catch (cause) {
+      const why = cause instanceof Error ? cause.message : String(cause);
+      const file = `kernels/${name}.${relaxed ? "relaxed" : "plain"}.js`;
+      throw new FourlaneError("LOAD", `${file} could not be loaded: ${why}`, { cause });
+    }
   }
 }

@@ -65,8 +65,9 @@ export const scratchOf = (worker: number): number => isa.Memory.Heap + worker * 
 export const heartbeatOf = (worker: number): number => scratchOf(worker) + isa.Scratch.Bytes;
 export const faultOf = (worker: number): number => scratchOf(worker) + isa.Fault.Record;
 /**
- * The number of the last launch the worker was to run; it sleeps on this word between steps. Two words follow, that of odd
- * launches last: the last two launches it is to run, for one may begin before it noticed the one before.
+ * How often the worker's bell was rung; it sleeps on this word between steps. What it is to do then stands in the words behind.
+ * Two are numbers of launches, that of odd ones last: the last two it is to run, for one may be rung for before it noticed the one
+ * before. The third is how often it was called: it leaves `serve` once for each call, to read its messages.
  */
 export const bellOf = (worker: number): number => heartbeatOf(worker) + isa.Size.Line;
 /** First address the allocator may hand out. */
@@ -75,7 +76,8 @@ export const heapStart = (workers: number): number => scratchOf(workers);
 /** How a worker is set up. */
 export interface Setup {
   readonly worker: number;
-  readonly module: WebAssembly.Module;
+  /** The kernels there are so far. */
+  readonly modules: readonly WebAssembly.Module[];
   /** Shared by all workers; absent: the worker makes a private one. */
   readonly memory?: WebAssembly.Memory;
   /** Bytes a private memory starts with. */
@@ -106,7 +108,9 @@ export interface PrivateJob {
 export interface WorkerApi {
   /** Instantiates the kernels. Resolves when the worker is ready. */
   setup(options: Setup): Promise<void> | void;
-  /** Shared memory: runs launches as the bell rings. Resolves if another worker's fault ended
+  /** Instantiates more kernels. */
+  load(modules: readonly WebAssembly.Module[]): Promise<void> | void;
+  /** Shared memory: runs launches as the bell rings. Resolves if the worker was called, or if another worker's fault ended
    * the launch, rejects if a kernel traps. */
   serve(): Promise<void> | void;
   /** Private memory: one launch; null if memory could not grow, and nothing was done. */

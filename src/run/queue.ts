@@ -39,6 +39,8 @@ type Begun = [Prepared, Started];
 export interface Workplace {
   /** The device, started if need be, replaced if it failed. */
   ready(): Promise<Device>;
+  /** Gives the device's workers the kernels of a program; resolves, too, if they are of no more use. */
+  equip(device: Device, program: Program): Promise<void>;
   isFailed(): boolean;
   isDisposed(): boolean;
   /** After a fault: takes what the last completed launch left out of the memory, and gives the device up. */
@@ -233,6 +235,10 @@ export class Queue implements InUse {
       if (this.home.isFailed()) await this.room(0, anew); // what it harmed is settled first
       const device = await this.ready();
       if (this.home.isDisposed()) throw new DisposedError("the runtime was disposed");
+      if (job.program.families.some((family) => !device.families.has(family))) {
+        await this.home.equip(device, job.program);
+        continue;
+      }
       // A larger arena takes the place of the one in use; a launch of several runs needs both images.
       const most = this.fits(job.program, job.count > 1 ? 2 : 1) ? device.depth - 1 : 0;
       if (!this.hasRoom(most, anew)) {

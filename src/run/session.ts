@@ -1,5 +1,6 @@
 /** @file The session: workers that start, end and are replaced; states that are read and set; programs that are launched. */
 import { platform } from "#platform";
+import * as isa from "../../assembly/isa.ts";
 import { type DType, type TypedArray, viewAs } from "../core/dtype.ts";
 import { DisposedError } from "../core/errors.ts";
 import { numel, type Shape } from "../core/shape.ts";
@@ -8,7 +9,7 @@ import type { Device } from "./device.ts";
 import { PrivateDevice } from "./device.private.ts";
 import { SharedDevice } from "./device.shared.ts";
 import { Holdings } from "./holdings.ts";
-import { hasRelaxedSimd, loadKernels } from "./kernels.ts";
+import { hasRelaxedSimd, Kernels } from "./kernels.ts";
 import { checkOptions, type Info, type InitOptions, MEMORY_LIMIT } from "./options.ts";
 import type { LaunchArgs } from "./launch.ts";
 import { Queue } from "./queue.ts";
@@ -21,7 +22,7 @@ export class Session {
   private readonly holdings: Holdings;
   private readonly queue: Queue;
   private isDisposed = false;
-  private kernels: Promise<WebAssembly.Module> | undefined;
+  private known: Kernels | undefined;
   private readonly sharing: { shared: boolean; reason: string };
 
   constructor(options: InitOptions = {}) {
@@ -36,6 +37,7 @@ export class Session {
       ready: () => this.ready(),
       isFailed: () => this.device?.failed === true,
       isDisposed: () => this.isDisposed,
+      equip: (device, program) => device.load(this.kernels.load(program.families)),
       abandon: (device) => this.abandon(device),
     });
   }
@@ -53,14 +55,17 @@ export class Session {
     return { relaxed, why: `the engine has ${relaxed ? "" : "no "}relaxed SIMD` };
   }
 
+  private get kernels(): Kernels {
+    this.known ??= new Kernels(this.relaxed.relaxed, this.sharing.shared);
+    return this.known;
+  }
+
   private async startDevice(): Promise<Device> {
-    this.kernels ??= loadKernels(this.relaxed.relaxed, this.sharing.shared);
-    this.kernels.catch(() => {
-      this.kernels = undefined; // so that it can be tried again
-    });
+    const kernels = this.kernels.load([isa.Family.Core]);
+    kernels.catch(() => {}); // if there is no memory, nobody waits for them
     const options = {
       workers: this.workers,
-      kernels: this.kernels,
+      kernels,
       cores: platform.cores(),
       hangTimeout: this.options.hangTimeout ?? 30_000,
       memoryLimit: this.memoryLimit,
@@ -174,6 +179,11 @@ export class Session {
 
   /** Runs a program after everything before it. Resolves to its outputs; of several runs, one after the other. */
   launch(program: Program | Promise<Program>, args: LaunchArgs): Promise<TypedArray[]> {
+    // Its kernels come while it waits for workers, and for its turn. If they do not, it finds out when it has it.
+    if (!this.isDisposed)
+      Promise.resolve(program)
+        .then((p) => this.kernels.load(p.families))
+        .catch(() => {});
     return this.queue.launch(program, args);
   }
 

@@ -12,11 +12,16 @@ export type MicroKernel = (dst: number, a: number, b: number, c: number, n: numb
 const GUARD = 0x5afe5afe;
 const GUARD_WORDS = 16;
 
-export function wasmBytes(variant: string, name = "kernels"): Uint8Array<ArrayBuffer> {
+/** Families of kernels, as their files are called. */
+export const FAMILIES = Object.keys(isa.Family)
+  .filter((name) => Number.isNaN(Number(name)))
+  .map((name) => name.toLowerCase());
+
+export function wasmBytes(variant: string, name: string): Uint8Array<ArrayBuffer> {
   return new Uint8Array(readFileSync(new URL(`../../build/${name}.${variant}.wasm`, import.meta.url)));
 }
 
-/** One instance of a binary with a bump allocator whose blocks have guard words on both sides. */
+/** One instance of each family's binary with a bump allocator whose blocks have guard words on both sides. */
 export class Machine {
   readonly memory: WebAssembly.Memory;
   readonly exports: Record<string, (...args: number[]) => number>;
@@ -28,9 +33,12 @@ export class Machine {
 
   constructor(variant = "plain", pages = 256) {
     this.memory = new WebAssembly.Memory({ initial: pages, maximum: isa.Size.Pages });
-    const module = new WebAssembly.Module(wasmBytes(variant));
-    this.exports = new WebAssembly.Instance(module, { env: { memory: this.memory, beat: () => this.beat() } })
-      .exports as never;
+    const imports = { env: { memory: this.memory, beat: () => this.beat() } };
+    this.exports = {};
+    for (const family of FAMILIES) {
+      const module = new WebAssembly.Module(wasmBytes(variant, family));
+      Object.assign(this.exports, new WebAssembly.Instance(module, imports).exports);
+    }
     this.exports.writeConstants();
     this.scratch = isa.Memory.Heap;
     this.top = 0;

@@ -131,7 +131,7 @@ describe.each(POOLS)("a program that would do nothing, %s", (_, options) => {
       "whose last instruction is longer than the program",
       cut((code) => ((code[lastOf(code) + isa.At.Length] += 4), code)),
     ],
-    ["of an instruction nobody knows", cut((code) => ((code[isa.At.Opcode] = 77), code))],
+    ["of an instruction nobody knows", cut((code) => ((code[isa.At.Opcode] = 999), code))],
   ];
   test.each(wrong)("%s: the step fails, and the pool goes on", async (_, program) => {
     await fresh(options);

@@ -35,7 +35,7 @@ const DAMAGES: [string, Program][] = [
   ["less than nothing to do", recoded(good, (code) => void (code[first + Units] = -4))],
   ["nobody to do it", recoded(good, (code) => void (code[first + Lanes] = 0))],
   ["less than nobody to do it", recoded(good, (code) => void (code[last + Lanes] = -1))],
-  ["an unknown opcode", recoded(good, (code) => void (code[last + Opcode] = 99))],
+  ["an unknown opcode", recoded(good, (code) => void (code[last + Opcode] = 999))],
   ["an opcode below zero", recoded(good, (code) => void (code[last + Opcode] = -2))],
 ];
 

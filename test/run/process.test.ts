@@ -129,18 +129,32 @@ describe("a process with defaults", () => {
 
 test("kernels that cannot be loaded are a typed error, and the next step asks for them again", async () => {
   const folder = mkdtempSync(fileURLToPath(new URL("../../build/incomplete-", import.meta.url)));
+  const kernels = fileURLToPath(new URL("../kernels/", entry));
   try {
     cpSync(new URL(".", entry), join(folder, "node"), { recursive: true });
     const exit = await run(`
       const { cpSync } = await import("node:fs");
       const { init, tensor } = await import(${JSON.stringify(pathToFileURL(join(folder, "node/index.js")).href)});
-      const failed = (e) => [e.name, e.code, /kernels could not be loaded: .*kernels/.test(e.message)].join(" ");
+      const failed = (e) => [e.name, e.code, /^kernels.(\\w+).(plain|relaxed).js could not be loaded: .*kernels/.exec(e.message)?.[1]].join(" ");
       console.log(await init({ workers: 1 }).catch(failed));
       console.log(await tensor([1, 2]).sum().item().catch(failed));
-      cpSync(${JSON.stringify(fileURLToPath(new URL("../kernels/", entry)))}, ${JSON.stringify(join(folder, "kernels"))}, { recursive: true });
+      const { join } = await import("node:path");
+      const copy = (family) => {
+        for (const variant of ["plain", "relaxed"]) {
+          const file = family + "." + variant + ".js";
+          cpSync(join(${JSON.stringify(kernels)}, file), join(${JSON.stringify(join(folder, "kernels"))}, file));
+        }
+      };
+      copy("core");
       console.log(await tensor([1, 2]).sum().item().catch(failed));
+      console.log(await tensor([1, 2]).cumsum(0).sum().item().catch(failed));
+      console.log(await tensor([1, 2]).sum().item().catch(failed));
+      copy("various");
+      console.log(await tensor([1, 2]).cumsum(0).sum().item().catch(failed));
     `);
-    expect(exit).toMatchObject({ code: 0, err: "", out: `${"FourlaneError LOAD true\n".repeat(2)}3` });
+    const missing = (family: string): string => `FourlaneError LOAD ${family}\n`;
+    const out = `${missing("core").repeat(2)}3\n${missing("various")}3\n4`;
+    expect(exit).toMatchObject({ code: 0, err: "", out });
   } finally {
     rmSync(folder, { recursive: true });
   }

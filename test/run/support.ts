@@ -214,16 +214,16 @@ function endless(lanes: number): number[] {
  * others wait there for it. One unit over L lanes is the last lane's.
  */
 export function damaged(program: Program, damage: Damage, worker: "first" | "last", workers: number): Program {
-  const lanes = worker === "first" ? 1 : workers;
+  const wanted = worker === "first" ? 1 : workers;
   const code = [...program.code];
   let at = 0;
   while (code[at] !== isa.Opcode.Barrier) at += code[at + isa.At.Length];
   let extra: number[];
-  if (damage === "endless") extra = endless(lanes);
-  else if (damage === "opcode") extra = [99, 4, 1, lanes];
+  if (damage === "endless") extra = endless(wanted);
+  else if (damage === "opcode") extra = [999, 4, 1, wanted];
   else {
     extra = new Array<number>(isa.Reduce.Length).fill(0);
-    extra.splice(0, 4, isa.Opcode.Reduce, isa.Reduce.Length, 1, lanes);
+    extra.splice(0, 4, isa.Opcode.Reduce, isa.Reduce.Length, 1, wanted);
     Object.assign(extra, {
       [isa.Reduce.Out]: 0x7ff00000, // far beyond the memory
       [isa.Reduce.In]: 0x7ff00000,
@@ -243,7 +243,9 @@ export function damaged(program: Program, damage: Damage, worker: "first" | "las
     extraLabel,
     ...program.labels.filter((l) => l.word >= at).map((l) => ({ ...l, word: l.word + extra.length })),
   ];
-  return { ...program, code: Int32Array.from(code), relocations, labels, lanes: Math.max(program.lanes, workers) };
+  const families = [...new Set([...program.families, ...(damage === "endless" ? [isa.Family.Various] : [])])];
+  const lanes = Math.max(program.lanes, workers);
+  return { ...program, code: Int32Array.from(code), relocations, labels, families, lanes };
 }
 
 /** After each test nothing is left of it; fails the file if a promise is rejected and nobody listens. */
