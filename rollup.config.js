@@ -1,4 +1,4 @@
-// Two worker scripts and two library bundles, one row each.
+// Two worker scripts, two library bundles and the library's modules, one row each.
 import { nodeResolve } from "@rollup/plugin-node-resolve";
 import esbuild from "rollup-plugin-esbuild";
 import { minify } from "terser";
@@ -36,17 +36,26 @@ export const workers = ["node", "browser"].map((name) => ({
   plugins: [...common(name), minified],
 }));
 
-/** The library, for Node and for everything else. The kernels are modules beside it, loaded when they are needed. */
-export const library = ["node", "browser"].map((name) => ({
+const libraryOf = (name, output, kernels, ...plugins) => ({
   input: "src/index.ts",
   output: {
-    file: `dist/${name}/index.js`,
+    ...output,
     format: "es",
     freeze: false, // bundlers drop what is not used of `nn` and `optim`
-    paths: (id) => id.replace(/^#kernels\/([\w.]+)$/, "../kernels/$1.js"),
+    paths: (id) => id.replace(/^#kernels\/([\w.]+)$/, `${kernels}/$1.js`),
   },
   external: [/^node:/, "comlink", /^#kernels\//],
-  plugins: [...common(name), ...(name === "browser" ? [minified] : [])],
-}));
+  plugins: [...common(name), ...plugins],
+});
+
+/**
+ * The library: a file for Node, one for pages without a bundler, and modules for bundlers, most of which drop what is not used by the
+ * module. The kernels are modules beside it, loaded when they are needed.
+ */
+export const library = [
+  libraryOf("node", { file: "dist/node/index.js", inlineDynamicImports: true }, "../kernels"),
+  libraryOf("browser", { file: "dist/browser/index.js", inlineDynamicImports: true }, "../kernels", minified),
+  libraryOf("browser", { dir: "dist/modules", preserveModules: true, preserveModulesRoot: "src" }, "../../kernels"),
+];
 
 export default library;

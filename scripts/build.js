@@ -100,7 +100,10 @@ await step("workers", null, ["build/embedded.js"], async () => {
   return files;
 });
 
-await step("library", null, ["dist/node/index.js", "dist/browser/index.js"], () => bundle(library));
+await step("library", null, ["dist/node/index.js", "dist/browser/index.js", "dist/modules/index.js"], async () => {
+  await rm("dist/modules", { recursive: true, force: true });
+  return bundle(library);
+});
 
 await step("types", ["src", "tsconfig.json", "tsconfig.build.json"], ["dist/types/src/index.d.ts"], async () => {
   await rm("dist/types", { recursive: true, force: true });

@@ -80,6 +80,17 @@ describe("floors", () => {
       for (const target of imports(file)) expect(target, file).not.toMatch(/^src\/compile\/lower\//);
   });
 
+  test("operations of an extension are used by way of it alone: else the compiler would not know them", () => {
+    const extensions = files("src/compile/extensions");
+    const theirs = extensions.flatMap(imports).filter((t) => t.startsWith("src/ops/") && !/elementwise/.test(t));
+    expect(theirs.length).toBe(extensions.length);
+    for (const file of SOURCES.filter((f) => !/^src\/(ops|compile)\//.test(f))) {
+      const text = readFileSync(join(root, file), "utf8");
+      for (const target of theirs)
+        expect(new RegExp(`^import (?!type)[^;]*${target.slice("src/".length)}`, "m").test(text), file).toBe(false);
+    }
+  });
+
   test("no file is longer than can be read in one sitting, tables of entries aside", () => {
     for (const file of SOURCES.filter((f) => f !== "src/ops/elementwise.ts"))
       expect(readFileSync(join(root, file), "utf8").split("\n").length, file).toBeLessThan(480);

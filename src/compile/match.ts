@@ -1,12 +1,12 @@
 /**
- * @file Groups that have an instruction of their own, recognised by what they compute: an optimiser's update, a max pooling.
+ * @file Groups that have an instruction of their own, recognised by what they compute: an optimiser's update, what extensions know.
  */
-import { type Computation, isOp, type Node, type OpDef } from "../graph/node.ts";
+import { type Computation, type Node, type OpDef } from "../graph/node.ts";
 import { ADD, BINARY, MUL, SUB, UNARY } from "../ops/elementwise.ts";
 import { constantValue } from "../ops/leaf.ts";
 import { MOVEMENT } from "../ops/movement.ts";
-import { type PoolAttrs, POOLING, sameWindows, type TakeAttrs } from "../ops/pooling.ts";
 import type { Fused, Group } from "./fuse.ts";
+import type { Lowering } from "./lower/lowering.ts";
 
 /** Adam's update of a parameter; see Adam in assembly/isa.ts. */
 export interface AdamUpdate {
@@ -90,24 +90,21 @@ function matchAdam(newW: Node): AdamUpdate | undefined {
   };
 }
 
-/** Where the largest elements of windows are, and these: one pass finds both. */
-export interface MaxPool {
-  readonly taps: Node<PoolAttrs>;
-  readonly values: Node<TakeAttrs>;
-}
-
-function matchPool(values: Node): MaxPool | undefined {
-  if (!isOp(values, POOLING.takeTaps)) return undefined;
-  const [x, taps] = values.src;
-  const fits = isOp(taps, POOLING.maxTaps) && taps.src[0] === x && sameWindows(taps.attrs, values.attrs);
-  return fits ? { taps, values } : undefined;
-}
-
-/** Elementwise nodes that become one instruction, or as few as hold them; or an update of parameters; or a max pooling. */
+/** Elementwise nodes that become one instruction, or as few as hold them; or an update of parameters; or what an extension knows. */
 export interface Work {
   readonly nodes: Group;
   readonly update?: AdamUpdate;
-  readonly pool?: MaxPool;
+  readonly emit?: (l: Lowering) => void;
+}
+
+/** Nodes one instruction computes of which n is the last, in the place of the first. */
+export type Matcher = (n: Node) => Work | undefined;
+
+const MATCHERS: Matcher[] = [];
+
+/** For extensions. */
+export function addMatcher(matcher: Matcher): void {
+  MATCHERS.push(matcher);
 }
 
 /** A graph in the order in which it is lowered. */
@@ -148,11 +145,12 @@ export function match({ outputs, updates }: Computation, { order, groups }: Fuse
     for (const n of group) works.set(n, []);
     works.set(group[group.length - 1], split(group));
   }
-  for (const n of order) {
-    const pool = matchPool(n);
-    if (!pool || works.has(pool.taps)) continue;
-    works.set(pool.taps, [{ nodes: [pool.taps, n], pool }]);
-    works.set(n, []);
-  }
+  for (const n of order)
+    for (const matcher of MATCHERS) {
+      const work = matcher(n);
+      if (!work || works.has(work.nodes[0])) continue;
+      for (const x of work.nodes) works.set(x, []);
+      works.set(work.nodes[0], [work]);
+    }
   return { order, works, needed };
 }

@@ -15,14 +15,11 @@ import {
   toposort,
 } from "../graph/node.ts";
 import { CONTRACT, matmul, type MatmulAttrs } from "../ops/contract.ts";
-import { apply, CAST, DIV, MUL, NEG, SELECT, SUB } from "../ops/elementwise.ts";
+import { CAST, DIV, MUL, NEG, SUB } from "../ops/elementwise.ts";
 import { CONSTANT, constant, constantValue, LEAF } from "../ops/leaf.ts";
 import type { AxesAttrs } from "../ops/linear.ts";
 import { MOVEMENT, transposeLast } from "../ops/movement.ts";
-import { POOLING, putTaps, takeTaps } from "../ops/pooling.ts";
 import { rebuild, rootsOf, usesOf } from "./rebuild.ts";
-
-const RELU_MASK = SELECT.reluMask;
 
 /** What a node may be replaced with; undefined or the node itself if there is nothing simpler. */
 type Rule<A extends Attrs = Attrs> = (n: Node<A>) => Node | undefined;
@@ -47,34 +44,25 @@ function permuteOfPermute(n: Node<AxesAttrs>): Node {
   return makeNode(n.op, x.src, { axes: axes.map((a) => x.attrs.axes[a]) });
 }
 
-/**
- * What flows back through max pooling of a relu, and then through the relu: where windows have put something, the relu was what
- * they took. So it is masked before it is put, and the relu's own image is not read again.
- */
-function maskOfPut(n: Node): Node | undefined {
-  const [t, x] = n.src;
-  if (!isOp(t, POOLING.putTaps)) return;
-  const [y, taps] = t.src;
-  if (taps.op !== POOLING.maxTaps || taps.src[0] !== x) return;
-  const { attrs } = t;
-  return putTaps(apply(RELU_MASK, y, takeTaps(x, taps, attrs, Number.NEGATIVE_INFINITY)), taps, attrs, attrs.size);
-}
-
 /** An operation with the rule that looks at it. */
-const rule = <A extends Attrs>(op: OpDef<A>, f: Rule<NoInfer<A>>): readonly [OpDef, Rule] => [op, f as Rule];
+export const rule = <A extends Attrs>(op: OpDef<A>, f: Rule<NoInfer<A>>): readonly [OpDef, Rule] => [op, f as Rule];
 
 /** Rules by the operation they look at. */
-const RULES: ReadonlyMap<OpDef, Rule> = new Map([
+const RULES = new Map<OpDef, Rule>([
   rule(CAST, (n) => (n.src[0].dtype === n.dtype ? n.src[0] : n)),
   rule(MUL, timesOne),
   rule(DIV, ({ src: [a, b] }) => (isConstant(b, 1) ? a : undefined)),
   rule(SUB, ({ src: [a, b] }) => (isConstant(b, 0) ? a : undefined)),
   rule(NEG, ({ src: [x] }) => (x.op === NEG ? x.src[0] : undefined)),
-  rule(RELU_MASK, maskOfPut),
   rule(MOVEMENT.reshape, (n) => (sameShape(n.shape, n.src[0].shape) ? n.src[0] : viewOfView(n))),
   rule(MOVEMENT.expand, viewOfView),
   rule(MOVEMENT.permute, permuteOfPermute),
 ]);
+
+/** For extensions: of operations no other rule looks at. */
+export function addSimplifications(rules: readonly ReturnType<typeof rule>[]): void {
+  for (const [op, f] of rules) RULES.set(op, f);
+}
 
 /** The constant that an operation on constants makes. */
 function foldedConstant(n: Node): Node | undefined {

@@ -5,7 +5,7 @@ import { checkOptions, type Names } from "../core/options.ts";
 import { printGraph } from "../graph/print.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { EPOCH, type Epochs, runEpoch } from "./epoch.ts";
-import { Profile } from "./profile.ts";
+import type { Profile } from "./profile.ts";
 import { type Entry, launch, resultOf, valueOf } from "./record.ts";
 import { type Recorder, recorder, SIGNATURES } from "./recorder.ts";
 import { isRecording } from "./trace.ts";
@@ -130,7 +130,8 @@ export function compile<Args extends unknown[], Result>(
       times = t;
     };
     await launch(entry, tensors.map(valueOf), { onTimes });
-    return new Profile(entry.compiled().labels, times);
+    const report = await import("./profile.ts"); // few pages need it, and none in a hurry
+    return new report.Profile(entry.compiled().labels, times);
   };
   return Object.assign(call, {
     run,

@@ -1,5 +1,6 @@
 /** Max pooling in programs: one pass for values and taps, and no barrier around it where samples are cut alike. */
 import { afterAll, describe, expect, test } from "vitest";
+import "../../src/index.ts"; // and with it what extensions teach the compiler
 import { compileGraph } from "../../src/compile/compile.ts";
 import { vjp } from "../../src/diff/vjp.ts";
 import type { Node } from "../../src/graph/node.ts";

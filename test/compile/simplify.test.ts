@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import "../../src/index.ts"; // and with it what extensions teach the compiler
 import { simplify } from "../../src/compile/simplify.ts";
 import { type Attrs, type Computation, makeNode, type Node } from "../../src/graph/node.ts";
 import { printGraph } from "../../src/graph/print.ts";

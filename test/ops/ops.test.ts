@@ -1,5 +1,6 @@
 /** For every operation and sample: WASM = float64 reference, derivatives right in both modes, to second order. */
 import { afterAll, describe, expect, test } from "vitest";
+import "../../src/index.ts"; // and with it what extensions teach the compiler
 import { compileGraph } from "../../src/compile/compile.ts";
 import { canLower } from "../../src/compile/lower/index.ts";
 import { allocate } from "../../src/core/dtype.ts";

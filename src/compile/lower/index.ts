@@ -10,8 +10,7 @@ import { rootsOf, usesOf } from "../rebuild.ts";
 import { Lowering } from "./lowering.ts";
 import { partsOf } from "./parts.ts";
 import { emitAdam as adam } from "./rules/optimizer.ts";
-import { maxPool } from "./rules/pooling.ts";
-import { RULES } from "./table.ts";
+import { ruleOf } from "./table.ts";
 
 export interface Lowered {
   readonly instrs: readonly Instr[];
@@ -25,11 +24,11 @@ export interface Lowered {
 
 /** Whether the compiler can run an operation: for the test that the op table is covered. */
 export function canLower(op: OpDef): boolean {
-  return ["elementwise", "view", "identity", "leaf"].includes(op.kind) || RULES.has(op);
+  return ["elementwise", "view", "identity", "leaf"].includes(op.kind) || ruleOf(op) !== undefined;
 }
 
 function rule(l: Lowering, n: Node): void {
-  const lowerNode = RULES.get(n.op);
+  const lowerNode = ruleOf(n.op);
   if (!lowerNode) throw new FourlaneError("NO_KERNEL", `${n.op.name}: cannot be compiled, it has no kernel`);
   lowerNode(l, n);
 }
@@ -53,9 +52,9 @@ export function lower(graph: Computation, { order, works, needed }: Matched): Lo
   const residents = bind(graph.residents, "resident");
   for (const n of order) {
     const list = works.get(n);
-    for (const { update, pool, nodes } of list ?? []) {
+    for (const { update, emit, nodes } of list ?? []) {
       if (update) adam(low, update);
-      else if (pool) maxPool(low, pool.taps, pool.values);
+      else if (emit) emit(low);
       else low.map(nodes);
     }
     if (!list && !["elementwise", "leaf", "view"].includes(n.op.kind)) rule(low, n);

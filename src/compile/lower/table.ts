@@ -1,30 +1,27 @@
-/** @file The rule of each operation that has an instruction of its own. A new family adds a file, and lines here. */
+/**
+ * @file The rule of each operation that has an instruction of its own. A new family adds a file, and lines here; or an extension,
+ * if few programs have it.
+ */
 import type { Attrs, Node, OpDef } from "../../graph/node.ts";
 import { ASSERT } from "../../ops/assert.ts";
 import { CONTRACT } from "../../ops/contract.ts";
 import { FUSED } from "../../ops/fused.ts";
 import { LOOKUP } from "../../ops/lookup.ts";
 import { RANDOM } from "../../ops/random.ts";
-import { CONVOLUTIONS } from "../../ops/convolution.ts";
 import { CUMULATIVE } from "../../ops/cumulative.ts";
 import { IDENTITY } from "../../ops/identity.ts";
 import { IOTA } from "../../ops/leaf.ts";
 import { MOVEMENT } from "../../ops/movement.ts";
-import { NORM } from "../../ops/norm.ts";
 import { ORDER } from "../../ops/order.ts";
-import { POOLING } from "../../ops/pooling.ts";
 import { REDUCTION } from "../../ops/reduction.ts";
 import { WINDOW } from "../../ops/windows.ts";
 import type { Lowering } from "./lowering.ts";
 import { assertFinite } from "./rules/assert.ts";
 import { addmm, matmul } from "./rules/contraction.ts";
-import { convolution, convolutionKernel } from "./rules/convolution.ts";
 import { gather, scatter } from "./rules/lookup.ts";
 import { bytes, fence, iota, pieces } from "./rules/movement.ts";
 import { cumsum } from "./rules/cumulative.ts";
-import { moments, standardize, standardizeInput, standardizeParameters } from "./rules/norm.ts";
 import { argsort } from "./rules/order.ts";
-import { maxPool, putTaps, sumWindows, takeTaps } from "./rules/pooling.ts";
 import { random } from "./rules/random.ts";
 import { argReduce, reduce } from "./rules/reduction.ts";
 import { crossEntropy, softmax, softmaxGrad } from "./rules/rows.ts";
@@ -33,10 +30,13 @@ import { fold } from "./rules/windows.ts";
 type Rule<A extends Attrs = Attrs> = (l: Lowering, n: Node<A>) => void;
 
 /** An operation with its rule, which knows its attributes. */
-const rule = <A extends Attrs>(op: OpDef<A>, lower: Rule<NoInfer<A>>): readonly [OpDef, Rule] => [op, lower as Rule];
+export const rule = <A extends Attrs>(op: OpDef<A>, lower: Rule<NoInfer<A>>): readonly [OpDef, Rule] => [
+  op,
+  lower as Rule,
+];
 
 /** Operations with instructions of their own; elementwise ones become Map, views become addresses. */
-export const RULES: ReadonlyMap<OpDef, Rule> = new Map([
+const RULES = new Map<OpDef, Rule>([
   rule(CONTRACT.matmul, matmul),
   rule(CONTRACT.addmm, addmm),
   rule(MOVEMENT.sum, reduce),
@@ -65,17 +65,12 @@ export const RULES: ReadonlyMap<OpDef, Rule> = new Map([
   rule(CUMULATIVE.cumsum, cumsum),
   rule(ORDER.argsort, argsort),
   rule(WINDOW.fold, fold),
-  rule(POOLING.maxTaps, maxPool),
-  rule(POOLING.takeTaps, takeTaps),
-  rule(POOLING.putTaps, putTaps),
-  rule(POOLING.sumWindows, sumWindows),
-  rule(POOLING.spreadWindows, sumWindows),
-  rule(CONVOLUTIONS.convolution, convolution),
-  rule(CONVOLUTIONS.convolutionInput, convolution),
-  rule(CONVOLUTIONS.convolutionKernel, convolutionKernel),
-  rule(NORM.standardize, standardize),
-  rule(NORM.standardizeInput, standardizeInput),
-  rule(NORM.standardizeParameters, standardizeParameters),
-  rule(NORM.moments, moments),
   rule(ASSERT.assertFinite, assertFinite),
 ]);
+
+export const ruleOf = (op: OpDef): Rule | undefined => RULES.get(op);
+
+/** For extensions. */
+export function addRules(rules: readonly ReturnType<typeof rule>[]): void {
+  for (const [op, lower] of rules) RULES.set(op, lower);
+}

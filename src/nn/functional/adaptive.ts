@@ -1,6 +1,6 @@
 /** @file Adaptive pooling: as many windows as wanted share the elements of an axis, and overlap where their number does not divide. */
 import { checkCount, numel } from "../../core/shape.ts";
-import * as pooling from "../../ops/pooling.ts";
+import { pooling } from "../../compile/extensions/pooling.ts";
 import { asItIs } from "../../tensor/functions.ts";
 import { Tensor } from "../../tensor/tensor.ts";
 import { checkPooled, largest, type Windows } from "./pooling.ts";

@@ -1,9 +1,9 @@
 /** @file Convolution and transposed convolution. */
+import { convolutions } from "../../compile/extensions/convolution.ts";
 import { isFloat } from "../../core/dtype.ts";
 import { DTypeError, ShapeError, ValueError } from "../../core/errors.ts";
 import { checkOptions, type Names } from "../../core/options.ts";
 import { show } from "../../core/shape.ts";
-import { convolution, convolutionInput } from "../../ops/convolution.ts";
 import { checkTensors, Tensor } from "../../tensor/tensor.ts";
 import { batched, perAxis, type Sizes } from "./sizes.ts";
 import { countWindows, windowsOf } from "./windows.ts";
@@ -64,7 +64,12 @@ function conv(rank: number, input: Tensor, weight: Tensor, bias?: Tensor | null,
   return batched(op, input, rank, (x) => {
     checkGroups(op, groups, x, weight, perGroup * groups, out);
     const size = countWindows(op, x.shape, { ...w, padding: pairs });
-    const y = convolution(x.node, weight.node, { ...w, padding: pairs.map(([before]) => before), groups }, size);
+    const y = convolutions.convolution(
+      x.node,
+      weight.node,
+      { ...w, padding: pairs.map(([before]) => before), groups },
+      size,
+    );
     return withBias(op, new Tensor(y), bias, rank);
   });
 }
@@ -120,7 +125,7 @@ function convTranspose(
       .map((d, i) => (d - 1) * w.stride[i] + w.dilation[i] * (kernel[i] - 1) + 1 - 2 * padding[i] + more[i]);
     if (size.some((d) => d < 0))
       throw new ShapeError(`${op}: padding ${show(padding)} leaves nothing of input ${show(x.shape)}`);
-    const y = convolutionInput(x.node, weight.node, { ...w, padding, groups }, size);
+    const y = convolutions.convolutionInput(x.node, weight.node, { ...w, padding, groups }, size);
     return withBias(op, new Tensor(y), bias, rank);
   });
 }

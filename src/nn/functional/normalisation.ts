@@ -6,7 +6,7 @@ import { checkOptions, type Names } from "../../core/options.ts";
 import { checkShape, numel, sameShape, type Shape, show } from "../../core/shape.ts";
 import { constant } from "../../ops/leaf.ts";
 import { reshape, slice } from "../../ops/movement.ts";
-import * as ops from "../../ops/norm.ts";
+import { norms } from "../../compile/extensions/norm.ts";
 import { asItIs } from "../../tensor/functions.ts";
 import { Parameter } from "../../tensor/parameter.ts";
 import { checkTensors, Tensor } from "../../tensor/tensor.ts";
@@ -40,7 +40,7 @@ function standardized(x: Tensor, shape: Shape, weight: Maybe, bias: Maybe, eps: 
   const own = [shape[2], shape[3]];
   const parameter = (t: Maybe, none: number) => (t ? reshape(t.node, own) : constant(none, own, "float32"));
   const node = reshape(x.node, shape);
-  const y = ops.standardize(node, parameter(weight, 1), parameter(bias, 0), { eps, centered });
+  const y = norms.standardize(node, parameter(weight, 1), parameter(bias, 0), { eps, centered });
   return new Tensor(reshape(y, x.shape));
 }
 
@@ -97,7 +97,7 @@ function follow(x: Tensor, shape: Shape, running: readonly Maybe[], momentum: nu
   if (!running.some((t) => t instanceof Parameter)) return;
   const [a, q, g, j, s] = shape;
   const count = a * j * s;
-  const both = ops.moments(reshape(x.node, shape));
+  const both = norms.moments(reshape(x.node, shape));
   running.forEach((t, i) => {
     if (!(t instanceof Parameter)) return;
     const own = new Tensor(reshape(slice(both, [i, 0, 0], [1, q, g]), q === 1 ? [g] : [q, g]));

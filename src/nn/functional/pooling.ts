@@ -4,7 +4,8 @@ import { DTypeError, ShapeError, ValueError } from "../../core/errors.ts";
 import { checkNumber } from "../../core/check.ts";
 import { checkOptions, type Names } from "../../core/options.ts";
 import { numel, show } from "../../core/shape.ts";
-import * as pooling from "../../ops/pooling.ts";
+import { pooling } from "../../compile/extensions/pooling.ts";
+import type { PoolSizes } from "../../ops/pooling.ts";
 import { tensor, zeros } from "../../tensor/creation.ts";
 import { where } from "../../tensor/functions.ts";
 import { checkTensors, Tensor } from "../../tensor/tensor.ts";
@@ -27,7 +28,7 @@ export interface MaxPoolOptions extends PoolOptions {
 export const MAX_POOL_NAMES: Names<MaxPoolOptions> = { stride: true, padding: true, ceilMode: true, dilation: true };
 
 /** Windows of an input, and how many there are along each axis. */
-export interface Windows extends pooling.PoolSizes {
+export interface Windows extends PoolSizes {
   readonly counts: readonly number[];
 }
 

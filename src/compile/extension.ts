@@ -1,0 +1,26 @@
+/**
+ * @file What the compiler knows of operations that few programs have. Where these are used it comes with them, by one import: a
+ * page that uses none of them loads nothing of it. See extensions/.
+ */
+import { addRules, type rule as lowering } from "./lower/table.ts";
+import { addMatcher, type Matcher } from "./match.ts";
+import { addSimplifications, type rule as simplification } from "./simplify.ts";
+
+export interface Extension {
+  /** Operations with instructions of their own. */
+  readonly lower: readonly ReturnType<typeof lowering>[];
+  readonly simplify?: readonly ReturnType<typeof simplification>[];
+  readonly match?: Matcher;
+}
+
+/**
+ * Teaches the compiler what becomes of operations, and returns these. To be called where a file is loaded, marked as pure: bundlers then
+ * keep it if, and only if, the operations are used.
+ */
+export function extended<Operations>(operations: Operations, extension: () => Extension): Operations {
+  const { lower, simplify, match } = extension();
+  addRules(lower);
+  if (simplify) addSimplifications(simplify);
+  if (match) addMatcher(match);
+  return operations;
+}
