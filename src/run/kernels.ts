@@ -76,6 +76,11 @@ export class Kernels {
     return this.modules;
   }
 
+  /** Whether all of them are there. */
+  has(families: readonly isa.Family[]): boolean {
+    return families.every((family) => this.modules.has(family));
+  }
+
   private async compile(family: isa.Family): Promise<void> {
     const { relaxed, shared } = this;
     const [name, plain, fast] = BINARIES[family];

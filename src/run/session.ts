@@ -180,10 +180,11 @@ export class Session {
   /** Runs a program after everything before it. Resolves to its outputs; of several runs, one after the other. */
   launch(program: Program | Promise<Program>, args: LaunchArgs): Promise<TypedArray[]> {
     // Its kernels come while it waits for workers, and for its turn. If they do not, it finds out when it has it.
-    if (!this.isDisposed)
-      Promise.resolve(program)
-        .then((p) => this.kernels.load(p.families))
-        .catch(() => {});
+    const fetch = ({ families }: Program): void => {
+      if (!this.isDisposed && !this.kernels.has(families)) this.kernels.load(families).catch(() => {});
+    };
+    if (program instanceof Promise) program.then(fetch, () => {});
+    else fetch(program);
     return this.queue.launch(program, args);
   }
 
