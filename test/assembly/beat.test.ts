@@ -367,16 +367,16 @@ const CASES: Record<Exclude<keyof typeof isa.Opcode, Bounded>, Record<string, Bu
     "one large window": pooled("SumWindows", [2 ** 13, 2 ** 13], oneWindow(2 ** 13, 2 ** 13)),
     "one long window": pooled("SumWindows", [1, 2 ** 26], oneWindow(1, 2 ** 26)),
     "one high window": pooled("SumWindows", [2 ** 25, 2], oneWindow(2 ** 25, 2)),
-    quarters: pooled("SumWindows", [2 ** 13, 2 ** 13], quarters(2 ** 13, 2 ** 13)),
+    quarters: pooled("SumWindows", [2 ** 13, 2 ** 14], quarters(2 ** 13, 2 ** 14)),
   },
   SpreadWindows: {
     "a large image": pooled("SpreadWindows", [2 ** 12, 2 ** 11]),
     "one large window": pooled("SpreadWindows", [2 ** 13, 2 ** 12], oneWindow(2 ** 13, 2 ** 12)),
-    quarters: pooled("SpreadWindows", [2 ** 13, 2 ** 13], quarters(2 ** 13, 2 ** 13)),
+    quarters: pooled("SpreadWindows", [2 ** 13, 2 ** 14], quarters(2 ** 13, 2 ** 14)),
   },
   Norm: {
     "one long row": norm(NormStage.Measure | NormStage.Apply, [1, 2 ** 25, 1]),
-    "one long channel": norm(NormStage.Measure | NormStage.Apply, [1, 1, 2 ** 25]),
+    "one long channel": norm(NormStage.Measure | NormStage.Apply, [1, 1, 2 ** 26]),
     "many short pieces": norm(NormStage.Measure | NormStage.Apply, [2 ** 22, 1, 4]),
     "many channels": norm(NormStage.Measure | NormStage.Apply, [1, 2 ** 22, 4]),
     "one long column": norm(NormStage.Measure | NormStage.Apply, [2 ** 24, 1, 1]),
@@ -388,7 +388,7 @@ const CASES: Record<Exclude<keyof typeof isa.Opcode, Bounded>, Record<string, Bu
   },
   NormGrad: {
     "one long row": normGrad([1, 2 ** 25, 1]),
-    "one long channel": normGrad([1, 1, 2 ** 25]),
+    "one long channel": normGrad([1, 1, 2 ** 26]),
     "many short pieces": normGrad([2 ** 22, 1, 4]),
     "many channels": normGrad([1, 2 ** 21, 4], { [isa.NormGrad.Sums]: OUT + 2 ** 29 }),
     "one long column": normGrad([2 ** 24, 1, 1]),

@@ -215,10 +215,11 @@ describe.each(POOLS)("kernels that come later, %s", (_, options) => {
         await fresh(options);
         const t = training();
         await t.step().item();
+        const kills: Promise<unknown>[] = [];
         WebAssembly.compile = async (bytes: BufferSource) => {
           const module = await real(bytes);
           // Now, or when the message has been sent, or somewhat later.
-          const kill = (): void => void spawned()[spawned().length - 1].terminate();
+          const kill = (): void => void kills.push(spawned()[spawned().length - 1].terminate());
           if (round === 0) kill();
           else if (round === 1) queueMicrotask(() => queueMicrotask(kill));
           else setTimeout(kill, round - 2);
@@ -231,6 +232,8 @@ describe.each(POOLS)("kernels that come later, %s", (_, options) => {
         for (const e of [error, next.error]) if (e) expect(e).toMatchObject({ fault: "crash" });
         if (!error) expect(value).toEqual(SUMS);
         WebAssembly.compile = real;
+        while (kills.length === 0) await sleep(1);
+        await Promise.all(kills);
         await sleep(10);
         expect((await settle(sums(ramp()).array())).value).toEqual(SUMS);
         expect(await t.parameters()).toBe(want[next.error ? 0 : 1]);
