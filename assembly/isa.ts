@@ -43,8 +43,9 @@ export enum Range {
   Opcodes = 32,
 }
 
-/** Instructions. The kernel of each is the WASM export of that name, in what is shipped of that number; a barrier has none. */
+/** Instructions. The kernel of each is the WASM export of that name, in what is shipped of that number; what has no number above 0 is the worker's own. */
 export enum Opcode {
+  Loop = -1,
   // Core
   Barrier = 0,
   Map = 1,
@@ -898,4 +899,23 @@ export enum NormParameters {
 /** What is summed or standardised side by side: a cache line. */
 export enum NormStrip {
   Columns = 16,
+}
+
+/**
+ * A loop: the worker runs the instructions that follow the operands `Count` times, barriers among them and all. Where several take
+ * part, each runs a copy of its own: addresses in it move on from step to step. Behind the instructions are pairs, a word's place
+ * among them and what is added to it after each step; then pairs whose sign turns each time.
+ */
+export enum Loop {
+  Count = 4,
+  /** Where the first worker's copy lies, and bytes from one to the next; there are as many as lanes. */
+  Copies = 5,
+  Bytes = 6,
+  /** Words of the instructions, and how many these are, with those of loops among them. */
+  Words = 7,
+  Instructions = 8,
+  /** Pairs of either kind. */
+  Steps = 9,
+  Turns = 10,
+  Length = 11,
 }

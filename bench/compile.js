@@ -4,7 +4,7 @@
 //
 //   --json        one JSON object on standard output and nothing else
 //   --quick       fewer processes, none for the largest graphs
-//   --only TEXT   only networks whose name contains TEXT: mlp, residual, fan-out, random
+//   --only TEXT   only networks whose name contains TEXT: mlp, residual, fan-out, random, lstm
 import { execFile } from "node:child_process";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs, promisify } from "node:util";
@@ -70,7 +70,15 @@ const NETWORKS = {
     };
     return { layers, forward };
   },
+  lstm: ({ nn }, steps) => {
+    const layers = [new nn.LSTM(WIDTH, WIDTH)];
+    const forward = (x) => layers[0].forward(x.unsqueeze(0).expand([steps, BATCH, WIDTH]))[0].select(0, -1);
+    return { layers, forward };
+  },
 };
+
+/** Networks whose graph does not grow with their size, and what sizes they are measured at: the steps of a loop. */
+const LOOPS = { lstm: [8, 512] };
 
 /** Records one training step and compiles it. Returns milliseconds by pass, the nodes of its graph, and the program. */
 function compileStep(fourlane, name, depth) {
@@ -161,9 +169,10 @@ export async function measureCompile({ quick = false, only = "", say = () => {} 
   for (const network of Object.keys(NETWORKS).filter((name) => name.includes(only))) {
     const sample = 100;
     const { nodes } = compileStep(fourlane, network, sample);
-    for (const size of quick ? SIZES.slice(0, -1) : SIZES) {
-      say(`${network}, ${size} nodes ...`);
-      const depth = Math.max(1, Math.round((sample * size) / nodes));
+    const steps = LOOPS[network];
+    for (const size of steps ?? (quick ? SIZES.slice(0, -1) : SIZES)) {
+      say(`${network}, ${size} ${steps ? "steps" : "nodes"} ...`);
+      const depth = steps ? size : Math.max(1, Math.round((sample * size) / nodes));
       const args = [path("compile.js"), "--child", bundle, network, String(depth), quick ? "200" : "1000"];
       let best;
       for (let i = 0; i < (quick ? 3 : 6); i++) {
@@ -185,7 +194,13 @@ export function printCompile(rows) {
     const lines = rows.map((row) => {
       const { passes, total } = row[kind];
       const times = [...PASSES.map((pass) => passes[pass]), total, (1000 * total) / row.nodes].map(number);
-      return [row.network, row.nodes, row.instructions, ...times, row.ratio.toFixed(3)];
+      return [
+        LOOPS[row.network] ? `${row.network}, ${row.size} steps` : row.network,
+        row.nodes,
+        row.instructions,
+        ...times,
+        row.ratio.toFixed(3),
+      ];
     });
     return table([`${kind}, ms`, "nodes", "instructions", ...PASSES, "total", "us / node", "arena / bound"], lines);
   };

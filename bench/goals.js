@@ -20,6 +20,7 @@ const STEPS = {
   cifar: { torch: 0.65, jax: 0.02, share: 1.3 },
   resnet: { torch: 0.7, share: 0.6 },
   mobile: { torch: 0.7, share: 0.35 },
+  lstm: { torch: 0.65, share: 0.6 },
 };
 
 /** Shares of the ceiling of single convolutions on one worker, by how their names begin: all directions, or each. */
@@ -119,6 +120,11 @@ export function judge({
   }
   for (const { host, min } of start)
     add(() => atMost(`import, init, first step of the MLP, ${host}, ms`, 300, min.withoutBoot), min);
+  const [few, many] = [8, 512].map((steps) => compile.find((row) => row.network === "lstm" && row.size === steps));
+  if (few && many) {
+    goals.push(atMost("compile: lstm, time of 512 steps / time of 8", 1.5, many.cold.total / few.cold.total));
+    goals.push(same("compile: lstm, instructions of 512 steps and of 8", many.instructions === few.instructions));
+  }
   for (const { network, size, nodes, cold } of compile) {
     const limit = { 1000: 50, 10000: 500 }[size];
     if (limit) goals.push(atMost(`compile: ${network}, ${nodes} nodes, first in its process, ms`, limit, cold.total));

@@ -1,6 +1,6 @@
 // How the cost of a step grows: with the batch, the width, the depth, and the number of workers.
 import { openWorkload } from "./engines/index.js";
-import { averagePool, conv, flatten, flopOf, linear, mlp, relu } from "./networks.js";
+import { averagePool, conv, flatten, flopOf, linear, lstm, mlp, relu } from "./networks.js";
 
 const INPUTS = 256;
 const CLASSES = 10;
@@ -20,6 +20,9 @@ const convolutions = (pixels, channels) => ({
   batch: 8,
 });
 
+/** Time steps, of a batch that both workers have rows of. */
+const recurrent = (steps) => ({ input: [steps, 32], layers: [lstm(64), linear(CLASSES)], batch: 16 });
+
 /** One thing varies at a time: what it is, of what, its values, and the network it makes. `depth` counts layers with parameters. */
 const MLP = "256-256-256-10, batch 128";
 const CONVOLUTIONS = "conv 1-32-32, 32x32, mean, linear 10, batch 8";
@@ -29,6 +32,7 @@ export const SERIES = [
   { name: "depth", of: MLP, values: doubling(2, 64), workload: (depth) => net(256, depth) },
   { name: "pixels", of: CONVOLUTIONS, values: doubling(16, 128), workload: (pixels) => convolutions(pixels, 32) },
   { name: "channels", of: CONVOLUTIONS, values: doubling(8, 256), workload: (channels) => convolutions(32, channels) },
+  { name: "time steps", of: "LSTM 32-64, batch 16", values: doubling(8, 512), workload: recurrent },
 ];
 
 /** The least time of a step on each engine, with the losses awaited, and the plan's memory. */

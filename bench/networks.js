@@ -16,6 +16,8 @@ export const conv = (
   groups,
   bias,
 });
+/** Long short-term memory over the steps of a sequence [steps, inputs]: what it holds after the last. */
+export const lstm = (outputs) => ({ op: "lstm", outputs });
 export const batchNorm = { op: "batchNorm" };
 export const relu = { op: "relu" };
 export const relu6 = { op: "relu6" };
@@ -38,6 +40,13 @@ const SHAPES = {
     const output = [outputs, ...pixels.map((n) => Math.floor((n + 2 * padding - kernel) / stride) + 1)];
     return { output, weight: [outputs, channels / groups, kernel, kernel], bias: bias ? [outputs] : null };
   },
+  // Both weights side by side, that of the input first; what is added for the state begins at 0.
+  lstm: ({ outputs }, [steps, inputs]) => ({
+    output: [outputs],
+    steps,
+    weight: [4 * outputs, inputs + outputs],
+    bias: [4 * outputs],
+  }),
   batchNorm: (_, input) => ({ output: input, channels: input[0] }),
   relu: (_, input) => ({ output: input }),
   relu6: (_, input) => ({ output: input }),
@@ -86,9 +95,15 @@ export const flat = (layers) =>
  * Floating-point operations of a layer's product with a batch, a multiplication and an addition each; the two of its
  * backward have as many. A convolution counts as if summed tap by tap, padding included, whatever an engine does.
  */
-export function productFlop({ output, weight }, batch) {
+export function productFlop({ op, output, steps, weight }, batch) {
   const [, ...row] = weight;
-  return 2 * batch * product(output) * product(row);
+  return 2 * batch * (op === "lstm" ? steps * product(weight) : product(output) * product(row));
+}
+
+/** How many times that a step takes: a gradient of the data is not needed, but one of the state always is. */
+function timesOf({ op, first, input, weight }) {
+  if (!first) return 3;
+  return op === "lstm" ? 3 - input[1] / weight[1] : 2;
 }
 
 /**
@@ -97,5 +112,5 @@ export function productFlop({ output, weight }, batch) {
  */
 export function flopOf(workload) {
   const layers = flat(layersOf(workload)).filter(({ weight }) => weight);
-  return layers.reduce((sum, layer) => sum + productFlop(layer, workload.batch) * (layer.first ? 2 : 3), 0);
+  return layers.reduce((sum, layer) => sum + productFlop(layer, workload.batch) * timesOf(layer), 0);
 }

@@ -7,6 +7,7 @@ import {
   flatten,
   layersOf,
   linear,
+  lstm,
   maxPool,
   mlp,
   relu,
@@ -76,6 +77,13 @@ export const WORKLOADS = [
     tolerance: 2e-3,
   },
   { name: "mobile", title: "5 depthwise-separable blocks, 32x32", input: [3, 32, 32], layers: mobileNet(), batch: 32 },
+  {
+    name: "lstm",
+    title: "LSTM 64-128, 32 steps, linear 10",
+    input: [32, 64],
+    layers: [lstm(128), linear(10)],
+    batch: 32,
+  },
 ];
 
 /** Steps each engine takes at Adam's own learning rate before it is timed; their losses must agree between engines. */
@@ -129,9 +137,22 @@ export function parametersOf({ index, weight, bias }) {
   };
 }
 
+/** A matrix [rows, columns] as two: its first columns, and the others. */
+export function columnsOf(matrix, [rows, columns], first) {
+  const part = (from, to) => {
+    const width = to - from;
+    return Float32Array.from(
+      { length: rows * width },
+      (_, i) => matrix[Math.floor(i / width) * columns + from + (i % width)],
+    );
+  };
+  return [part(0, first), part(first, columns)];
+}
+
 /** How many parameters a workload has. */
 export const parameterCount = (workload) =>
   flat(layersOf(workload)).reduce(
-    (n, { weight = [0], bias, channels = 0 }) => n + sizeOf(weight) + (bias ? sizeOf(bias) : 0) + 2 * channels,
+    (n, { op, weight = [0], bias, channels = 0 }) =>
+      n + sizeOf(weight) + (bias ? sizeOf(bias) * (op === "lstm" ? 2 : 1) : 0) + 2 * channels,
     0,
   );

@@ -116,48 +116,101 @@ function inPieces(opcode: number, ip: number, first: number, last: number, work:
   }
 }
 
+/** Where a run notes its times: of an instruction of the program begin and end, of one in a loop 0 and how long it took in all. */
+let times: Float64Array | undefined;
+
 /**
- * Runs the program: `length` words at byte address `entry`. Writes when each instruction begins and ends to `times`. What takes
- * long is done in several calls of its kernel.
+ * Runs instructions, from one word to another; what takes long is done in several calls of its kernel. The first of them notes its
+ * times at `tick`. Returns how many there are, with those of loops.
  */
-function run(entry: number, length: number, instructions: number, times?: Float64Array): void {
-  let tick = 0;
-  if (times) times[tick++] = performance.timeOrigin;
+function perform(from: number, end: number, tick: number, looping: boolean): number {
   const scratch = scratchOf(worker);
   const heartbeat = heartbeatOf(worker) >> 2;
-  // Addresses are unsigned: a memory has up to 4 GiB.
-  let pc = entry >>> 2;
-  const end = pc + length;
-  let left = instructions;
+  let done = 0;
+  let pc = from;
   while (pc < end) {
     const opcode = words[pc + isa.At.Opcode];
     const estimate = words[pc + isa.At.Lanes];
-    if (times) times[tick++] = performance.now();
+    const at = tick + 2 * done;
+    const begin = times ? performance.now() : 0;
     if (opcode === isa.Opcode.Barrier) {
       if (team > 1) barrier();
     } else {
       const units = words[pc + isa.At.Units];
       if (units <= 0 || estimate <= 0) throw new Error("an instruction has nothing to do");
-      const lanes = Math.min(team, estimate);
-      if (worker < lanes) {
-        const first = Math.floor((units * worker) / lanes);
-        const last = Math.floor((units * (worker + 1)) / lanes);
-        if (first < last) {
-          if (estimate > pace) inPieces(opcode, pc << 2, first, last, estimate / lanes);
-          else kernels[opcode](pc << 2, first, last, scratch);
+      if (opcode === isa.Opcode.Loop) done += repeat(pc, estimate, at + 2, looping);
+      else {
+        const lanes = Math.min(team, estimate);
+        if (worker < lanes) {
+          const first = Math.floor((units * worker) / lanes);
+          const last = Math.floor((units * (worker + 1)) / lanes);
+          if (first < last) {
+            if (estimate > pace) inPieces(opcode, pc << 2, first, last, estimate / lanes);
+            else kernels[opcode](pc << 2, first, last, scratch);
+          }
         }
       }
     }
-    if (times) times[tick++] = performance.now();
+    if (times) {
+      const now = performance.now();
+      times[at + 1] = looping ? times[at + 1] + now - begin : now;
+      if (!looping) times[at] = begin;
+    }
     words[heartbeat]++;
     if (isPrivate) moved(estimate);
     const size = words[pc + isa.At.Length];
     if (size <= isa.At.Lanes) throw new Error("an instruction has no length");
     pc += size;
-    left--;
+    done++;
   }
   // Nothing may pass for done that was not: what memory holds would be taken for results.
-  if (pc !== end || left !== 0 || instructions === 0) throw new Error("the program is not whole");
+  if (pc !== end) throw new Error("the program is not whole");
+  return done;
+}
+
+/** Runs a loop, on a copy of its own whose addresses move on. Returns how many instructions are in it. */
+function repeat(pc: number, lanes: number, tick: number, looping: boolean): number {
+  const of = (operand: isa.Loop): number => words[pc + operand];
+  const instructions = of(isa.Loop.Instructions);
+  const size = of(isa.Loop.Words);
+  const steps = 2 * of(isa.Loop.Steps);
+  const all = size + steps + 2 * of(isa.Loop.Turns);
+  const from = pc + isa.Loop.Length;
+  if (from + all !== pc + words[pc + isa.At.Length]) throw new Error("a loop is not whole");
+  if (times && !looping) times.fill(0, tick, tick + 2 * instructions);
+  // Who takes part in none of it only waits where the others wait.
+  const takesPart = worker < lanes;
+  let at = from;
+  if (takesPart) {
+    at = (of(isa.Loop.Copies) >>> 2) + worker * (of(isa.Loop.Bytes) >> 2);
+    words.copyWithin(at, from, from + all);
+  }
+  for (let left = of(isa.Loop.Count); left > 0; left--) {
+    if (perform(at, at + size, tick, true) !== instructions) throw new Error("the program is not whole");
+    if (stopped(Control.Abort)) throw new Aborted();
+    if (!takesPart) continue;
+    for (let p = at + size; p < at + size + steps; p += 2) words[at + words[p]] += words[p + 1];
+    for (let p = at + size + steps; p < at + all; p += 2) {
+      words[at + words[p]] += words[p + 1];
+      words[p + 1] = -words[p + 1];
+    }
+  }
+  // A fault is known by its instruction, and that by its place in the program.
+  const record = faultOf(worker) >> 2;
+  const ip = words[record + (isa.Fault.Ip >> 2)] >>> 0;
+  if (takesPart && words[record] !== isa.FaultCode.None && ip >= at * 4 && ip < (at + size) * 4)
+    words[record + (isa.Fault.Ip >> 2)] = ip + (from - at) * 4;
+  return instructions;
+}
+
+/** Runs the program: `length` words at byte address `entry`. Writes when each instruction begins and ends to `log`. */
+function run(entry: number, length: number, instructions: number, log?: Float64Array): void {
+  times = log;
+  if (log) log[0] = performance.timeOrigin;
+  // Addresses are unsigned: a memory has up to 4 GiB.
+  const from = entry >>> 2;
+  if (perform(from, from + length, 1, false) !== instructions || instructions === 0)
+    throw new Error("the program is not whole");
 }
 
 /** The word address of the launch in progress. */
@@ -202,7 +255,7 @@ function endLaunch(n: number): void {
 }
 
 /** Runs launch n, once the one before it is done: they may use the same memory. */
-function perform(n: number): void {
+function takeTurn(n: number): void {
   for (;;) {
     const done = Atomics.load(words, CONTROL_WORD + Control.Done);
     if (done === ((n - 1) | 0)) break;
@@ -273,7 +326,7 @@ export const api: WorkerApi = {
       try {
         for (const n of ((even - odd) | 0) < 0 ? [even, odd] : [odd, even])
           if (((n - latest) | 0) > 0) {
-            perform(n);
+            takeTurn(n);
             latest = n;
           }
       } catch (error) {
@@ -301,7 +354,7 @@ export const api: WorkerApi = {
     refresh();
     const bytes = new Uint8Array(memory.buffer);
     for (const { address, data } of job.writes) bytes.set(data, address);
-    if (job.launch > 0) perform(job.launch);
+    if (job.launch > 0) takeTurn(job.launch);
     const results = job.reads.map(({ address, bytes: n }) => bytes.slice(address, address + n));
     return transfer(
       results,

@@ -1,6 +1,6 @@
 // Fourlane's answers to the bench's requests, the same in Node and in a page.
 import { layersOf } from "../networks.js";
-import { batchOf, CHECKED_STEPS, parametersOf, TIMED_LR } from "../workloads.js";
+import { batchOf, CHECKED_STEPS, columnsOf, parametersOf, TIMED_LR } from "../workloads.js";
 
 /** A network's function and its modules, built of the layers that `layersOf` returns. */
 export function networkOf(nn, layers) {
@@ -25,6 +25,16 @@ export function networkOf(nn, layers) {
       const { outputs, kernel, stride, padding, groups, bias } = layer;
       const options = { stride, padding, groups, bias: bias !== null };
       return given(new nn.Conv2d(layer.input[0], outputs, kernel, options), layer);
+    },
+    lstm(layer) {
+      const [, inputs] = layer.input;
+      const module = new nn.LSTM(inputs, layer.outputs, { batchFirst: true });
+      const { weight, bias } = parametersOf(layer);
+      const [ih, hh] = columnsOf(weight, layer.weight, inputs);
+      const none = new Float32Array(bias.length);
+      module.loadStateDict({ weight_ih_l0: ih, weight_hh_l0: hh, bias_ih_l0: bias, bias_hh_l0: none });
+      modules.push(module);
+      return (x) => module.forward(x)[0].select(1, -1);
     },
     batchNorm: ({ channels }) => has(new nn.BatchNorm2d(channels)),
     relu: () => (x) => x.relu(),

@@ -40,6 +40,24 @@ class Residual(torch.nn.Module):
         return self.body(x) + self.shortcut(x)
 
 
+class Lstm(torch.nn.Module):
+    """What a sequence [batch, steps, inputs] leaves after its last step."""
+
+    def __init__(self, layer):
+        super().__init__()
+        inputs = layer["input"][1]
+        self.lstm = torch.nn.LSTM(inputs, layer["outputs"], batch_first=True)
+        both = given(torch.nn.Linear(layer["weight"][1], layer["weight"][0]), layer)
+        with torch.no_grad():
+            self.lstm.weight_ih_l0.copy_(both.weight[:, :inputs])
+            self.lstm.weight_hh_l0.copy_(both.weight[:, inputs:])
+            self.lstm.bias_ih_l0.copy_(both.bias)
+            self.lstm.bias_hh_l0.zero_()
+
+    def forward(self, x):
+        return self.lstm(x)[0][:, -1]
+
+
 def given(module, layer):
     """The module with the initial parameters of a layer: workloads.js has the same."""
     bound = 1 / math.sqrt(math.prod(layer["weight"][1:]))
@@ -65,6 +83,7 @@ MAKE = {
         ),
         a,
     ),
+    "lstm": Lstm,
     "batchNorm": lambda a: torch.nn.BatchNorm2d(a["channels"]),
     "relu": lambda a: torch.nn.ReLU(),
     "relu6": lambda a: torch.nn.ReLU6(),

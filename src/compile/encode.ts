@@ -14,8 +14,8 @@ import {
   type Region,
   RESIDENTS,
 } from "../program/program.ts";
-import type { Allocation, Ref, Schedule } from "./instr.ts";
-import type { Lowered } from "./lower/index.ts";
+import type { Allocation, Described, Ref, Schedule } from "./instr.ts";
+import type { Lowered } from "./lower/lowering.ts";
 import type { Plan } from "./plan.ts";
 import { print } from "./print.ts";
 
@@ -58,9 +58,13 @@ export function encode(low: Lowered, schedule: Schedule, plan: Plan): Program {
       labels.push({ word: code.length, phase, op: "barrier", text: "barrier", shapes: "" });
       code.push(isa.Opcode.Barrier, 4, 0, 0);
     }
-    families.add(familyOf(i.opcode));
-    const { op, shapes, called, names } = i.label;
-    labels.push({ word: code.length, phase, op, text: i.text, shapes, called, names });
+    for (const opcode of [i.opcode, ...(i.inner ?? []).map(({ word }) => i.words[word] as number)])
+      if (opcode > 0) families.add(familyOf(opcode));
+    const label = ({ op, shapes, called, names }: Described, text: string, word: number, inside = 0): void => {
+      labels.push({ word: code.length + word, phase, op, text, shapes, called, names, inside });
+    };
+    label(i.label, i.text, 0, i.inner?.length);
+    for (const { label: l, text, word, inside } of i.inner ?? []) label(l, text, word, inside);
     for (const w of i.words) {
       if (typeof w === "number") code.push(w | 0);
       else {

@@ -77,6 +77,18 @@ export interface Instr {
   readonly label: Described;
   /** How it reads, for explain(). */
   readonly text: string;
+  /** Of a loop: the instructions in it. */
+  readonly inner?: readonly Inner[];
+}
+
+/** An instruction within another. */
+export interface Inner {
+  /** Its place among the words of that. */
+  readonly word: number;
+  readonly label: Described;
+  readonly text: string;
+  /** How many of those that follow are within this one. */
+  readonly inside: number;
 }
 
 /** Instructions in the order in which they run. */

@@ -3,6 +3,7 @@
  * so whatever an instruction reads must have been written in an earlier phase, or in its own by the same worker: writer and
  * reader then cut the buffer alike and use the same lanes. Row-local chains need no barrier.
  */
+import { At } from "../../assembly/isa.ts";
 import type { Access, Allocation, Instr, Schedule } from "./instr.ts";
 
 /** Whether the worker that does a piece of `a` also does the same piece of `b`, for any number of workers. */
@@ -24,6 +25,19 @@ interface Written {
   /** The phase of the first of them. */
   readonly first: number;
   phase: number;
+}
+
+/**
+ * The instructions of a loop, where those of as many units take as many lanes: a worker that is there for one of them does its part
+ * of the others too, instead of waiting for whoever does, step after step.
+ */
+export function evenLanes(instrs: readonly Instr[]): Instr[] {
+  const most = new Map<number, number>();
+  for (const i of instrs) most.set(i.units, Math.max(most.get(i.units) ?? 1, i.lanes));
+  return instrs.map((i) => {
+    const lanes = most.get(i.units) as number;
+    return { ...i, lanes, words: i.words.map((w, k) => (k === At.Lanes ? lanes : w)) };
+  });
 }
 
 /** Each instruction in the earliest phase it can run in. */

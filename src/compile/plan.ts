@@ -89,7 +89,71 @@ function lifetimes(buffers: readonly Allocation[], homes: Homes, schedule: Sched
       }
     }
   });
-  return [...new Set(lives)].filter((l) => l !== undefined && l.to >= l.from && l.bytes > 0) as Life[];
+  const all = [...new Set(lives)].filter((l) => l !== undefined && l.to >= l.from && l.bytes > 0) as Life[];
+  return successive(all, users, schedule);
+}
+
+/** A life whose buffers all are cut alike by all that touches them, on several workers; its first and last instruction. */
+interface Cut {
+  readonly life: Life;
+  readonly first: number;
+  last: number;
+}
+
+/**
+ * Lives of one phase that are cut alike, one after the other in one place: each worker does its own slices in order, so what it
+ * is done with may be written over, though others are behind.
+ */
+function successive(
+  lives: readonly Life[],
+  users: readonly (readonly number[])[],
+  { instrs, phaseOf }: Schedule,
+): Life[] {
+  const classes = new Map<string, Cut[]>();
+  for (const life of lives) {
+    let cut: string | undefined;
+    let [first, last] = [instrs.length, -1];
+    let alike = true;
+    for (const b of life.buffers)
+      for (const k of users[b.id]) {
+        const { units, lanes, reads, writes } = instrs[k];
+        first = Math.min(first, k);
+        last = Math.max(last, k);
+        for (const x of [...reads, ...writes]) {
+          if (x.buffer !== b) continue;
+          const now = `${b.bytes}/${x.unit}/${units}/${lanes}`;
+          cut ??= now;
+          alike &&= x.unit > 0 && lanes > 1 && cut === now;
+        }
+      }
+    if (!alike || cut === undefined) continue;
+    const list = classes.get(cut);
+    if (list) list.push({ life, first, last });
+    else classes.set(cut, [{ life, first, last }]);
+  }
+  const gone = new Set<Life>();
+  for (const list of classes.values()) {
+    if (list.length === 1) continue;
+    const done = [...list].sort((a, b) => a.last - b.last);
+    const free: Cut[] = [];
+    let ended = 0;
+    /** Those that took the place of another, until they end. */
+    const taken: Cut[] = [];
+    for (const next of list.sort((a, b) => a.first - b.first)) {
+      for (; ended < done.length && done[ended].last < next.first; ended++)
+        if (!gone.has(done[ended].life)) free.push(done[ended]);
+      for (let i = taken.length - 1; i >= 0; i--) if (taken[i].last < next.first) free.push(...taken.splice(i, 1));
+      // What ended in an earlier phase is out of the way as it is.
+      while (free.length > 0 && phaseOf[free[free.length - 1].last] !== phaseOf[next.first]) free.pop();
+      const before = free.pop();
+      if (!before) continue;
+      before.life.to = Math.max(before.life.to, next.life.to);
+      before.life.buffers.push(...next.life.buffers);
+      gone.add(next.life);
+      taken.push({ life: before.life, first: next.first, last: next.last });
+    }
+  }
+  return lives.filter((l) => !gone.has(l));
 }
 
 /** Whether the instruction at k, which reads a buffer, is its last user, and those of its phase use it in the same slices. */

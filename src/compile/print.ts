@@ -30,6 +30,8 @@ export function print({ instrs, phaseOf }: Schedule, homes: Homes, plan: MemoryP
         `  ${i.text} -> ${i.label.dtype}${show(i.label.shape)}`.padEnd(52) +
         `  ${i.units} units, ${lanes}`,
     );
+    for (const { label, text } of i.inner ?? [])
+      lines.push(text === "barrier" ? "      barrier" : `      ${text} -> ${label.dtype}${show(label.shape)}`);
   }
   const ratio = plan.lowerBound > 0 ? plan.bytes / plan.lowerBound : 1;
   lines.push(

@@ -110,6 +110,7 @@ export function jvp(
     const ts = n.src.map((s) => map.get(s) ?? null);
     if (!isFloat(n.dtype) || ts.every((t) => t === null)) map.set(n, null);
     else if (n.op.jvp) map.set(n, n.op.jvp(n, ts));
+    else if (n.op.loop) map.set(n, n.op.loop.forward(n, ts, jvp));
     else if (n.op.decompose) map.set(n, jvp([n.op.decompose(n)], n.src, ts)[0]);
     else if (n.op.vjp) map.set(n, transposed(n, n.op.vjp, ts));
     else throw new FourlaneError("NO_GRADIENT", `${n.op.name}: has no forward-mode derivative`);

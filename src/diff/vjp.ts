@@ -27,6 +27,7 @@ export function walkOver(nodes: readonly Node[], as: typeof walk.as, each: (n: N
 /** Cotangents of a node's sources: its own rule, or that of its decomposition. */
 export function pullback(n: Node, g: Node): (Node | null)[] {
   if (n.op.vjp) return n.op.vjp(n, g);
+  if (n.op.loop) return n.op.loop.back([n], [g], vjp);
   if (n.op.decompose) {
     // Sources of its own: one may be made from another, and that path is the outer walk's.
     const src = n.src.map(alias);
@@ -45,6 +46,18 @@ function byRegion(outputs: readonly Node[]): Map<object, Node[]> {
     else members.set(n.region, [n]);
   }
   return members;
+}
+
+/** Results of one loop, those of several in the order given: by the first of them. */
+function byLoop(order: readonly Node[]): Map<Node, readonly Node[]> {
+  const loops = new Map<Node, Node[]>();
+  for (const n of order) {
+    if (!n.op.loop) continue;
+    const first = [...loops.keys()].find((m) => m.op === n.op && n.op.loop?.together(m, n));
+    if (first) (loops.get(first) as Node[]).push(n);
+    else loops.set(n, [n]);
+  }
+  return loops;
 }
 
 /**
@@ -94,11 +107,30 @@ export function vjp(outputs: readonly Node[], cotangents: readonly Node[], input
   outputs.forEach((y, i) => {
     if (reaches.has(y)) accumulate(y, cotangents[i]);
   });
+  const loops = byLoop(order);
   const outer = walk.at;
   try {
     for (let k = order.length - 1; k >= 0; k--) {
       const n = order[k];
       if (!n.src.some((s) => reaches.has(s))) continue;
+      if (n.op.loop) {
+        // When the first of a loop's results is reached, all that uses any of them is behind.
+        const results = loops.get(n)?.filter((m) => isFloat(m.dtype)) ?? [];
+        const gs = results.map((m) => total(m) ?? null);
+        const some = gs.find((g) => g !== null);
+        if (!some) continue;
+        walk.at = n;
+        n.op.loop
+          .back(
+            results.map((m) => recomputed(m, some)),
+            gs,
+            vjp,
+          )
+          .forEach((gi, i) => {
+            if (gi && reaches.has(n.src[i])) accumulate(n.src[i], gi);
+          });
+        continue;
+      }
       const g = total(n);
       if (!g) continue;
       const valued = recomputed(n, g);

@@ -22,6 +22,7 @@ const lifted = (n: Node, size: number): Attrs => n.op.lift?.(n.attrs, size) ?? n
 function batched(n: Node, src: readonly Node[], has: readonly boolean[], size: number): Node {
   const special = n.op.batch?.(n, src, has);
   if (special) return special;
+  if (n.op.loop) return n.op.loop.batch(n, src, has, size, vmap);
   const all = forEveryExample(src, has, size);
   try {
     const whole = makeNode(n.op, all, lifted(n, size));

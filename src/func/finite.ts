@@ -5,9 +5,10 @@ import { isFloat, type TypedArray } from "../core/dtype.ts";
 import { NonFiniteError, ValueError } from "../core/errors.ts";
 import { checkOptions } from "../core/options.ts";
 import { numel, show } from "../core/shape.ts";
-import { type Node, toposort } from "../graph/node.ts";
+import { isOp, type Node, toposort } from "../graph/node.ts";
 import * as ops from "../ops/assert.ts";
 import { constantValue } from "../ops/leaf.ts";
+import { type ScanAttrs, SCANS, stackOf } from "../ops/scan.ts";
 import { stack } from "../tensor/functions.ts";
 import { Parameter } from "../tensor/parameter.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -61,6 +62,14 @@ function described(operand: Node, values: TypedArray | undefined): string {
 
 type Count = ReturnType<typeof count>;
 
+/** Nodes of one graph, the program's or a loop's body, with their values there. */
+interface Level {
+  readonly roots: readonly Node[];
+  readonly values: ReadonlyMap<Node, TypedArray>;
+  /** Of a body: the step they are of. */
+  readonly where: string;
+}
+
 const isCheck = (n: Node): boolean => n.op === ops.ASSERT.assertFinite;
 
 /**
@@ -107,6 +116,22 @@ function what(n: Node, { graph, inputs }: Entry, args: readonly unknown[]): stri
   return `${holds}, ${spec},`;
 }
 
+/** The nodes behind some whose values are looked at. */
+const inspected = (roots: readonly Node[]): Node[] =>
+  toposort(roots).filter(
+    (n) => isFloat(n.dtype) && constantValue(n) === undefined && numel(n.shape) > 0 && !isCheck(n),
+  );
+
+function counter({ values }: Level): (n: Node) => Count {
+  const counts = new Map([...values].map(([n, array]) => [n, count(array)]));
+  return (n) => {
+    const c = constantValue(n);
+    return counts.get(n) ?? count(Float32Array.from(c === undefined ? [] : [c]));
+  };
+}
+
+const faultIn = (level: Level, nanOnly: boolean): Node | undefined => firstFault(level.roots, counter(level), nanOnly);
+
 /**
  * Runs a function and inspects the value of every operation: forward, backward and in the optimiser. The first one that
  * produces a NaN (or, with `nanOnly: false`, an infinity) from operands that have none fails the call, with its name, the
@@ -131,25 +156,54 @@ export function detectAnomaly<Args extends unknown[], Result>(
       .filter((t) => !(t instanceof Parameter))
       .map(valueOf);
     const { inputs, residents, outputs, updates } = entry.graph;
-    const roots = [...outputs, ...updates];
-    const seen = toposort(roots).filter(
-      (n) => isFloat(n.dtype) && constantValue(n) === undefined && numel(n.shape) > 0 && !isCheck(n),
-    );
-    const graph = { inputs, residents, outputs: seen, updates: [] };
-    const program = Promise.resolve().then(() => compileGraph(graph));
-    const arrays = await launch({ ...entry, graph, program, updates: [] }, values);
-    const valueOfNode = new Map(seen.map((n, i) => [n, arrays[i]]));
-    const counts = new Map(seen.map((n, i) => [n, count(arrays[i])]));
-    const countOf = (n: Node): Count => {
-      const c = constantValue(n);
-      return counts.get(n) ?? count(Float32Array.from(c === undefined ? [] : [c]));
+    /** The values of nodes of the program. */
+    const valuesOf = (nodes: readonly Node[]): Promise<TypedArray[]> => {
+      const graph = { inputs, residents, outputs: nodes, updates: [] };
+      const program = Promise.resolve().then(() => compileGraph(graph));
+      return launch({ ...entry, graph, program, updates: [] }, values);
     };
-    const first = firstFault(roots, countOf, nanOnly);
+    const roots = [...outputs, ...updates];
+    const seen = inspected(roots);
+    const arrays = await valuesOf(seen);
+    let level: Level = { roots, values: new Map(seen.map((n, i) => [n, arrays[i]])), where: "" };
+    let first = faultIn(level, nanOnly);
     if (!first) return resultOf(entry, launch(entry, values)) as Result;
+    // Of a loop, what its body did in the first step that was not as it should be; that may be a loop too.
+    let outside = (n: Node): Node => n;
+    for (let offset = 0; isOp(first, SCANS.scan); ) {
+      const { attrs, src }: Node<ScanAttrs> = first;
+      const { loop } = attrs;
+      const enclosing = outside;
+      outside = (n) => enclosing(stackOf(loop, src, n));
+      const body = inspected(loop.roots);
+      const stacks: TypedArray[] = await valuesOf(body.map(outside));
+      const inStep = (t: number): ReadonlyMap<Node, TypedArray> =>
+        new Map(
+          body.map((n, i) => {
+            const at = (offset * loop.length + t) * numel(n.shape);
+            return [n, stacks[i].subarray(at, at + numel(n.shape))];
+          }),
+        );
+      let found: { level: Level; fault: Node; t: number } | undefined;
+      for (let k = 0; k < loop.length && !found; k++) {
+        const t = loop.reverse ? loop.length - 1 - k : k;
+        const inner: Level = {
+          roots: loop.roots,
+          values: inStep(t),
+          where: ` in step ${t}${level.where && ` of a loop${level.where}`}`,
+        };
+        const fault = faultIn(inner, nanOnly);
+        if (fault && fault.src.length > 0) found = { level: inner, fault, t };
+      }
+      if (!found) break;
+      offset = offset * loop.length + found.t;
+      ({ level, fault: first } = found);
+    }
+    const countOf = counter(level);
     throw new NonFiniteError(
       [
-        `detectAnomaly: ${what(first, entry, args)}${amount(first, countOf(first))}`,
-        ...first.src.map((s, i) => `  operand ${i}: ${described(s, valueOfNode.get(s))}`),
+        `detectAnomaly: ${what(first, entry, args)}${level.where}${amount(first, countOf(first))}`,
+        ...first.src.map((s, i) => `  operand ${i}: ${described(s, level.values.get(s))}`),
         ...(first.src.length > 0 ? origins.lines(first) : []),
       ].join("\n"),
     );

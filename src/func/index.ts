@@ -7,6 +7,7 @@ export { gradcheck, type GradcheckOptions, gradgradcheck } from "./gradcheck.ts"
 export { Gate, Graph } from "./graph.ts";
 export { hessian, jacfwd, type Jacobian, jacobian, jacrev } from "./jacobian.ts";
 export { JacobianOperator, jacobianOperator, type Structure } from "./operator.ts";
+export { scan, type ScanOptions } from "./scan.ts";
 export {
   grad,
   type Gradient,

@@ -32,7 +32,7 @@ export class Origins {
     const limit = Error.stackTraceLimit;
     try {
       Error.stackTraceLimit = 60;
-      return observed((n) => this.all.set(n.id, this.now()), f);
+      return observed((n, copied) => this.all.set(n.id, (copied && this.all.get(copied.id)) ?? this.now()), f);
     } finally {
       Error.stackTraceLimit = limit;
     }

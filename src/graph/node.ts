@@ -28,6 +28,27 @@ interface Rules<A extends Attrs> {
   along(node: Node<A>, source: number): readonly Along[];
 }
 
+/** What derivatives and batches of a loop are: several nodes are results of one. */
+interface LoopRules<A extends Attrs> {
+  /** Whether two nodes are results of one loop. */
+  together(a: Node<A>, b: Node<A>): boolean;
+  /** Cotangents of the sources, given those of results of one loop. */
+  back(nodes: readonly Node<A>[], gs: readonly (Node | null)[], vjp: Pull): (Node | null)[];
+  /** The tangent of a result, given those of the sources. */
+  forward(node: Node<A>, tangents: readonly (Node | null)[], jvp: Push): Node | null;
+  /** The result for a batch of `size`; see OpDef.batch. */
+  batch(node: Node<A>, src: readonly Node[], has: readonly boolean[], size: number, vmap: Spread): Node;
+}
+
+type Pull = (outputs: readonly Node[], cotangents: readonly Node[], inputs: readonly Node[]) => (Node | null)[];
+type Push = (outputs: readonly Node[], inputs: readonly Node[], tangents: readonly (Node | null)[]) => (Node | null)[];
+type Spread = (
+  outputs: readonly Node[],
+  inputs: readonly Node[],
+  values: readonly Node[],
+  size: number,
+) => (Node | null)[];
+
 /** Computes a node's value in float64. */
 export type Reference<A extends Attrs = Attrs> = Rules<A>["reference"];
 
@@ -68,6 +89,8 @@ export interface OpDef<A extends Attrs = Attrs> {
   readonly called?: { readonly name: string; readonly index: string; readonly of: string };
   /** Whether it draws random numbers: not for one example what it is for another. */
   readonly random?: true;
+  /** Rules of an operation that is a graph for each of many steps. They are given the walk to take over that graph. */
+  readonly loop?: LoopRules<A>;
   /** The value in float64. Operations that are not elementwise have theirs in src/ops/reference/. */
   readonly ref?: Reference<A>;
 }
@@ -86,10 +109,11 @@ let nextId = 1;
 const NO_ATTRS: NoAttrs = Object.freeze({});
 
 let region: object | undefined;
-let observer: ((n: Node) => void) | undefined;
+type Observer = (n: Node, copied?: Node) => void;
+let observer: Observer | undefined;
 
-/** Runs f, and tells `each` of every node it makes. */
-export function observed<T>(each: (n: Node) => void, f: () => T): T {
+/** Runs f, and tells `each` of every node it makes, and of what it is a copy with other sources, if it is. */
+export function observed<T>(each: Observer, f: () => T): T {
   const before = observer;
   observer = each;
   try {
@@ -136,7 +160,9 @@ export function makeNode<A extends Attrs>(
 
 /** n with other sources, of the same shapes and dtypes: what was inferred when it was made still holds. */
 export function withSources(n: Node, src: readonly Node[]): Node {
-  return { id: nextId++, op: n.op, src, attrs: n.attrs, shape: n.shape, dtype: n.dtype };
+  const copy: Node = { id: nextId++, op: n.op, src, attrs: n.attrs, shape: n.shape, dtype: n.dtype };
+  observer?.(copy, n);
+  return copy;
 }
 
 /** n with each of its sources replaced; n itself if they stay what they are. */
@@ -196,4 +222,13 @@ export interface Computation {
   readonly outputs: readonly Node[];
   /** New values of variables. */
   readonly updates: readonly Node[];
+}
+
+/** An attribute that is a graph: equal ones have equal keys, made of the keys of computations. */
+export interface GraphAttr {
+  keyOf(key: (graph: Computation) => string): string;
+}
+
+export function holdsGraph(v: unknown): v is GraphAttr {
+  return typeof v === "object" && v !== null && "keyOf" in v;
 }

@@ -7,6 +7,7 @@ export * from "./modules/dropout.ts";
 export * from "./modules/linear.ts";
 export * from "./modules/normalisation.ts";
 export * from "./modules/pooling.ts";
+export * from "./modules/recurrence.ts";
 export * from "./modules/sparse.ts";
 export * from "./modules/vision.ts";
 export * from "./modules/module.ts";

@@ -15,6 +15,7 @@ import { ORDER } from "./order.ts";
 import { POOLING } from "./pooling.ts";
 import { RANDOM } from "./random.ts";
 import { REDUCTION } from "./reduction.ts";
+import { SCANS } from "./scan.ts";
 import { WINDOW } from "./windows.ts";
 
 export const OPS: Readonly<Record<string, OpDef>> = {
@@ -40,4 +41,5 @@ export const OPS: Readonly<Record<string, OpDef>> = {
   ...RANDOM,
   ...FUSED,
   ...NORM,
+  ...SCANS,
 };

@@ -48,6 +48,8 @@ export interface Label {
   readonly word: number;
   readonly phase: number;
   readonly text: string;
+  /** Of a loop: how many of the labels that follow are of instructions in it. */
+  readonly inside?: number;
 }
 
 export interface Program {

@@ -1,12 +1,13 @@
 /** @file Graphs as text: equal texts mean that one program serves both. */
 import { identityOf } from "../core/identity.ts";
-import { type Attrs, type Computation, type Node, toposort } from "../graph/node.ts";
+import { type Attrs, type Computation, holdsGraph, type Node, toposort } from "../graph/node.ts";
 import { LEAF } from "../ops/leaf.ts";
 
 /** A value of an attribute as text; -0 and NaN keep apart from 0, text from what looks like it. */
 function attrKey(v: unknown): string {
   if (Array.isArray(v)) return `[${v.map(attrKey).join()}]`;
   if (typeof v === "string") return JSON.stringify(v);
+  if (holdsGraph(v)) return v.keyOf(keyOf);
   if ((typeof v === "object" && v !== null) || typeof v === "function") return `#${identityOf(v)}`;
   return Object.is(v, -0) ? "-0" : String(v);
 }

@@ -9,8 +9,29 @@ export interface ProfiledInstruction {
   readonly shapes: string;
   /** Instructions of one phase run without waiting for each other. */
   readonly phase: number;
-  /** For each worker: begin, in microseconds from the first worker's first instruction, and duration, in microseconds. */
+  /** In a loop of all steps together. For each worker: begin, in microseconds from the first worker's first instruction, and duration, in microseconds. */
   readonly workers: readonly { readonly begin: number; readonly duration: number }[];
+}
+
+/**
+ * Begin and end of each instruction. Those of a loop follow one another, each with what it took in all steps, and the loop has what
+ * is left.
+ */
+function spansOf(labels: readonly Label[], t: Float64Array): [number, number][] {
+  const spans = labels.map((_, k): [number, number] => [t[1 + 2 * k], t[2 + 2 * k]]);
+  const place = (k: number, begin: number): void => {
+    const took = spans[k][1] - spans[k][0];
+    const last = k + (labels[k].inside ?? 0);
+    let at = begin;
+    for (let i = k + 1; i <= last; i += 1 + (labels[i].inside ?? 0)) {
+      const length = spans[i][1] - spans[i][0];
+      place(i, at);
+      at += length;
+    }
+    spans[k] = [at, Math.max(at, begin + took)];
+  };
+  for (let k = 0; k < labels.length; k += 1 + (labels[k].inside ?? 0)) place(k, spans[k][0]);
+  return spans;
 }
 
 /** What `step.profile()` measured. */
@@ -23,12 +44,13 @@ export class Profile {
   /** @internal `times`: of each worker, as timesOf in run/protocol.ts says. */
   constructor(labels: readonly Label[], times: readonly Float64Array[]) {
     const start = Math.min(...times.map((t) => t[0] - times[0][0] + t[1]));
+    const spans = times.map((t) => spansOf(labels, t));
     this.instructions = labels.map((label, k) => ({
       name: label.text,
       shapes: label.shapes,
       phase: label.phase,
-      workers: times.map((t) => {
-        const [begin, end] = [t[1 + 2 * k], t[2 + 2 * k]];
+      workers: times.map((t, w) => {
+        const [begin, end] = spans[w][k];
         return { begin: 1000 * (t[0] - times[0][0] + begin - start), duration: 1000 * (end - begin) };
       }),
     }));

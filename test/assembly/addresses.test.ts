@@ -19,7 +19,7 @@ interface Case {
 const labels = [3, 0, 4, 2, 1, 3];
 /** Statistics of six rows, two float64 each. */
 const pairs = [...new Int32Array(Float64Array.from({ length: 12 }, (_, i) => 0.3 + i / 7).buffer)];
-const CASES: Record<Exclude<keyof typeof isa.Opcode, "Barrier">, Case> = (() => {
+const CASES: Record<Exclude<keyof typeof isa.Opcode, "Barrier" | "Loop">, Case> = (() => {
   const {
     Map: M,
     Gemm,

@@ -219,7 +219,7 @@ const { ReduceKind, NormStage } = isa;
  * Of these a unit has few elements whatever the shapes: the worker gives signs of life between calls of the kernel. An Assert has
  * one element for each tensor that is checked.
  */
-type Bounded = "Barrier" | "Map" | "Random" | "Transpose" | "Adam" | "Assert";
+type Bounded = "Barrier" | "Loop" | "Map" | "Random" | "Transpose" | "Adam" | "Assert";
 
 /** Any other opcode without cases does not compile. Each is one unit. */
 const CASES: Record<Exclude<keyof typeof isa.Opcode, Bounded>, Record<string, Build>> = {

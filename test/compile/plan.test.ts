@@ -2,8 +2,10 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import * as isa from "../../assembly/isa.ts";
 import { accumulate } from "../../src/compile/accumulate.ts";
-import { lower, type Lowered } from "../../src/compile/lower/index.ts";
+import { lower } from "../../src/compile/lower/index.ts";
+import type { Lowered } from "../../src/compile/lower/lowering.ts";
 import type { Allocation, Homes, Instr, Ref, Schedule, Word } from "../../src/compile/instr.ts";
+import { compileBody } from "../../src/compile/compile.ts";
 import { fuse } from "../../src/compile/fuse.ts";
 import { match } from "../../src/compile/match.ts";
 import { partition } from "../../src/compile/partition.ts";
@@ -28,7 +30,7 @@ interface Planned {
 
 function planned(graph: Computation): Planned {
   const simple = accumulate(simplify(graph));
-  const low = lower(simple, match(simple, fuse(simple)));
+  const low = lower(simple, match(simple, fuse(simple)), compileBody);
   const schedule = partition(low.instrs);
   return { low, schedule, plan: plan(low.buffers, low.homes, schedule) };
 }

@@ -39,8 +39,9 @@ const kept = (steps: number): number => 8 * steps * BATCH * HIDDEN * 4;
 
 test.each([8, 32, 64])("the arena of %d steps is what backward needs, and at most a fifth more", (steps) => {
   const { plan } = lstm(steps);
-  // Beside that: the gradients of the weights, of which there is one of each, and of the input.
-  const sums = 4 * (INPUT + HIDDEN) * 4 * HIDDEN + 4 * steps * BATCH * INPUT;
+  // Beside that: the gradients of the weights, of which there is one of each, and of the input; and those of all gates, for no
+  // worker waits for another on the way back, and what they come to for the weights is summed behind that.
+  const sums = 4 * (INPUT + HIDDEN) * 4 * HIDDEN + 4 * steps * BATCH * INPUT + 4 * steps * BATCH * 4 * HIDDEN;
   expect(plan.bytes).toBeLessThanOrEqual(1.2 * (kept(steps) + sums));
   expect(plan.bytes).toBeLessThanOrEqual(1.05 * plan.lowerBound);
 });

@@ -1,7 +1,7 @@
 // jax-js with its WASM backend, in a page: loss, gradients and Adam in one jit. Arrays are owned: .ref keeps one for later.
 import { blockUntilReady, defaultDevice, init, jit, lax, nn, numpy as np, valueAndGrad } from "@jax-js/jax";
 import { flat, layersOf } from "../../networks.js";
-import { batchOf, CHECKED_STEPS, classesOf, parametersOf, TIMED_LR } from "../../workloads.js";
+import { batchOf, CHECKED_STEPS, classesOf, columnsOf, parametersOf, TIMED_LR } from "../../workloads.js";
 
 const [BETA1, BETA2, EPS] = [0.9, 0.999, 1e-8];
 let open;
@@ -14,6 +14,26 @@ const APPLY = {
     const sides = [padding, padding];
     const y = lax.convGeneralDilated(h, next(), [stride, stride], [sides, sides], options);
     return bias ? y.add(next().reshape([-1, 1, 1])) : y;
+  },
+  lstm(h, next, { input: [steps, inputs], outputs }) {
+    const [ih, hh, bias, biasHh] = [next(), next(), next(), next()];
+    const rows = h.shape[0];
+    const fromX = np.matmul(h, np.transpose(ih)).add(bias).add(biasHh);
+    const weight = np.transpose(hh);
+    let state = np.zeros([rows, outputs]);
+    let cell = np.zeros([rows, outputs]);
+    for (let t = 0; t < steps; t++) {
+      const gates = fromX.ref.slice([], t).add(np.matmul(state, weight.ref));
+      const gate = (k, last) => (last ? gates : gates.ref).slice([], [k * outputs, (k + 1) * outputs]);
+      const [i, f, g, o] = [gate(0), gate(1), gate(2), gate(3, true)];
+      cell = nn
+        .sigmoid(f)
+        .mul(cell)
+        .add(nn.sigmoid(i).mul(np.tanh(g)));
+      state = nn.sigmoid(o).mul(np.tanh(cell.ref));
+    }
+    for (const a of [fromX, weight, cell]) a.dispose();
+    return state;
   },
   batchNorm(h, next) {
     const mean = np.mean(h.ref, [0, 2, 3], { keepdims: true });
@@ -43,6 +63,11 @@ const parametersFor = (layers) =>
     if (layer.channels) return [np.ones([layer.channels]), np.zeros([layer.channels])];
     if (!layer.weight) return [];
     const { weight, bias } = parametersOf(layer);
+    if (layer.op === "lstm") {
+      const [ih, hh] = columnsOf(weight, layer.weight, layer.input[1]);
+      const [rows] = layer.weight;
+      return [np.array(ih).reshape([rows, -1]), np.array(hh).reshape([rows, -1]), np.array(bias), np.zeros([rows])];
+    }
     return [np.array(weight).reshape(layer.weight), ...(bias ? [np.array(bias)] : [])];
   });
 

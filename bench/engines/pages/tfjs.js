@@ -2,7 +2,7 @@
 import * as tf from "@tensorflow/tfjs";
 import { setThreadsCount, setWasmPaths, version_wasm } from "@tensorflow/tfjs-backend-wasm";
 import { layersOf } from "../../networks.js";
-import { batchOf, CHECKED_STEPS, classesOf, parametersOf, TIMED_LR } from "../../workloads.js";
+import { batchOf, CHECKED_STEPS, classesOf, columnsOf, parametersOf, TIMED_LR } from "../../workloads.js";
 
 let open;
 
@@ -33,6 +33,27 @@ const MAKE = {
       forward(h) {
         const y = run(h, w, stride, padding);
         return b ? tf.add(y, b) : y;
+      },
+    };
+  },
+  lstm(layer) {
+    const { input, outputs, weight: shape } = layer;
+    const { weight, bias } = parametersOf(layer);
+    const [rows] = shape;
+    const [ih, hh] = columnsOf(weight, shape, input[1]).map((w) => variable(w, [rows, w.length / rows], [1, 0]));
+    const [b, biasHh] = [variable(bias, [rows]), variable(new Float32Array(rows), [rows])];
+    return {
+      parameters: [ih, hh, b, biasHh],
+      forward(x) {
+        const [batch, steps, inputs] = x.shape;
+        const fromX = tf.add(tf.matMul(tf.reshape(x, [-1, inputs]), ih), tf.add(b, biasHh));
+        let [h, c] = [tf.zeros([batch, outputs]), tf.zeros([batch, outputs])];
+        for (const part of tf.unstack(tf.reshape(fromX, [batch, steps, rows]), 1)) {
+          const [i, f, g, o] = tf.split(tf.add(part, tf.matMul(h, hh)), 4, 1);
+          c = tf.add(tf.mul(tf.sigmoid(f), c), tf.mul(tf.sigmoid(i), tf.tanh(g)));
+          h = tf.mul(tf.sigmoid(o), tf.tanh(c));
+        }
+        return h;
       },
     };
   },

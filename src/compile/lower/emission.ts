@@ -4,7 +4,7 @@ import { byteLength, bytesOf, type DType } from "../../core/dtype.ts";
 import { numel, show } from "../../core/shape.ts";
 import { isOp, type Node } from "../../graph/node.ts";
 import { ASSERT } from "../../ops/assert.ts";
-import type { Access, Allocation, Described, Instr, Ref, Word } from "../instr.ts";
+import type { Access, Allocation, Described, Inner, Instr, Ref, Word } from "../instr.ts";
 import type { Strided } from "../view.ts";
 
 /** Rows of a unit, where work is cut by rows: whoever continues on those of a matrix product needs no barrier. */
@@ -98,6 +98,7 @@ export abstract class Emission {
     writes: readonly Touch[],
     cost: number,
     text = node.op.name,
+    inner?: readonly Inner[],
   ): void {
     const access = ([ref, unit, at]: Touch): Access => ({
       at,
@@ -119,7 +120,8 @@ export abstract class Emission {
     words[isa.At.Length] = words.length;
     words[isa.At.Units] = units;
     words[isa.At.Lanes] = lanes;
-    const instr: Instr = { opcode, words, units, lanes, reads: from, writes: to, cost, label: this.label(node), text };
+    const label = this.label(node);
+    const instr: Instr = { opcode, words, units, lanes, reads: from, writes: to, cost, label, text, inner };
     for (const { buffer, unit } of to) {
       const before = this.writers[buffer.id];
       const alike = before?.writes.some((x) => x.buffer === buffer && x.unit === unit);

@@ -4,23 +4,13 @@ import { FourlaneError, ShapeError } from "../../core/errors.ts";
 import { show } from "../../core/shape.ts";
 import type { Computation, Node, OpDef } from "../../graph/node.ts";
 import { LEAF } from "../../ops/leaf.ts";
-import type { Allocation, Home, Homes, Instr } from "../instr.ts";
+import type { Allocation, Home } from "../instr.ts";
 import type { Matched } from "../match.ts";
 import { rootsOf, usesOf } from "../rebuild.ts";
-import { Lowering } from "./lowering.ts";
+import { type Lowered, Lowering } from "./lowering.ts";
 import { partsOf } from "./parts.ts";
 import { emitAdam as adam } from "./rules/optimizer.ts";
 import { ruleOf } from "./table.ts";
-
-export interface Lowered {
-  readonly instrs: readonly Instr[];
-  readonly buffers: readonly Allocation[];
-  readonly homes: Homes;
-  readonly outputs: { buffer: Allocation; node: Node }[];
-  readonly inputs: Allocation[];
-  readonly residents: Allocation[];
-  readonly updates: Allocation[];
-}
 
 /** Whether the compiler can run an operation: for the test that the op table is covered. */
 export function canLower(op: OpDef): boolean {
@@ -34,11 +24,15 @@ function rule(l: Lowering, n: Node): void {
 }
 
 /** Instructions for a simplified graph. */
-export function lower(graph: Computation, { order, works, needed }: Matched): Lowered {
+export function lower(
+  graph: Computation,
+  { order, works, needed }: Matched,
+  compileBody: Lowering["compileBody"],
+): Lowered {
   for (const n of order)
     if (n.shape.length > 8) throw new ShapeError(`${n.op.name}: rank ${n.shape.length} of ${show(n.shape)} is above 8`);
   const uses = usesOf(order, rootsOf(graph));
-  const low = new Lowering(needed, order, uses, partsOf(order, uses));
+  const low = new Lowering(needed, order, uses, partsOf(order, uses), compileBody);
   const homes: (Home | undefined)[] = [];
   const bind = (list: readonly Node[], kind: Home["kind"]): Allocation[] =>
     list.map((n, i) => {

@@ -2,12 +2,12 @@
 import * as isa from "../../../assembly/isa.ts";
 import { byteLength, bytesOf } from "../../core/dtype.ts";
 import { numel } from "../../core/shape.ts";
-import type { Node } from "../../graph/node.ts";
+import type { Computation, Node } from "../../graph/node.ts";
 import { CONTRACT } from "../../ops/contract.ts";
 import { CONSTANT } from "../../ops/leaf.ts";
 import type { Piece } from "../../ops/movement.ts";
 import type { Group } from "../fuse.ts";
-import type { Ref } from "../instr.ts";
+import type { Allocation, Homes, Instr, Ref, Schedule } from "../instr.ts";
 import { collapse, dense, isDense, type Strided, viewThrough } from "../view.ts";
 import { NS } from "./cost.ts";
 import { Emission, rowBlocks, ROWS } from "./emission.ts";
@@ -16,6 +16,23 @@ import { areAll, type Part, piecesIn } from "./parts.ts";
 
 /** Whether a node's own kernel writes its value, all of it: then it lies in no other's place. */
 const isProduct = ({ op }: Node): boolean => op === CONTRACT.matmul || op === CONTRACT.addmm;
+
+/** A lowered graph. */
+export interface Lowered {
+  readonly instrs: readonly Instr[];
+  readonly buffers: readonly Allocation[];
+  readonly homes: Homes;
+  readonly outputs: { buffer: Allocation; node: Node }[];
+  readonly inputs: Allocation[];
+  readonly residents: Allocation[];
+  readonly updates: Allocation[];
+}
+
+/** The body of a loop: what it is lowered to, when it runs, and where in memory of its own its intermediate values lie. */
+export interface Body extends Lowered {
+  readonly schedule: Schedule;
+  readonly plan: { readonly bytes: number; readonly offsets: ReadonlyMap<number, number> };
+}
 
 export class Lowering extends Emission {
   private readonly views = new Map<Node, Strided>();
@@ -33,9 +50,10 @@ export class Lowering extends Emission {
 
   constructor(
     needed: ReadonlySet<Node>,
-    private readonly order: readonly Node[],
+    readonly order: readonly Node[],
     uses: ReadonlyMap<Node, number>,
     parts: ReadonlyMap<Node, Part>,
+    readonly compileBody: (graph: Computation) => Body,
   ) {
     super();
     this.needed = new Set(needed);

@@ -32,6 +32,21 @@ function touched(
   return { lastRead, firstWrite };
 }
 
+/** How many elements of a buffer are cut like those of the shape: row by row, if there are more of them; 0: it is not cut. */
+type Cut = number;
+
+/** The extent of the first axis with more than one place. */
+const rowCount = (shape: readonly number[]): number => shape.find((d) => d > 1) ?? 1;
+
+/** Elements from one row to the next of what the view is of, if each of the view's rows lies within one of those; else 0. */
+function rowStride({ shape, strides, offset }: Strided): number {
+  const axis = shape.findIndex((d) => d > 1);
+  const stride = axis < 0 ? 0 : strides[axis];
+  const within = strides.slice(axis + 1);
+  const last = within.reduce((sum, s, i) => sum + s * (shape[axis + 1 + i] - 1), offset);
+  return stride > 0 && offset >= 0 && last < stride && within.every((s) => s >= 0) ? stride : 0;
+}
+
 /**
  * One Map instruction over `shape`: computes `nodes`, then writes each of `outs` to its place. With `into`, an output goes
  * to a strided part of its place instead. False, and nothing emitted, if there is not room for all in one.
@@ -48,7 +63,9 @@ export function emitMap(
   const viewWords: { slot: number; words: Word[] }[] = [];
   const once: number[][] = [];
   const each: number[][] = [];
-  const reads = new Map<Allocation, [Ref, "slice" | "all"]>();
+  const reads = new Map<Allocation, [Ref, Cut]>();
+  /** Buffers of which views are read: any place of a unit, to its end, so nothing may lie over them. */
+  const viewed = new Set<Allocation>();
   const free: number[] = [];
   const registerOf = new Map<number, number>();
   let registers = 0;
@@ -72,10 +89,10 @@ export function emitMap(
     }
     return s;
   };
-  const reading = (ref: Ref, how: "slice" | "all"): void => {
+  const reading = (ref: Ref, how: Cut): void => {
     const before = reads.get(ref.buffer);
     const same = !before || (before[1] === how && before[0].offset === ref.offset);
-    reads.set(ref.buffer, [ref, same ? how : "all"]);
+    reads.set(ref.buffer, [ref, same ? how : 0]);
   };
 
   const slotOf = new Map<Node, number>();
@@ -104,14 +121,16 @@ export function emitMap(
       const bytes = bytesOf(x.dtype);
       const at = l.origin(v);
       if (isDense(v) && numel(v.shape) === n) {
-        reading(at, "slice");
+        reading(at, n);
         if (bytes === 4) s = slot(isa.Slot.Dense, at);
         else {
           s = register();
           each.push([isa.Micro.LoadByte, s, slot(isa.Slot.Bytes, at), 0, 0]);
         }
       } else {
-        reading(at, "all");
+        const stride = rowStride(v);
+        viewed.add(at.buffer);
+        reading(stride > 0 ? l.ref(v.base) : at, stride * rowCount(shape));
         const single = v.strides.every((st, i) => st === 0 || v.shape[i] === 1);
         s = single ? keptRegister() : register();
         (single ? once : each).push([isa.Micro.LoadView, s, viewSlot(at, bytes, v), 0, 0]);
@@ -155,13 +174,11 @@ export function emitMap(
   }
   if (registers > isa.MapTile.Registers || slots.length > isa.MapTile.Slots) return false;
 
-  const grain = grainFor(
-    l,
-    shape,
-    [...reads.values()].filter(([, how]) => how === "slice").map(([ref]) => ref.buffer),
-    n,
-  );
+  const grain = grainFor(l, shape, [...reads.values()], n);
   const units = Math.ceil(n / grain);
+  /** Bytes of a unit, where what takes `whole` elements is cut like the shape; 0 if it is not. */
+  const unitOf = (whole: number, bytes: number): number =>
+    whole === n || grain % (n / rowCount(shape)) === 0 ? ((grain * whole) / n) * bytes : 0;
   const words = mapWords(l, n, grain, slots, once, each, viewWords);
 
   const text = mapText(nodes, outs);
@@ -172,13 +189,20 @@ export function emitMap(
     units,
     label,
     [...reads.values()].map(
-      ([ref, how]): Touch => [
+      ([ref, whole]): Touch => [
         ref,
-        how === "slice" ? grain * bytesOf(ref.buffer.dtype) : 0,
-        order.lastRead.get(ref.buffer),
+        unitOf(whole, bytesOf(ref.buffer.dtype)),
+        viewed.has(ref.buffer) ? Number.POSITIVE_INFINITY : order.lastRead.get(ref.buffer),
       ],
     ),
-    outs.map((o): Touch => [o.to, o.into ? 0 : grain * bytesOf(o.node.dtype), order.firstWrite.get(o.to.buffer)]),
+    outs.map(({ node, to, into }): Touch => {
+      const stride = into ? rowStride(into) : 0;
+      const whole = into ? stride * rowCount(shape) : n;
+      // Rows of the whole, of which this is some columns.
+      const place =
+        stride > 0 ? { buffer: to.buffer, offset: to.offset - (into?.offset ?? 0) * bytesOf(node.dtype) } : to;
+      return [place, unitOf(whole, bytesOf(node.dtype)), into ? undefined : order.firstWrite.get(to.buffer)];
+    }),
     n * (NS.micro * each.length + NS.tile),
     text,
   );
@@ -217,12 +241,18 @@ export function mapWords(
 }
 
 /** Elements per unit: that of an operand's writer if one fits, so that no barrier is needed; else rows of the shape. */
-export function grainFor(l: Emission, shape: readonly number[], operands: readonly Allocation[], n: number): number {
-  for (const b of operands) {
+export function grainFor(
+  l: Emission,
+  shape: readonly number[],
+  operands: readonly (readonly [{ readonly buffer: Allocation }, Cut])[],
+  n: number,
+): number {
+  const row = n / rowCount(shape);
+  for (const [{ buffer: b }, whole] of operands) {
     const w = l.writerOf(b);
-    if (!w) continue;
-    const unit = (w.writes.find((x) => x.buffer === b)?.unit ?? 0) / bytesOf(b.dtype);
-    if (unit > 0 && unit % 4 === 0 && w.units === Math.ceil(n / unit)) return unit;
+    if (!w || whole === 0) continue;
+    const unit = ((w.writes.find((x) => x.buffer === b)?.unit ?? 0) / bytesOf(b.dtype)) * (n / whole);
+    if (unit > 0 && unit % 4 === 0 && w.units === Math.ceil(n / unit) && (whole === n || unit % row === 0)) return unit;
   }
   return grainOf(shape);
 }

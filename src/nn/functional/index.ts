@@ -42,6 +42,17 @@ export {
   type MaxUnpoolOptions,
   type PoolOptions,
 } from "./pooling.ts";
+export {
+  gru,
+  gruCell,
+  lstm,
+  lstmCell,
+  type RecurrentOptions,
+  rnnRelu,
+  rnnReluCell,
+  rnnTanh,
+  rnnTanhCell,
+} from "./recurrence.ts";
 export { type Sizes } from "./sizes.ts";
 export * from "./sparse.ts";
 export * from "./vision.ts";

@@ -9,8 +9,14 @@ import { BY_IDENTITY } from "../../trace/signature.ts";
 import { guard } from "../../trace/trace.ts";
 import { checkAssignable, together } from "../../trace/variable.ts";
 
-/** Base of layers and networks: assign parameters and modules to properties, define forward. `Result`: what that returns. */
-export abstract class Module<Result = Tensor> {
+/** A module of any kind. */
+export type AnyModule = Module<unknown, never[]>;
+
+/**
+ * Base of layers and networks: assign parameters and modules to properties, define forward. `Result`: what that returns, `Inputs`:
+ * what it takes.
+ */
+export abstract class Module<Result = Tensor, Inputs extends unknown[] = Tensor[]> {
   /** @internal */
   get [BY_IDENTITY](): true {
     return true;
@@ -19,7 +25,7 @@ export abstract class Module<Result = Tensor> {
   private isTraining = true;
 
   /** Computes the module's value. */
-  abstract forward(...inputs: Tensor[]): Result;
+  abstract forward(...inputs: Inputs): Result;
 
   /** Whether the module trains (dropout drops) or is evaluated. */
   get training(): boolean {
@@ -27,7 +33,7 @@ export abstract class Module<Result = Tensor> {
   }
 
   /** Parameters and modules held directly, by property name; arrays of them by index. */
-  private *own(): Generator<[string, Parameter | Module<unknown>]> {
+  private *own(): Generator<[string, Parameter | AnyModule]> {
     for (const [name, value] of Object.entries(this)) {
       if (value instanceof Parameter || value instanceof Module) yield [name, value];
       else if (Array.isArray(value))
@@ -37,12 +43,12 @@ export abstract class Module<Result = Tensor> {
   }
 
   /** Submodules held directly, with their names. */
-  *namedChildren(): Generator<[string, Module<unknown>]> {
+  *namedChildren(): Generator<[string, AnyModule]> {
     for (const [name, value] of this.own()) if (value instanceof Module) yield [name, value];
   }
 
   /** This module and all below it, each once. */
-  *modules(seen: Set<Module<unknown>> = new Set()): Generator<Module<unknown>> {
+  *modules(seen: Set<AnyModule> = new Set()): Generator<AnyModule> {
     if (seen.has(this)) return;
     seen.add(this);
     yield this;
@@ -50,7 +56,7 @@ export abstract class Module<Result = Tensor> {
   }
 
   /** All parameters and buffers with their paths ("0.weight"), each once. */
-  *namedState(prefix = "", seen: Set<Parameter | Module<unknown>> = new Set([this])): Generator<[string, Parameter]> {
+  *namedState(prefix = "", seen: Set<Parameter | AnyModule> = new Set([this])): Generator<[string, Parameter]> {
     for (const [name, value] of this.own()) {
       if (seen.has(value)) continue;
       seen.add(value);

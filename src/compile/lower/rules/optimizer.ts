@@ -15,7 +15,7 @@ export function emitAdam(l: Lowering, a: AdamUpdate): void {
   const grain = grainFor(
     l,
     a.newW.shape,
-    old.map((r) => r.buffer),
+    old.map((r) => [r, n]),
     n,
   );
   const [w, m, v, g] = old;

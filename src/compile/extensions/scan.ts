@@ -1,0 +1,7 @@
+/** @file Loops. */
+import { lastOf, SCANS, stackOf } from "../../ops/scan.ts";
+import { extended } from "../extension.ts";
+import { scan } from "../lower/rules/scan.ts";
+import { rule } from "../lower/table.ts";
+
+export const loops = /* @__PURE__ */ extended({ lastOf, stackOf }, () => ({ lower: [rule(SCANS.scan, scan)] }));
