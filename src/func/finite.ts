@@ -1,5 +1,6 @@
 /** @file Finds what is not finite: by a cheap check in every step, or by inspecting every operation once. */
 import { compileGraph } from "../compile/compile.ts";
+import { loops } from "../compile/extensions/scan.ts";
 import { checkFunction } from "../core/check.ts";
 import { isFloat, type TypedArray } from "../core/dtype.ts";
 import { NonFiniteError, ValueError } from "../core/errors.ts";
@@ -8,7 +9,7 @@ import { numel, show } from "../core/shape.ts";
 import { isOp, type Node, toposort } from "../graph/node.ts";
 import * as ops from "../ops/assert.ts";
 import { constantValue } from "../ops/leaf.ts";
-import { type ScanAttrs, SCANS, stackOf } from "../ops/scan.ts";
+import type { ScanAttrs } from "../ops/scan.ts";
 import { stack } from "../tensor/functions.ts";
 import { Parameter } from "../tensor/parameter.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -170,11 +171,11 @@ export function detectAnomaly<Args extends unknown[], Result>(
     if (!first) return resultOf(entry, launch(entry, values)) as Result;
     // Of a loop, what its body did in the first step that was not as it should be; that may be a loop too.
     let outside = (n: Node): Node => n;
-    for (let offset = 0; isOp(first, SCANS.scan); ) {
+    for (let offset = 0; isOp(first, loops.scan); ) {
       const { attrs, src }: Node<ScanAttrs> = first;
       const { loop } = attrs;
       const enclosing = outside;
-      outside = (n) => enclosing(stackOf(loop, src, n));
+      outside = (n) => enclosing(loops.stackOf(loop, src, n));
       const body = inspected(loop.roots);
       const stacks: TypedArray[] = await valuesOf(body.map(outside));
       const inStep = (t: number): ReadonlyMap<Node, TypedArray> =>

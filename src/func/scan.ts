@@ -9,7 +9,6 @@ import { type Node, observed, toposort, withSources } from "../graph/node.ts";
 import { CONTRACT } from "../ops/contract.ts";
 import { cast } from "../ops/elementwise.ts";
 import { CONSTANT, constantLike } from "../ops/leaf.ts";
-import { isWord, Loop } from "../ops/scan.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { exampleLeaf, transformed } from "../trace/trace.ts";
 import { leavesOf, mapTree, tensorsLike } from "../trace/tree.ts";
@@ -42,11 +41,11 @@ function placeholder(spec: { readonly shape: readonly number[]; readonly dtype: 
   leaf: Node;
   tensor: Tensor;
 } {
-  const leaf = exampleLeaf(spec.shape, isWord(spec) ? spec.dtype : "int32");
+  const leaf = exampleLeaf(spec.shape, loops.isWord(spec) ? spec.dtype : "int32");
   return { leaf, tensor: new Tensor(cast(leaf, spec.dtype)) };
 }
 
-const asWord = (n: Node): Node => (isWord(n) ? n : cast(n, "int32"));
+const asWord = (n: Node): Node => (loops.isWord(n) ? n : cast(n, "int32"));
 
 /** The tensors of a step's carry, checked against those before the first step. */
 function checkCarry(next: unknown, before: unknown): Tensor[] {
@@ -160,7 +159,7 @@ export function scan<Carry, X, Y>(
   for (const n of order)
     if (inside.has(n) && !body.has(n)) body.set(n, { ...withSources(n, n.src.map(at)), region: n.region });
   const made = outputs.map(at);
-  const loop = new Loop(
+  const loop = new loops.Loop(
     length,
     reverse,
     carry.map((c) => c.leaf),

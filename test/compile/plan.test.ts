@@ -101,12 +101,13 @@ function touches(i: Instr, workers: number, { low, plan: { offsets } }: Planned)
       for (const { buffer, unit } of accesses) {
         const base = place(buffer, low.homes, offsets);
         if (base === undefined) continue;
-        const ranges =
-          unit > 0
-            ? [[Math.min(buffer.bytes, first * unit), Math.min(buffer.bytes, last * unit)]]
-            : write
-              ? written(i, buffer, first, last)
-              : [[0, buffer.bytes]];
+        const own = [Math.min(buffer.bytes, first * unit), Math.min(buffer.bytes, last * unit)];
+        const exact = write ? written(i, buffer, first, last) : [[0, buffer.bytes]];
+        const isPart = i.opcode === isa.Opcode.Map && exact.every(([from, to]) => to - from < buffer.bytes);
+        // Of rows, what is written may be some columns, or not the last row.
+        const ranges = unit === 0 || (write && isPart) ? exact : [own];
+        for (const [from, to] of exact)
+          if (unit > 0 && write && isPart) expect(from >= own[0] && to <= own[1]).toBe(true);
         for (const [from, to] of ranges)
           list.push({ worker: w, from: base + from, to: base + to, write, what: i.text, instr: i });
       }

@@ -15,7 +15,7 @@ const APPLY = {
     const y = lax.convGeneralDilated(h, next(), [stride, stride], [sides, sides], options);
     return bias ? y.add(next().reshape([-1, 1, 1])) : y;
   },
-  lstm(h, next, { input: [steps, inputs], outputs }) {
+  lstm(h, next, { input: [steps], outputs }) {
     const [ih, hh, bias, biasHh] = [next(), next(), next(), next()];
     const rows = h.shape[0];
     const fromX = np.matmul(h, np.transpose(ih)).add(bias).add(biasHh);

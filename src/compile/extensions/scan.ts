@@ -1,7 +1,9 @@
 /** @file Loops. */
-import { lastOf, SCANS, stackOf } from "../../ops/scan.ts";
+import { isWord, lastOf, Loop, SCANS, stackOf } from "../../ops/scan.ts";
 import { extended } from "../extension.ts";
 import { scan } from "../lower/rules/scan.ts";
 import { rule } from "../lower/table.ts";
 
-export const loops = /* @__PURE__ */ extended({ lastOf, stackOf }, () => ({ lower: [rule(SCANS.scan, scan)] }));
+export const loops = /* @__PURE__ */ extended({ ...SCANS, isWord, lastOf, Loop, stackOf }, () => ({
+  lower: [rule(SCANS.scan, scan)],
+}));
