@@ -24,7 +24,7 @@ export type Along = number | { readonly reversed: number } | "free" | "mixed";
 
 // Written as methods, so that an operation with attributes of its own is one among others.
 interface Rules<A extends Attrs> {
-  reference(src: readonly RefArray[], node: Node<A>): Float64Array;
+  reference(src: readonly RefArray[], node: Node<A>, functionOf?: FunctionOf): Float64Array;
   along(node: Node<A>, source: number): readonly Along[];
 }
 
@@ -49,7 +49,14 @@ type Spread = (
   size: number,
 ) => (Node | null)[];
 
-/** Computes a node's value in float64. */
+/** Nodes as a function of others, in float64; see src/ops/interpret.ts. */
+export type FunctionOf = (
+  outputs: readonly Node[],
+  inputs: readonly Node[],
+  known: ReadonlyMap<Node, Float64Array>,
+) => (...values: Float64Array[]) => Float64Array[];
+
+/** Computes a node's value in float64. For one that is a graph for each of many steps there is who computes graphs. */
 export type Reference<A extends Attrs = Attrs> = Rules<A>["reference"];
 
 /** What an operation is, and what attributes its nodes have. One entry per operation, in src/ops. */

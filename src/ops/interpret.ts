@@ -1,38 +1,17 @@
 /** @file Graphs computed in float64, operation by operation, by the table's references: slow, and what everything is held to. */
 import { FourlaneError } from "../core/errors.ts";
 import { numel } from "../core/shape.ts";
-import { isOp, type Node, toposort } from "../graph/node.ts";
+import { type Node, toposort } from "../graph/node.ts";
 import { referenceOf } from "./reference/table.ts";
-import { type ScanAttrs, SCANS } from "./scan.ts";
 
 export type Values = Map<Node, Float64Array>;
 
-/** A result of a loop, step by step. */
-function scanned({ src, attrs: { loop, output } }: Node<ScanAttrs>, of: (s: Node) => Float64Array): Float64Array {
-  const { length, reverse, carry, xs, leaves } = loop;
-  const count = carry.length;
-  const body = functionOf([...loop.next, loop.roots[output]], leaves, new Map());
-  const values = src.map(of);
-  const size = numel(loop.roots[output].shape);
-  const all = new Float64Array(output < count ? 0 : length * size);
-  let state = values.slice(0, count);
-  for (let k = 0; k < length; k++) {
-    const t = reverse ? length - 1 - k : k;
-    const parts = xs.map((x, i) => values[count + i].subarray(t * numel(x.shape), (t + 1) * numel(x.shape)));
-    const results = body(...state, ...parts, ...values.slice(count + xs.length));
-    all.set(output < count ? [] : results[count], t * size);
-    state = results.slice(0, count);
-  }
-  return output < count ? state[output] : all;
-}
-
 function valueOf(n: Node, of: (s: Node) => Float64Array): Float64Array {
-  if (isOp(n, SCANS.scan)) return scanned(n, of);
   const reference = referenceOf(n.op);
   if (!reference)
     throw new FourlaneError("NO_REFERENCE", `${n.op.name}: there is no value, and no reference to compute it`);
   const src = n.src.map((s) => ({ shape: s.shape, data: of(s) }));
-  const data = reference(src, n);
+  const data = reference(src, n, functionOf);
   if (data.length !== numel(n.shape))
     throw new FourlaneError("INTERNAL", `${n.op.name}: the reference gives ${data.length} elements`);
   return data;

@@ -14,12 +14,25 @@ interface Case {
   readonly model: string;
   readonly optimizer: string;
   readonly options: Record<string, number>;
+  readonly clip?: number | null;
   readonly batches: number;
   readonly steps: number;
 }
 
+class LastTime extends nn.Module {
+  readonly lstm = new nn.LSTM(5, 12, { batchFirst: true });
+  readonly head = new nn.Linear(12, 3);
+
+  forward(x: fl.Tensor): fl.Tensor {
+    const [output] = this.lstm.forward(x);
+    return this.head.forward(output.select(1, -1));
+  }
+}
+
 /** What each file's `model` says. */
-const MODELS: Record<string, () => fl.nn.Sequential> = {
+const MODELS: Record<string, () => fl.nn.Module> = {
+  "lstm LSTM(5,12,batch_first); head Linear(12,3) of the last time; gradients clipped to norm 0.15": () =>
+    new LastTime(),
   "Linear(20,32) ReLU Linear(32,16) ReLU Linear(16,5)": () =>
     new nn.Sequential(new nn.Linear(20, 32), new nn.ReLU(), new nn.Linear(32, 16), new nn.ReLU(), new nn.Linear(16, 5)),
   "Conv2d(1,6,3,padding=1) BatchNorm2d(6) ReLU MaxPool2d(2) Conv2d(6,8,3) BatchNorm2d(8) ReLU MaxPool2d(2) Flatten Linear(32,4)":
@@ -55,7 +68,7 @@ const UNDETERMINED: Record<string, readonly string[]> = {
 };
 
 describe("a training curve follows PyTorch's", () => {
-  test.each(["mlp.00", "convnet.00"])("%s", async (name) => {
+  test.each(["mlp.00", "convnet.00", "lstm.00"])("%s", async (name) => {
     const { arrays, case: sample } = load<Case>(new URL(`./curves/${name}.safetensors`, import.meta.url));
     const get = (key: string): fl.Tensor => {
       const { shape, data, dtype } = arrays.get(key) as { shape: number[]; data: Float64Array; dtype: string };
@@ -69,6 +82,7 @@ describe("a training curve follows PyTorch's", () => {
       optimizer.zeroGrad();
       const loss = fl.crossEntropy(model.forward(x), y);
       loss.backward();
+      if (sample.clip) nn.utils.clipGradNorm(model.parameters(), sample.clip);
       optimizer.step();
       return loss;
     });

@@ -24,7 +24,7 @@ interface Case {
   readonly call: unknown[];
 }
 
-type Layer = fl.nn.Module<fl.Tensor | fl.Tensor[]>;
+type Layer = fl.nn.Module<fl.Tensor | (fl.Tensor | fl.Tensor[])[]>;
 
 const camel = (name: string): string => name.replace(/_(\w)/g, (_, c: string) => c.toUpperCase());
 const files = readdirSync(dir).filter((f) => f.endsWith(".safetensors"));
@@ -38,7 +38,11 @@ test.each(files.map((f) => f.replace(".safetensors", "")))("%s", async (name) =>
   const named = (prefix: string): string[] => [...arrays.keys()].filter((k) => k.startsWith(prefix)).sort();
   const inputs = new Map(named("in.").map((k) => [k, get(k)]));
   const decode = (v: unknown): unknown =>
-    typeof v === "object" && v !== null && "tensor" in v ? inputs.get(v.tensor as string) : v;
+    Array.isArray(v)
+      ? v.map(decode)
+      : typeof v === "object" && v !== null && "tensor" in v
+        ? inputs.get(v.tensor as string)
+        : v;
 
   const options = Object.fromEntries(Object.entries(sample.kwargs).map(([k, v]) => [camel(k), decode(v)]));
   const make = (fl.nn as unknown as Record<string, new (...args: unknown[]) => Layer>)[sample.module];
@@ -48,7 +52,7 @@ test.each(files.map((f) => f.replace(".safetensors", "")))("%s", async (name) =>
   if (state.length > 0) layer.loadStateDict(Object.fromEntries(state.map((k) => [k.slice("state.".length), get(k)])));
   layer.train(sample.train);
   const result = layer.forward(...sample.call.map((v) => decode(v) as fl.Tensor));
-  const outs = Array.isArray(result) ? result : [result];
+  const outs = [result].flat(2);
   expect(outs).toHaveLength(named("out.").length);
 
   const parameters = new Map([...layer.namedParameters()].map(([k, p]) => [k, p.node]));

@@ -139,8 +139,8 @@ describe("random graphs", { timeout: 120_000 * ROUNDS }, () => {
       expect(Math.abs(left.sum - right.sum)).toBeLessThanOrEqual(1e-6 * loosen * (1 + left.size + right.size));
     });
     if (size < 100) return;
-    const differentiable = Object.values(OPS).filter(({ vjp: r, jvp: t, decompose, name }) => {
-      return (r || t || decompose) && !LEFT_OUT.includes(name);
+    const differentiable = Object.values(OPS).filter(({ vjp: r, jvp: t, decompose, loop, name }) => {
+      return (r || t || decompose || loop) && !LEFT_OUT.includes(name);
     });
     expect(differentiable.map((op) => op.name).filter((name) => !seen.has(name))).toEqual([]);
   });

@@ -22,6 +22,7 @@ import { NORM, type NormAttrs } from "../../src/ops/norm.ts";
 import { alias, fence } from "../../src/ops/identity.ts";
 import * as movement from "../../src/ops/movement.ts";
 import * as reductions from "../../src/ops/reduction.ts";
+import { lastOf, Loop, stackOf } from "../../src/ops/scan.ts";
 import { fold, windows } from "../../src/ops/windows.ts";
 import { random } from "../assembly/harness.ts";
 import { isClose } from "./reference.ts";
@@ -375,6 +376,25 @@ const BUILDERS: Record<string, Builder> = {
   standardizeInput: ranked((c) => normed(c, NORM.standardizeInput)),
   standardizeParameters: ranked((c) => normed(c, NORM.standardizeParameters)),
   moments: ranked((c) => makeNode(NORM.moments, [movement.reshape(c.a, normAxes(c))])),
+  // Over the first axis, with the first row to begin with, and the last one for all steps.
+  scan: ranked((c) => {
+    const [steps, ...row] = c.a.shape;
+    const at = (t: number): Node => movement.reshape(movement.slice(c.a, [t, ...row.map(() => 0)], [1, ...row]), row);
+    const [h, x, w] = [0, 1, 2].map(() => leaf(row, "float32"));
+    const tanh = (n: Node): Node => makeNode(UNARY.tanh, [n]);
+    const product = (): Node => matmul(matmul(h, movement.transposeLast(w)), x);
+    const nexts = [
+      () => tanh(plus(h, makeNode(BINARY.mul, [x, w]))),
+      () => plus(makeNode(BINARY.mul, [tanh(h), w]), tanh(x)),
+      () => (row.length >= 2 ? tanh(product()) : tanh(makeNode(BINARY.mul, [h, x]))),
+    ];
+    const next = nexts[c.below(nexts.length)]();
+    const loop = new Loop(steps, c.below(2) === 1, [h], [x], [w], [next]);
+    const src = [at(0), c.a, at(steps - 1)];
+    const taps = [makeNode(BINARY.mul, [next, x]), next, h];
+    const tap = c.below(taps.length + 1);
+    return tap === taps.length ? lastOf(loop, src, 0) : stackOf(loop, src, taps[tap]);
+  }),
   crossEntropyRows: ranked((c) => {
     const classes = c.a.shape[c.a.shape.length - 1];
     const rows = numel(c.a.shape) / classes;

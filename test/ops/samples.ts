@@ -4,7 +4,11 @@ import { numel, type Shape } from "../../src/core/shape.ts";
 import { type Attrs, makeNode, type Node, type OpDef } from "../../src/graph/node.ts";
 import type { ConvAttrs, ConvSizes } from "../../src/ops/convolution.ts";
 import type { PoolAttrs, PoolSizes } from "../../src/ops/pooling.ts";
-import { leaf } from "../../src/ops/leaf.ts";
+import { matmul } from "../../src/ops/contract.ts";
+import { add, apply, cast, mul, UNARY } from "../../src/ops/elementwise.ts";
+import { constant, leaf } from "../../src/ops/leaf.ts";
+import { sum } from "../../src/ops/movement.ts";
+import { Loop } from "../../src/ops/scan.ts";
 import { OPS } from "../../src/ops/table.ts";
 import { random } from "../assembly/harness.ts";
 
@@ -69,6 +73,33 @@ const NORMS: Shape[] = [
   [35, 1, 3, 1, 64],
   [9, 2, 2, 1, 70],
 ];
+
+/** Loops of three steps over [2, 3], each way, with a matrix that all steps share: last carries, stacked ones, and more. */
+function loops(): [Operand[], Attrs][] {
+  return [false, true].flatMap((reverse) => {
+    const [h, count, x, w] = [
+      leaf([2, 3], "float32"),
+      leaf([], "int32"),
+      leaf([2, 3], "float32"),
+      leaf([3, 3], "float32"),
+    ];
+    const z = add(matmul(h, w), x);
+    const next = apply(UNARY.tanh, z);
+    const later = add(count, constant(2, [], "int32"));
+    const loop = new Loop(3, reverse, [h, count], [x], [w], [next, later]);
+    const taps = [mul(next, x), next, h, sum(mul(z, x), [0]), mul(cast(later, "float32"), sum(x, [0, 1])), later];
+    const operands: Operand[] = [
+      { shape: [2, 3] },
+      { shape: [], dtype: "int32" },
+      { shape: [3, 2, 3] },
+      { shape: [3, 3], low: -0.5, high: 0.5 },
+    ];
+    return [0, 1, ...taps.map((tap) => loop.outputOf(tap))].map((output): [Operand[], Attrs] => [
+      operands,
+      { loop, output },
+    ]);
+  });
+}
 
 /** Operands of a norm, in the order of `kinds`: x and what is like it, parameters. */
 const norms = (kinds: string): [Operand[], Attrs][] =>
@@ -450,6 +481,7 @@ OTHERS.standardize = norms("xpp");
 OTHERS.standardizeInput = norms("xpx");
 OTHERS.standardizeParameters = OTHERS.standardizeInput;
 OTHERS.moments = NORMS.map((shape): [Operand[], Attrs] => [[{ shape }], {}]);
+OTHERS.scan = loops();
 OTHERS.min = OTHERS.max;
 OTHERS.argmin = OTHERS.argmax;
 OTHERS.logSoftmax = OTHERS.softmax;

@@ -107,6 +107,7 @@ const STRUCTURES: Record<string, Structure[]> = {
   gather: ["block-diagonal", "dense"],
   scatterAdd: ["block-diagonal", "dense"],
   softmax: ["dense", "block-diagonal"], // one row, several
+  scan: ["dense", "zero"],
   softmaxGrad: ["block-diagonal"],
   logSoftmax: ["dense", "block-diagonal"],
   logSoftmaxGrad: ["diagonal", "block-diagonal"], // of the row's output, of the cotangent

@@ -103,7 +103,7 @@ abstract class Recurrent<S extends State> extends Module<
   protected abstract get run(): Recurrence<S>;
 
   forward(input: Tensor, hx: S | null = null, options: SequenceOptions = {}): [Tensor, S] {
-    const { lengths } = checkOptions(this.layer, options, { lengths: true });
+    const { lengths } = checkOptions(`${this.layer}.forward`, options, { lengths: true });
     const all = this as unknown as Readonly<Record<string, Tensor>>;
     const weights = this.names.map((name) => all[name]);
     return this.run(input, hx, weights, { ...this.options, training: this.training, lengths });

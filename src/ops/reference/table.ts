@@ -17,6 +17,7 @@ import { type Entry, entry } from "./places.ts";
 import { poolings } from "./pooling.ts";
 import { draws } from "./random.ts";
 import { reductions } from "./reduction.ts";
+import { loops } from "./scan.ts";
 import { windows } from "./windows.ts";
 
 const leaves = (): readonly Entry[] => [
@@ -40,6 +41,7 @@ const all = (): readonly Entry[] => [
   ...draws(),
   ...fusions(),
   ...norms(),
+  ...loops(),
 ];
 
 /** What an operation computes, in float64; undefined for leaves. */
