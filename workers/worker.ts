@@ -185,6 +185,10 @@ function repeat(pc: number, lanes: number, tick: number, looping: boolean): numb
     at = (of(isa.Loop.Copies) >>> 2) + worker * (of(isa.Loop.Bytes) >> 2);
     words.copyWithin(at, from, from + all);
   }
+  // What was recorded before is earlier in the program; kernels compare addresses alone.
+  const record = faultOf(worker) >> 2;
+  const before = words[record] === isa.FaultCode.None ? undefined : words.slice(record, record + FAULT_WORDS);
+  if (before) words[record] = isa.FaultCode.None;
   for (let left = of(isa.Loop.Count); left > 0; left--) {
     if (perform(at, at + size, tick, true) !== instructions) throw new Error("the program is not whole");
     if (stopped(Control.Abort)) throw new Aborted();
@@ -196,10 +200,8 @@ function repeat(pc: number, lanes: number, tick: number, looping: boolean): numb
     }
   }
   // A fault is known by its instruction, and that by its place in the program.
-  const record = faultOf(worker) >> 2;
-  const ip = words[record + (isa.Fault.Ip >> 2)] >>> 0;
-  if (takesPart && words[record] !== isa.FaultCode.None && ip >= at * 4 && ip < (at + size) * 4)
-    words[record + (isa.Fault.Ip >> 2)] = ip + (from - at) * 4;
+  if (before) words.set(before, record);
+  else if (words[record] !== isa.FaultCode.None) words[record + (isa.Fault.Ip >> 2)] += (from - at) * 4;
   return instructions;
 }
 
