@@ -633,6 +633,17 @@ export enum Micro {
   Where = 144,
 }
 
+/** What is around an image: zeros, or elements of its own, as far as each mode reaches. */
+export enum Border {
+  Zeros = 0,
+  /** A mirror lies on the last element. */
+  Reflect = 1,
+  /** The last element. */
+  Replicate = 2,
+  /** From the other end. */
+  Circular = 3,
+}
+
 /** How a convolution is computed: see assembly/convolution/. */
 export enum ConvolutionPath {
   /** As a product whose panels are gathered. */
@@ -649,8 +660,9 @@ export enum ConvolutionPath {
  * Convolution: Out[n, g O + o, q] = the sum over c and taps t of In[n, g C + c, i] Kernels[g, o, c, t], wherever
  * q Stride + t Dilation - Pad = i Spread with i inside of In; three spatial axes D, H, W, float32, In dense. Spread is 1 but
  * place by place and plane by plane. Elements of Kernels and of a plane of Out are OutFirst and KernelFirst, plus a step for each place or tap along
- * each axis: so it may be the adjoint, with kernels turned around, and of some of the places of Out. A unit is piece u % Pieces of
- * the rows (places of D and H) of Block samples.
+ * each axis: so it may be the adjoint, with kernels turned around, and of some of the places of Out. With a Border other than zeros i is
+ * outside of In nowhere. Add = 1, gathered or place by place: Out += the sum, place by place. A unit is piece u % Pieces of the rows
+ * (places of D and H) of Block samples.
  *
  * ConvolutionKernel: Out[b, g O + o, c, t] = the sum over q and the samples n of block b, Block of them, of In[n, g C + c, i]
  * Kernels[n, g O + o, q], all dense, Kernels being what comes back from the result; Spread and steps are not read. A unit is piece
@@ -704,7 +716,10 @@ export enum Convolution {
   KernelStepD = 44,
   KernelStepH = 45,
   KernelStepW = 46,
-  Length = 47,
+  /** Around In, a Border. */
+  Around = 47,
+  Add = 48,
+  Length = 49,
 }
 
 /** What tiles of a convolution need of scratch: the part of In that the places of a tile see, zeros around it. */
@@ -743,7 +758,9 @@ export enum Winograd {
   PadW = 16,
   Block = 17,
   Pieces = 18,
-  Length = 19,
+  /** Around In, a Border. */
+  Around = 19,
+  Length = 20,
 }
 
 /**

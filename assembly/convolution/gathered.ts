@@ -171,6 +171,7 @@ export function gathered(ip: usize, begin: i32, end: i32, scratch: usize): void 
   const outH = arg(ip, Convolution.OutH);
   const outW = arg(ip, Convolution.OutW);
   const block = arg(ip, Convolution.Block);
+  const more = arg(ip, Convolution.Add);
   const pieces = arg(ip, Convolution.Pieces);
   const samples = arg(ip, Convolution.N);
   const k = channels * taps;
@@ -246,8 +247,8 @@ export function gathered(ip: usize, begin: i32, end: i32, scratch: usize): void 
                     arg(ip, Convolution.StrideW) << 2,
                   );
                   const c = out + <usize>o * outPlane;
-                  if (dense) tilesOf(c + ((<usize>j) << 2), outPlane, a, m, scratch, left, kc, p, scratch + TILE);
-                  else tilesApart(c, outPlane, a, m, scratch, j, left, cols, outRow, outStep, kc, p, scratch + TILE);
+                  if (dense) tilesOf(c + ((<usize>j) << 2), outPlane, a, m, scratch, left, kc, p | more, scratch + TILE);
+                  else tilesApart(c, outPlane, a, m, scratch, j, left, cols, outRow, outStep, kc, p | more, scratch + TILE);
                 }
               }
             }

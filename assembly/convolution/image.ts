@@ -1,6 +1,7 @@
 // What a band of a convolution's result sees of its source, in scratch: zeros around it, so that the element a tap of
 // a place sees lies at the place's address plus an offset of the tap alone.
-import { Convolution, ConvolutionTile } from "../isa";
+import { borderAt } from "../borders";
+import { Border, Convolution, ConvolutionTile } from "../isa";
 import { arg, beat, ptr } from "../simd";
 
 /** The elements that one operand has for each place of a channel, or tap of one. */
@@ -88,6 +89,20 @@ function zeroRow(to: usize, n: i32): void {
   }
 }
 
+/** What stands in a line of `n` places from (z, y, from) on of a channel, beyond the ends of a row; `all`: within them too. */
+function borderLine(ip: usize, to: usize, channel: usize, z: i32, y: i32, from: i32, n: i32, all: bool): void {
+  const around = arg(ip, Convolution.Around);
+  const inH = arg(ip, Convolution.InH);
+  const extent = arg(ip, Convolution.InW);
+  z = borderAt(z, arg(ip, Convolution.InD), around);
+  const row = channel + ((<usize>((z * inH + borderAt(y, inH, around)) * extent)) << 2);
+  for (let i = 0; i < n; ++i) {
+    if (!all && from + i == 0 && i + extent < n) i += extent;
+    if (all || <u32>(from + i) >= <u32>extent)
+      store<u32>(to + ((<usize>i) << 2), load<u32>(row + ((<usize>borderAt(from + i, extent, around)) << 2)));
+  }
+}
+
 /**
  * The image: [channels][TapsD][lines][line] of what `rows` rows from row h of plane d, their `cols` places from w on, see of
  * channels at `from`. Up to three elements behind it are written too.
@@ -100,6 +115,7 @@ export function fillImage(ip: usize, to: usize, from: usize, channels: i32, d: i
   const line = width(ip, cols);
   const tapsD = arg(ip, Convolution.TapsD);
   const spreadW = arg(ip, Convolution.SpreadW);
+  const around = arg(ip, Convolution.Around);
   const top = h * arg(ip, Convolution.StrideH) - arg(ip, Convolution.PadH);
   const left = w * arg(ip, Convolution.StrideW) - arg(ip, Convolution.PadW);
   const front = d * arg(ip, Convolution.StrideD) - arg(ip, Convolution.PadD);
@@ -113,8 +129,13 @@ export function fillImage(ip: usize, to: usize, from: usize, channels: i32, d: i
       const z = lineAt(front + t * arg(ip, Convolution.DilationD), arg(ip, Convolution.SpreadD), inD);
       for (let r = 0; r < lines; ++r) {
         const y = lineAt(top + r, arg(ip, Convolution.SpreadH), inH);
-        if ((z | y) < 0) zeroRow(to, line);
-        else if (spreadW != 1) {
+        if ((z | y) < 0) {
+          if (around == Border.Zeros) zeroRow(to, line);
+          else {
+            const channel = from + ((<usize>(c * inD * inH) * <usize>inW) << 2);
+            borderLine(ip, to, channel, front + t * arg(ip, Convolution.DilationD), top + r, left, line, true);
+          }
+        } else if (spreadW != 1) {
           const row = from + ((<usize>((c * inD + z) * inH + y) * <usize>inW) << 2);
           zeroRow(to, line);
           for (let x = 0, at = -left; x < inW && at < line; ++x, at += spreadW)
@@ -125,6 +146,10 @@ export function fillImage(ip: usize, to: usize, from: usize, channels: i32, d: i
           zeroRow(to, before);
           copyRow(inside, row + ((<usize>skipped) << 2), count);
           zeroRow(inside + ((<usize>count) << 2), line - before - count);
+          if (around != Border.Zeros) {
+            const channel = from + ((<usize>(c * inD * inH) * <usize>inW) << 2);
+            borderLine(ip, to, channel, z, y, left, line, false);
+          }
         }
         to += (<usize>line) << 2;
       }

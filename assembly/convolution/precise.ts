@@ -1,13 +1,22 @@
 // Convolutions without tiles, summed in float64: small ones, and those of which a tile would see too much.
 import { kernelOf, lineAt, placeOf, volume } from "./image";
-import { Convolution } from "../isa";
+import { Border, Convolution } from "../isa";
+import { borderAt } from "../borders";
 import { arg, beat, ptr } from "../simd";
+
+/** The place in In of one of an axis that may be spread apart, or of its border; -1 for a zero. */
+// @ts-ignore: decorator
+@inline
+function placeIn(place: i32, spread: i32, extent: i32, around: i32): i32 {
+  return around == Border.Zeros ? lineAt(place, spread, extent) : borderAt(place, extent, around);
+}
 
 /** Element (z, y, x) of the axes of In, as they are spread; 0 outside. */
 function seen(ip: usize, source: usize, z: i32, y: i32, x: i32): f64 {
-  z = lineAt(z - arg(ip, Convolution.PadD), arg(ip, Convolution.SpreadD), arg(ip, Convolution.InD));
-  y = lineAt(y - arg(ip, Convolution.PadH), arg(ip, Convolution.SpreadH), arg(ip, Convolution.InH));
-  x = lineAt(x - arg(ip, Convolution.PadW), arg(ip, Convolution.SpreadW), arg(ip, Convolution.InW));
+  const around = arg(ip, Convolution.Around);
+  z = placeIn(z - arg(ip, Convolution.PadD), arg(ip, Convolution.SpreadD), arg(ip, Convolution.InD), around);
+  y = placeIn(y - arg(ip, Convolution.PadH), arg(ip, Convolution.SpreadH), arg(ip, Convolution.InH), around);
+  x = placeIn(x - arg(ip, Convolution.PadW), arg(ip, Convolution.SpreadW), arg(ip, Convolution.InW), around);
   if ((z | y | x) < 0) return 0;
   const at = (<usize>(z * arg(ip, Convolution.InH) + y) * <usize>arg(ip, Convolution.InW) + <usize>x) << 2;
   return <f64>load<f32>(source + at);
@@ -96,7 +105,7 @@ export function precise(ip: usize, begin: i32, end: i32): void {
                 false,
               );
             }
-            store<f32>(out, <f32>sum);
+            store<f32>(out, arg(ip, Convolution.Add) ? load<f32>(out) + <f32>sum : <f32>sum);
             out += (<usize>arg(ip, Convolution.OutStepW)) << 2;
           }
         }

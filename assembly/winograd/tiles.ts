@@ -1,6 +1,7 @@
 // Images as tiles and back. The values of a tile at one point, [channels], are a row of a matrix as the product wants it, for its sum
 // over channels or over tiles: between the two axes of a transform, vectors of four elements become vectors of four channels.
-import { Winograd, WinogradTile } from "../isa";
+import { borderAt } from "../borders";
+import { Border, Winograd, WinogradTile } from "../isa";
 import { arg } from "../simd";
 import { fromInput, fromResult, toPlanes, toResult } from "./transform";
 
@@ -43,14 +44,57 @@ function ordered(p: usize, at: v128): v128 {
   return ASC_FEATURE_RELAXED_SIMD ? i8x16.relaxed_swizzle(v128.load(p), at) : i8x16.swizzle(v128.load(p), at);
 }
 
-/** A row of a plane from x on; `zeros` where it is outside. */
-// @ts-ignore: decorator
-@inline
-function rowAt(plane: usize, y: i32, h: i32, x: i32, w: i32, zeros: usize): usize {
-  return y >= 0 && y < h ? plane + ((y * w + x) << 2) : zeros;
+/** Four elements, each somewhere. */
+function four(p: usize, i0: i32, i1: i32, i2: i32, i3: i32): v128 {
+  let v = v128.load32_zero(p + i0);
+  v = v128.load_lane<u32>(p + i1, v, 1);
+  v = v128.load_lane<u32>(p + i2, v, 2);
+  return v128.load_lane<u32>(p + i3, v, 3);
 }
 
-/** Blocks of rows y to y + 5 of elements from x on of four planes, zeros outside, at the six points: [blocks][6][planes][4]. */
+/** What stands for a row that is outside. */
+function rowOutside(plane: usize, y: i32, h: i32, x: i32, w: i32, zeros: usize, around: i32): usize {
+  return around == Border.Zeros ? zeros : plane + ((borderAt(y, h, around) * w + x) << 2);
+}
+
+/** A row of a plane from x on; where it is outside, `zeros` or what stands for it. */
+// @ts-ignore: decorator
+@inline
+function rowAt(plane: usize, y: i32, h: i32, x: i32, w: i32, zeros: usize, around: i32): usize {
+  return y >= 0 && y < h ? plane + ((y * w + x) << 2) : rowOutside(plane, y, h, x, w, zeros, around);
+}
+
+/** A block of elements from place `from` on of rows that begin at place x, some of them beyond the ends, at the six points. */
+function borderBlock(
+  to: usize,
+  from: i32,
+  x: i32,
+  w: i32,
+  around: i32,
+  p0: usize,
+  p1: usize,
+  p2: usize,
+  p3: usize,
+  p4: usize,
+  p5: usize,
+): void {
+  const i0 = (borderAt(from, w, around) - x) << 2;
+  const i1 = (borderAt(from + 1, w, around) - x) << 2;
+  const i2 = (borderAt(from + 2, w, around) - x) << 2;
+  const i3 = (borderAt(from + 3, w, around) - x) << 2;
+  fromInput(
+    to,
+    64,
+    four(p0, i0, i1, i2, i3),
+    four(p1, i0, i1, i2, i3),
+    four(p2, i0, i1, i2, i3),
+    four(p3, i0, i1, i2, i3),
+    four(p4, i0, i1, i2, i3),
+    four(p5, i0, i1, i2, i3),
+  );
+}
+
+/** Blocks of rows y to y + 5 of elements from x on of four planes, and what is around them, at the six points: [blocks][6][planes][4]. */
 function inputBlocks(
   to: usize,
   blocks: i32,
@@ -62,13 +106,14 @@ function inputBlocks(
   x: i32,
   w: i32,
   zeros: usize,
+  around: i32,
 ): void {
-  let p0 = rowAt(plane, y, h, x, w, zeros);
-  let p1 = rowAt(plane, y + 1, h, x, w, zeros);
-  let p2 = rowAt(plane, y + 2, h, x, w, zeros);
-  let p3 = rowAt(plane, y + 3, h, x, w, zeros);
-  let p4 = rowAt(plane, y + 4, h, x, w, zeros);
-  let p5 = rowAt(plane, y + 5, h, x, w, zeros);
+  let p0 = rowAt(plane, y, h, x, w, zeros, around);
+  let p1 = rowAt(plane, y + 1, h, x, w, zeros, around);
+  let p2 = rowAt(plane, y + 2, h, x, w, zeros, around);
+  let p3 = rowAt(plane, y + 3, h, x, w, zeros, around);
+  let p4 = rowAt(plane, y + 4, h, x, w, zeros, around);
+  let p5 = rowAt(plane, y + 5, h, x, w, zeros, around);
   const end = x + (blocks << 2);
   for (let c = 1; c <= 4; ++c) {
     let at = to;
@@ -84,7 +129,9 @@ function inputBlocks(
           v128.load(p4 + o),
           v128.load(p5 + o),
         );
-      else {
+      else if (around != Border.Zeros) {
+        borderBlock(at, from, x, w, around, p0, p1, p2, p3, p4, p5);
+      } else {
         const shift = from - max(0, min(from, w - 4));
         if (shift <= -4 || shift >= 4)
           for (let p = at; p != at + BLOCK; p += 64) v128.store(p, i32x4.splat(0));
@@ -135,6 +182,7 @@ export function inputTiles(
 ): void {
   const h = arg(ip, Winograd.InH);
   const w = arg(ip, Winograd.InW);
+  const around = arg(ip, Winograd.Around);
   const size = (<usize>(h * w)) << 2;
   const sample = <usize>arg(ip, Winograd.Channels) * size;
   const cols = tileCols(ip);
@@ -155,7 +203,7 @@ export function inputTiles(
       const plane = image + <usize>n * sample + <usize>c * size;
       for (let k = 0; k < some; k += 4) {
         const from = plane + <usize>k * size;
-        inputBlocks(blocks + <usize>(k >> 2) * QUAD, run + 1, from, size, some - k, y, h, x, w, zeros);
+        inputBlocks(blocks + <usize>(k >> 2) * QUAD, run + 1, from, size, some - k, y, h, x, w, zeros, around);
       }
       // One row of points after the other, so that lines of the cache are full before they leave it.
       for (let i: usize = 0; i < 6; ++i) for (let k = 0; k < some; k += 4) {
@@ -230,10 +278,10 @@ export function resultTiles(
     const all = order(x - base);
     for (let o = 0; o < results; o += 4) {
       const plane = image + <usize>(n * results + o) * size;
-      let p0 = rowAt(plane, y, h, base, w, zeros);
-      let p1 = rowAt(plane, y + 1, h, base, w, zeros);
-      let p2 = rowAt(plane, y + 2, h, base, w, zeros);
-      let p3 = rowAt(plane, y + 3, h, base, w, zeros);
+      let p0 = rowAt(plane, y, h, base, w, zeros, Border.Zeros);
+      let p1 = rowAt(plane, y + 1, h, base, w, zeros, Border.Zeros);
+      let p2 = rowAt(plane, y + 2, h, base, w, zeros, Border.Zeros);
+      let p3 = rowAt(plane, y + 3, h, base, w, zeros, Border.Zeros);
       let to4 = block;
       for (let c = 1; c <= 4; ++c) {
         if (base == x) fromResult(to4, 64, v128.load(p0), v128.load(p1), v128.load(p2), v128.load(p3));

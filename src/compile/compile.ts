@@ -9,6 +9,7 @@ import type { Body } from "./lower/lowering.ts";
 import { match } from "./match.ts";
 import { evenLanes, partition } from "./partition.ts";
 import { plan } from "./plan.ts";
+import { rewrite } from "./rewrite.ts";
 import { simplify } from "./simplify.ts";
 
 /** Runs one pass: what the bench puts its clock around. */
@@ -25,7 +26,8 @@ export function compileBody(graph: Computation): Body {
 /** A graph as a program for any number of workers. */
 export function compileGraph(graph: Computation, run: RunPass = (_, pass) => pass()): Program {
   const simple = run("simplify", () => simplify(graph));
-  const summed = run("accumulate", () => accumulate(simple));
+  const written = run("rewrite", () => rewrite(simple));
+  const summed = run("accumulate", () => accumulate(written));
   const groups = run("fuse", () => fuse(summed));
   const matched = run("match", () => match(summed, groups));
   const low = run("lower", () => lower(summed, matched, compileBody));

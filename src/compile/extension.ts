@@ -4,12 +4,16 @@
  */
 import { addRules, type rule as lowering } from "./lower/table.ts";
 import { addMatcher, type Matcher } from "./match.ts";
-import { addSimplifications, type rule as simplification } from "./simplify.ts";
+import { addPass, type Pass } from "./rewrite.ts";
+import { addSimplifications, addSlices, type rule as simplification } from "./simplify.ts";
 
 export interface Extension {
   /** Operations with instructions of their own. */
   readonly lower: readonly ReturnType<typeof lowering>[];
   readonly simplify?: readonly ReturnType<typeof simplification>[];
+  /** What slices of operations become, where nothing else uses these. */
+  readonly slices?: readonly ReturnType<typeof simplification>[];
+  readonly pass?: Pass;
   readonly match?: Matcher;
 }
 
@@ -18,9 +22,11 @@ export interface Extension {
  * keep it if, and only if, the operations are used.
  */
 export function extended<Operations>(operations: Operations, extension: () => Extension): Operations {
-  const { lower, simplify, match } = extension();
+  const { lower, simplify, slices, pass, match } = extension();
   addRules(lower);
   if (simplify) addSimplifications(simplify);
+  if (slices) addSlices(slices);
+  if (pass) addPass(pass);
   if (match) addMatcher(match);
   return operations;
 }

@@ -14,7 +14,7 @@ import {
   type OpDef,
   toposort,
 } from "../graph/node.ts";
-import { CONTRACT, matmul, type MatmulAttrs } from "../ops/contract.ts";
+import { CONTRACT, matmul } from "../ops/contract.ts";
 import { CAST, DIV, MUL, NEG, SUB } from "../ops/elementwise.ts";
 import { CONSTANT, constant, constantValue, LEAF } from "../ops/leaf.ts";
 import type { AxesAttrs } from "../ops/linear.ts";
@@ -80,14 +80,26 @@ const simpler: Rule = (n) => {
   return next && next !== n ? next : foldedConstant(n);
 };
 
-/** The product a node transposes, if it does. */
-function transposedProduct(n: Node): Node<MatmulAttrs> | undefined {
+/** The transpose of a product is the product of the transposes. */
+function transposedProduct(n: Node): Node | undefined {
   const [x] = n.src;
   if (!isOp(n, MOVEMENT.permute) || !isOp(x, CONTRACT.matmul)) return;
   const r = n.shape.length;
   const { axes } = n.attrs;
   if (axes[r - 1] !== r - 2 || axes.slice(0, r - 2).some((a, i) => a !== i)) return;
-  return x;
+  const [a, b] = x.src;
+  return matmul(transposeLast(b), transposeLast(a), x.attrs.precise === true);
+}
+
+/** What slices of operations become, by the operation. */
+const SLICES = new Map<OpDef, Rule>();
+
+/** Rules that pay only if nothing else uses the source of what they look at: it would be computed twice. */
+const ofOne: Rule = (n) => transposedProduct(n) ?? (n.op === MOVEMENT.slice ? SLICES.get(n.src[0].op)?.(n) : undefined);
+
+/** More of them. */
+export function addSlices(rules: readonly (readonly [OpDef, Rule])[]): void {
+  for (const [op, f] of rules) SLICES.set(op, f);
 }
 
 /** The simplified graph. Leaves keep their identity. */
@@ -105,18 +117,13 @@ export function simplify(graph: Computation): Computation {
     n.op === LEAF ? n : simplest(mapSources(n, sources)),
   );
 
-  // The transpose of a product is the product of the transposes. That pays only if nothing else uses the product: it
-  // would be computed twice.
   const order = toposort(rootsOf(once));
-  if (!order.some(transposedProduct)) return once;
+  if (!order.some(ofOne)) return once;
   const uses = usesOf(order, rootsOf(once));
   return rebuild(once, order, (n, sources) => {
-    const product = transposedProduct(n);
-    if (product && uses.get(product) === 1) {
-      const [a, b] = product.src.map(sources);
-      return adopted(matmul(transposeLast(b), transposeLast(a), product.attrs.precise === true));
-    }
     const now = mapSources(n, sources);
+    const next = uses.get(n.src[0]) === 1 ? ofOne(now) : undefined;
+    if (next) return adopted(next);
     return now === n ? n : simplest(now);
   });
 }

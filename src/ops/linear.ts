@@ -18,6 +18,7 @@ export function linear<A extends Attrs>(
   along: OpDef<A>["along"],
   lift?: (attrs: A, size: number) => A,
   batch?: OpDef<A>["batch"],
+  decompose?: OpDef<A>["decompose"],
 ): OpDef<A> {
   const op: OpDef<A> = {
     name,
@@ -29,6 +30,7 @@ export function linear<A extends Attrs>(
     along,
     lift,
     batch,
+    decompose,
   };
   return op;
 }

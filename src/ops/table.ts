@@ -5,6 +5,7 @@ import { CONTRACT } from "./contract.ts";
 import { CONVOLUTIONS } from "./convolution.ts";
 import { CUMULATIVE } from "./cumulative.ts";
 import { BINARY, COMPARE, LOGICAL, SELECT, UNARY } from "./elementwise.ts";
+import { EXTENSION } from "./extend.ts";
 import { FUSED } from "./fused.ts";
 import { IDENTITY } from "./identity.ts";
 import { CONSTANT, IOTA, LEAF } from "./leaf.ts";
@@ -33,6 +34,7 @@ export const OPS: Readonly<Record<string, OpDef>> = {
   ...ASSERT,
   ...WINDOW,
   ...POOLING,
+  ...EXTENSION,
   ...CUMULATIVE,
   ...ORDER,
   ...CONTRACT,

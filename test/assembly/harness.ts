@@ -199,3 +199,12 @@ export function random(seed: number): () => number {
 }
 
 export { isa };
+
+/** Which element of an axis of n stands at place p of it; -1 if that is a zero around it. */
+export function placeIn(p: number, n: number, around: isa.Border = isa.Border.Zeros): number {
+  if (p >= 0 && p < n) return p;
+  if (around === isa.Border.Zeros) return -1;
+  if (around === isa.Border.Replicate) return p < 0 ? 0 : n - 1;
+  if (around === isa.Border.Circular) return (p + n) % n;
+  return p < 0 ? -p : 2 * (n - 1) - p;
+}

@@ -1,6 +1,6 @@
 /** Minimal filtering on the raw kernels: every tail of every extent, whatever lies around the operands. */
 import { describe, expect, it } from "vitest";
-import { floats, isa, Machine, random } from "./harness.ts";
+import { floats, isa, Machine, placeIn, random } from "./harness.ts";
 
 const { Opcode, Winograd: W, WinogradTaps: T } = isa;
 
@@ -12,6 +12,7 @@ interface Sizes {
   readonly w: number;
   readonly pad: readonly [number, number];
   readonly pieces?: number;
+  readonly around?: isa.Border;
 }
 
 const outer = ({ h, w, pad }: Sizes): [number, number] => [h + 2 * pad[0] - 2, w + 2 * pad[1] - 2];
@@ -27,8 +28,9 @@ function definition(s: Sizes, x: Float32Array, other: Float32Array, back: boolea
         for (let t = 0; t < 9; t++)
           for (let qy = 0; qy < oh; qy++)
             for (let qx = 0; qx < ow; qx++) {
-              const [y, z] = [qy + Math.floor(t / 3) - pad[0], qx + (t % 3) - pad[1]];
-              if (y < 0 || y >= h || z < 0 || z >= w) continue;
+              const y = placeIn(qy + Math.floor(t / 3) - pad[0], h, s.around);
+              const z = placeIn(qx + (t % 3) - pad[1], w, s.around);
+              if (y < 0 || z < 0) continue;
               const from = x[((b * c + i) * h + y) * w + z];
               const place = ((b * o + j) * oh + qy) * ow + qx;
               const tap = (j * c + i) * 9 + t;
@@ -64,6 +66,7 @@ class Filter {
     this.grad = values(n * o * oh * ow);
     this.words = {
       ...{ [W.In]: m.f32(this.x, 4 * (w % 7)), [W.N]: n, [W.Channels]: c, [W.Results]: o },
+      [W.Around]: s.around ?? isa.Border.Zeros,
       ...{ [W.InH]: h, [W.InW]: w, [W.OutH]: oh, [W.OutW]: ow, [W.PadH]: pad[0], [W.PadW]: pad[1] },
     };
     // Whatever was left in scratch has no say in results.
@@ -153,6 +156,19 @@ describe.each(["plain", "relaxed"])("minimal filtering, %s", (variant) => {
       [7, 9],
     ] as const)
       check({ n: 1, c: 5, o: 2, h: 5, w: 6, pad });
+  });
+
+  it.each([isa.Border.Reflect, isa.Border.Replicate, isa.Border.Circular])("reads border %i in place", (around) => {
+    for (let h = 4; h <= 7; h++)
+      for (let w = 4; w <= 9; w++)
+        for (const pad of [
+          [1, 1],
+          [0, 3],
+          [3, 2],
+        ] as const) {
+          const s: Sizes = { n: 2, c: 3, o: 5, h, w, pad, around };
+          if (Math.min(...outer(s)) >= 4) check(s);
+        }
   });
 
   it("cuts what scratch has no room for", () => {

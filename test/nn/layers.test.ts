@@ -79,6 +79,36 @@ describe("pooling and resizing", () => {
     expect(await flat(F.interpolate(tensor([[[1, 3, 5]]]), { size: 2, mode: "area" }))).toEqual([2, 4]);
   });
 
+  test.each(["reflect", "replicate", "circular"] as const)(
+    "paddingMode %s is pad before the convolution",
+    async (mode) => {
+      const x = fl.randn([2, 3, 7, 9]);
+      const conv = new nn.Conv2d(3, 4, 3, { padding: [2, 1], stride: 2, paddingMode: mode });
+      const want = F.conv2d(F.pad(x, [1, 1, 2, 2], mode), conv.weight, conv.bias, { stride: 2 });
+      expectClose(await flat(conv.forward(x)), await flat(want));
+      const zeros = new nn.Conv2d(3, 4, 3, { padding: 1, paddingMode: "zeros" });
+      expectClose(await flat(zeros.forward(x)), await flat(F.conv2d(F.pad(x, [1, 1, 1, 1]), zeros.weight, zeros.bias)));
+      const row = fl.tensor([1, 2, 3, 4], [1, 1, 4]);
+      const even = F.conv1d(row, fl.ones([1, 1, 4]), null, { padding: "same", paddingMode: mode });
+      expect(await flat(even)).toEqual(await flat(F.conv1d(F.pad(row, [1, 2], mode), fl.ones([1, 1, 4]))));
+      const volume = new nn.Conv3d(2, 3, [1, 2, 3], { padding: [0, 1, 1], paddingMode: mode });
+      const v = fl.randn([2, 2, 3, 4, 5]);
+      const padded = F.pad(v, [1, 1, 1, 1], mode);
+      expectClose(await flat(volume.forward(v)), await flat(F.conv3d(padded, volume.weight, volume.bias)));
+    },
+  );
+
+  test("a paddingMode that is none, or reaches too far, is told", () => {
+    const mode = "mirror" as "reflect";
+    expect(() => new nn.Conv2d(3, 4, 3, { paddingMode: mode })).toThrow(
+      'Conv2d: paddingMode must be "zeros", "reflect", "replicate" or "circular", got "mirror"',
+    );
+    expect(() => F.conv1d(fl.ones([1, 1, 4]), fl.ones([1, 1, 3]), null, { paddingMode: mode })).toThrow(fl.ValueError);
+    expect(() =>
+      F.conv1d(fl.ones([1, 1, 4]), fl.ones([1, 1, 3]), null, { padding: 4, paddingMode: "reflect" }),
+    ).toThrow(fl.ShapeError);
+  });
+
   test("padding in all modes", async () => {
     const row = tensor([[1, 2, 3]]);
     expect(await flat(F.pad(row, [2, 1], "circular"))).toEqual([2, 3, 1, 2, 3, 1]);

@@ -12,6 +12,7 @@ import { addmm, matmul } from "../../src/ops/contract.ts";
 import { type ConvSizes, convolution, convolutionInput, convolutionKernel } from "../../src/ops/convolution.ts";
 import { sumCotangents } from "../../src/ops/cotangents.ts";
 import { add as plus, BINARY, cast, COMPARE, LOGICAL, SELECT, UNARY, where } from "../../src/ops/elementwise.ts";
+import { type ExtendAttrs, extend, EXTENSION, REACH } from "../../src/ops/extend.ts";
 import { crossEntropyRows, FUSED, logSoftmax, softmax } from "../../src/ops/fused.ts";
 import { constantLike, LEAF, leaf } from "../../src/ops/leaf.ts";
 import { gather, scatterAdd } from "../../src/ops/lookup.ts";
@@ -145,6 +146,15 @@ function condition(c: Choice): { a: Node; b: Node; is: Node } {
   const compare = (): Node => makeNode(c.of(COMPARE), [a, b]);
   const op = c.of(LOGICAL);
   return { a, b, is: op === LOGICAL.not ? makeNode(op, [compare()]) : makeNode(op, [compare(), compare()]) };
+}
+
+/** Elements of some mode around a, for f. */
+function extended(c: Choice, f: (n: Node) => Node): Node | undefined {
+  const { shape } = c.a;
+  const mode = (["reflect", "replicate", "circular"] as const)[c.below(3)];
+  const counts = (): number[] => shape.map((d) => c.below(Math.min(3, REACH[mode](d) + 1)));
+  const y = extend(c.a, mode, counts(), counts());
+  return y === c.a ? undefined : f(y);
 }
 
 type Builder = (c: Choice) => Node | undefined;
@@ -333,6 +343,8 @@ const BUILDERS: Record<string, Builder> = {
   spreadWindows: pooled(({ a }, of, count) =>
     spreadWindows(sumWindows(a, of, count), of, a.shape.slice(-count.length)),
   ),
+  extend: ranked((c) => extended(c, (n) => n)),
+  retract: ranked((c) => extended(c, (n) => makeNode(EXTENSION.retract, [n], n.attrs as ExtendAttrs))),
   cumsum: ranked((c) => cumsum(c.a, c.below(c.a.shape.length), c.below(2) === 1)),
   sort: ranked((c) => gather(c.a, argsort(c.a, c.below(2) === 1), c.a.shape.length - 1)),
   gather: ranked((c) => {

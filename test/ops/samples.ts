@@ -439,6 +439,21 @@ const OTHERS: Record<string, [Operand[], Attrs][]> = {
   putTaps: [...POOLED, ...DILATED].map((p) => [[x([...p.lead, ...p.count]), tapsOf(p)], sized(p.of, p.image)]),
   sumWindows: POOLED.map((p) => [[x([...p.lead, ...p.image])], sized(p.of, p.count)]),
   spreadWindows: POOLED.map((p) => [[x([...p.lead, ...p.count])], sized(p.of, p.image)]),
+  extend: [
+    [[x([5])], { mode: "reflect", before: [4], after: [2] }],
+    [[x([2, 3])], { mode: "replicate", before: [0, 5], after: [1, 2] }],
+    [[x([2, 3, 4])], { mode: "circular", before: [1, 0, 4], after: [2, 0, 3] }],
+    [[x([2, 1, 6, 30])], { mode: "reflect", before: [0, 0, 1, 2], after: [0, 0, 2, 0] }],
+    [[x([3, 2], { dtype: "int32", low: -9, high: 9 })], { mode: "circular", before: [0, 2], after: [3, 0] }],
+    [[x([0, 3])], { mode: "reflect", before: [0, 1], after: [0, 2] }],
+  ],
+  retract: [
+    [[x([11])], { mode: "reflect", before: [4], after: [2] }],
+    [[x([3, 10])], { mode: "replicate", before: [0, 5], after: [1, 2] }],
+    [[x([5, 3, 11])], { mode: "circular", before: [1, 0, 4], after: [2, 0, 3] }],
+    [[x([2, 1, 9, 32])], { mode: "reflect", before: [0, 0, 1, 2], after: [0, 0, 2, 0] }],
+    [[x([0, 6])], { mode: "reflect", before: [0, 1], after: [0, 2] }],
+  ],
   cumsum: [
     [[x([7])], { axis: 0, reverse: false }],
     [[x([3, 5])], { axis: 0, reverse: false }],

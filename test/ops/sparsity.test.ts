@@ -82,6 +82,8 @@ const STRUCTURES: Record<string, Structure[]> = {
   flip: ["permutation"],
   slice: ["selection"], // all axes are cut
   pad: ["selection", "kronecker"], // with rows whole
+  extend: ["selection", "kronecker"],
+  retract: ["dense", "kronecker"],
   concat: ["kronecker", "diagonal"], // the other operand is empty
   max: ["dense", "block-diagonal"],
   min: ["dense", "block-diagonal"],

@@ -6,6 +6,7 @@ import { extended } from "../extension.ts";
 import * as rules from "../lower/rules/pooling.ts";
 import { rule } from "../lower/table.ts";
 import type { Work } from "../match.ts";
+import { ownPadding, partOfImage } from "../padding.ts";
 import { rule as simplification } from "../simplify.ts";
 
 /**
@@ -42,6 +43,7 @@ export const pooling = /* @__PURE__ */ extended({ maxTaps, sumWindows, takeTaps 
     rule(POOLING.sumWindows, rules.sumWindows),
     rule(POOLING.spreadWindows, rules.sumWindows),
   ],
-  simplify: [simplification(SELECT.reluMask, maskOfPut)],
+  simplify: [simplification(SELECT.reluMask, maskOfPut), simplification(POOLING.sumWindows, ownPadding)],
+  slices: [simplification(POOLING.spreadWindows, partOfImage)],
   match: largest,
 }));

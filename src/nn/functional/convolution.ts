@@ -5,6 +5,7 @@ import { DTypeError, ShapeError, ValueError } from "../../core/errors.ts";
 import { checkOptions, type Names } from "../../core/options.ts";
 import { show } from "../../core/shape.ts";
 import { checkTensors, Tensor } from "../../tensor/tensor.ts";
+import { checkPaddingMode, pad, type PaddingMode } from "./padding.ts";
 import { batched, perAxis, type Sizes } from "./sizes.ts";
 import { countWindows, windowsOf } from "./windows.ts";
 
@@ -13,11 +14,19 @@ export interface ConvOptions {
   /** Zeros on both sides; "same" as many as keep the extents (stride 1), "valid" none. */
   padding?: Sizes | "same" | "valid";
   dilation?: Sizes;
+  /** What padding is made of: "zeros", or elements of the input as in `pad`. */
+  paddingMode?: PaddingMode;
   /** Channels are cut into so many groups that do not see each other. */
   groups?: number;
 }
 
-export const CONV_NAMES: Names<ConvOptions> = { stride: true, padding: true, dilation: true, groups: true };
+export const CONV_NAMES: Names<ConvOptions> = {
+  stride: true,
+  padding: true,
+  paddingMode: true,
+  dilation: true,
+  groups: true,
+};
 
 function checkWeights(op: string, x: Tensor, weight: Tensor, bias: Tensor | null | undefined, rank: number): void {
   checkTensors(op, { "the input": x, "the weight": weight });
@@ -48,7 +57,8 @@ function withBias(op: string, y: Tensor, bias: Tensor | null | undefined, rank: 
 function conv(rank: number, input: Tensor, weight: Tensor, bias?: Tensor | null, options: ConvOptions = {}): Tensor {
   const op = `conv${rank}d`;
   checkWeights(op, input, weight, bias, rank);
-  const { padding = 0, groups = 1 } = checkOptions(op, options, CONV_NAMES);
+  const { padding = 0, paddingMode = "zeros", groups = 1 } = checkOptions(op, options, CONV_NAMES);
+  checkPaddingMode(op, paddingMode);
   const kernel = weight.shape.slice(2);
   const w = windowsOf(op, kernel, rank, { ...options, padding: typeof padding === "string" ? 0 : padding });
   let pairs = w.padding;
@@ -61,7 +71,12 @@ function conv(rank: number, input: Tensor, weight: Tensor, bias?: Tensor | null,
   } else if (typeof padding === "string" && padding !== "valid")
     throw new ValueError(`${op}: padding must be numbers, "same" or "valid", got "${String(padding)}"`);
   const [out, perGroup] = weight.shape;
-  return batched(op, input, rank, (x) => {
+  return batched(op, input, rank, (given) => {
+    let x = given;
+    if (paddingMode !== "zeros") {
+      x = pad(given, [...pairs].reverse().flat(), paddingMode);
+      pairs = pairs.map(() => [0, 0]);
+    }
     checkGroups(op, groups, x, weight, perGroup * groups, out);
     const size = countWindows(op, x.shape, { ...w, padding: pairs });
     const y = convolutions.convolution(
@@ -82,6 +97,11 @@ export function conv1d(input: Tensor, weight: Tensor, bias?: Tensor | null, opti
 /** The cross-correlation of images [N, C, H, W] with kernels [O, C / groups, kh, kw], plus a bias [O]. */
 export function conv2d(input: Tensor, weight: Tensor, bias?: Tensor | null, options: ConvOptions = {}): Tensor {
   return conv(2, input, weight, bias, options);
+}
+
+/** The cross-correlation of volumes [N, C, D, H, W] with kernels [O, C / groups, kd, kh, kw], plus a bias [O]. */
+export function conv3d(input: Tensor, weight: Tensor, bias?: Tensor | null, options: ConvOptions = {}): Tensor {
+  return conv(3, input, weight, bias, options);
 }
 
 export interface ConvTransposeOptions {

@@ -19,7 +19,7 @@ export * from "./dropout.ts";
 export * from "./linear.ts";
 export * from "./loss.ts";
 export * from "./normalisation.ts";
-export { pad, type PadMode } from "./padding.ts";
+export { pad, type PaddingMode, type PadMode } from "./padding.ts";
 export {
   avgPool1d,
   avgPool2d,

@@ -1,26 +1,24 @@
 /** @file Padding. */
 import { ShapeError, ValueError } from "../../core/errors.ts";
+import { bordered } from "../../compile/extensions/borders.ts";
 import { checkCount, show } from "../../core/shape.ts";
+import { type BorderMode, REACH } from "../../ops/extend.ts";
 import * as movement from "../../ops/movement.ts";
-import { full, tensor } from "../../tensor/creation.ts";
-import { asItIs, cat } from "../../tensor/functions.ts";
+import { full } from "../../tensor/creation.ts";
+import { cat } from "../../tensor/functions.ts";
 import { checkTensors, Tensor } from "../../tensor/tensor.ts";
 
-export type PadMode = "constant" | "reflect" | "replicate" | "circular";
+export type PadMode = "constant" | BorderMode;
 
-/** Which element of an axis of n stands at position p, which may lie outside. */
-const SOURCES: Record<Exclude<PadMode, "constant">, (p: number, n: number) => number> = {
-  reflect: (p, n) => (p < 0 ? -p : p >= n ? 2 * (n - 1) - p : p),
-  replicate: (p, n) => Math.min(Math.max(p, 0), n - 1),
-  circular: (p, n) => ((p % n) + n) % n,
-};
+/** Of a convolution's padding. */
+export type PaddingMode = "zeros" | BorderMode;
 
-/** Most elements each mode can add to one side of an axis of n. */
-const REACH: Record<Exclude<PadMode, "constant">, (n: number) => number> = {
-  reflect: (n) => n - 1,
-  replicate: (n) => (n > 0 ? Number.POSITIVE_INFINITY : 0),
-  circular: (n) => n,
-};
+export function checkPaddingMode(op: string, mode: unknown): void {
+  if (mode !== "zeros" && !(typeof mode === "string" && Object.hasOwn(REACH, mode)))
+    throw new ValueError(
+      `${op}: paddingMode must be "zeros", "reflect", "replicate" or "circular", got ${JSON.stringify(mode)}`,
+    );
+}
 
 /**
  * Elements added before and after axes: [before, after] of the last axis, then of the one before it, ... Negative numbers take
@@ -41,7 +39,7 @@ export function pad(x: Tensor, padding: readonly number[], mode: PadMode = "cons
     const k = 2 * (x.ndim - 1 - i);
     return [padding[k] ?? 0, padding[k + 1] ?? 0];
   });
-  if (mode !== "constant" && !Object.hasOwn(SOURCES, mode))
+  if (mode !== "constant" && !Object.hasOwn(REACH, mode))
     throw new ValueError(`pad: mode must be "constant", "reflect", "replicate" or "circular", got ${String(mode)}`);
   pairs.forEach(([before, after], axis) => {
     if (before === 0 && after === 0) return;
@@ -56,13 +54,20 @@ export function pad(x: Tensor, padding: readonly number[], mode: PadMode = "cons
     checkCount("pad", `elements of axis ${i}`, x.shape[i] + before + after, 2 ** 26),
   );
   if (mode === "constant") return padded(x, pairs, value);
-  return pairs.reduce((y, [before, after], axis) => {
-    if (before === 0 && after === 0) return y;
-    const n = x.shape[axis];
-    const places = new Int32Array(n + before + after);
-    for (let i = 0; i < places.length; i++) places[i] = SOURCES[mode](i - before, n);
-    return y.indexSelect(axis, tensor(places));
-  }, asItIs(x));
+  const [more, less] = [1, -1].map((sign) => pairs.map((pair) => pair.map((v) => Math.max(sign * v, 0))));
+  const whole = bordered.extend(
+    x.node,
+    mode,
+    more.map(([before]) => before),
+    more.map(([, after]) => after),
+  );
+  return new Tensor(
+    movement.slice(
+      whole,
+      less.map(([before]) => before),
+      whole.shape.map((d, i) => d - less[i][0] - less[i][1]),
+    ),
+  );
 }
 
 /** x with elements of one value before and after each axis. */

@@ -7,6 +7,7 @@ import { Parameter } from "../../tensor/parameter.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import { CONV_NAMES, CONV_TRANSPOSE_NAMES } from "../functional/convolution.ts";
 import * as F from "../functional/index.ts";
+import { checkPaddingMode } from "../functional/padding.ts";
 import { checkCounts } from "./counts.ts";
 import { Module } from "./module.ts";
 
@@ -37,6 +38,7 @@ abstract class Conv<Options extends { groups?: number }> extends Module {
   ) {
     super();
     const { bias = true, generator, ...others } = options;
+    if ("paddingMode" in others) checkPaddingMode(layer, others.paddingMode);
     const shape = kernelShape(layer, channels, rank, kernelSize, options.groups);
     const bound = 1 / Math.sqrt(numel(shape.slice(1)));
     this.weight = new Parameter(uniform(shape, -bound, bound, { generator }));
@@ -82,6 +84,17 @@ export class Conv2d extends Conv<F.ConvOptions> {
 
   forward(x: Tensor): Tensor {
     return F.conv2d(x, this.weight, this.bias, this.options);
+  }
+}
+
+/** The cross-correlation of [N, C, D, H, W] with learned kernels [outChannels, inChannels / groups, kd, kh, kw]. */
+export class Conv3d extends Conv<F.ConvOptions> {
+  constructor(inChannels: number, outChannels: number, kernelSize: F.Sizes, options: ConvLayerOptions = {}) {
+    super("Conv3d", { outChannels, inChannels }, 3, kernelSize, checkOptions("Conv3d", options, CONV));
+  }
+
+  forward(x: Tensor): Tensor {
+    return F.conv3d(x, this.weight, this.bias, this.options);
   }
 }
 

@@ -8,6 +8,7 @@ import { IOTA } from "../leaf.ts";
 import { contractions } from "./contract.ts";
 import { convolutions } from "./convolution.ts";
 import { cumulatives } from "./cumulative.ts";
+import { extensions } from "./extend.ts";
 import { fusions } from "./fused.ts";
 import { lookups } from "./lookup.ts";
 import { movements } from "./movement.ts";
@@ -33,6 +34,7 @@ const all = (): readonly Entry[] => [
   ...reductions(),
   ...windows(),
   ...poolings(),
+  ...extensions(),
   ...cumulatives(),
   ...orders(),
   ...contractions(),

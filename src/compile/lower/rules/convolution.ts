@@ -1,13 +1,14 @@
 /** @file Convolutions, and their adjoints. */
 import * as isa from "../../../../assembly/isa.ts";
 import { numel } from "../../../core/shape.ts";
-import type { Node } from "../../../graph/node.ts";
+import { isOp, type Node } from "../../../graph/node.ts";
 import { type ConvAttrs, CONVOLUTIONS } from "../../../ops/convolution.ts";
+import { bordersOf, type ExtendAttrs, EXTENSION } from "../../../ops/extend.ts";
 import type { Ref } from "../../instr.ts";
 import { NS } from "../cost.ts";
 import type { Lowering } from "../lowering.ts";
 import { PIECES, three } from "./axes.ts";
-import { adjoints, cutSamples, type Geometry, strides } from "./geometry.ts";
+import { adjoints, cutSamples, type Geometry, strides, trimmed } from "./geometry.ts";
 import { reduceInto } from "./reduction.ts";
 import { byTiles, winograd, winogradKernel } from "./winograd.ts";
 
@@ -58,10 +59,10 @@ function hasFew(g: Geometry, channels: number, results: number): boolean {
   );
 }
 
-function pathOf(g: Geometry, work: number, channels: number, results: number): isa.ConvolutionPath {
+function pathOf(g: Geometry, work: number, channels: number, results: number, add = false): isa.ConvolutionPath {
   if (work <= SMALL) return Path.Precise;
-  if (isPlain(g)) return Path.Plain;
-  if (hasFew(g, channels, results)) return Path.Planes;
+  if (!add && isPlain(g)) return Path.Plain;
+  if (!add && hasFew(g, channels, results)) return Path.Planes;
   return numel(g.spread) !== 1 || isVast(g, channels) ? Path.Precise : Path.Gathered;
 }
 
@@ -79,6 +80,8 @@ interface Convolved {
   /** Elements of a plane of the result, and from a kernel to those of the next group, result, channel. */
   readonly plane: number;
   readonly between: readonly number[];
+  /** Whether it is added to what is there. */
+  readonly add: boolean;
 }
 
 function words(l: Lowering, g: Geometry, of: Convolved) {
@@ -126,19 +129,35 @@ function words(l: Lowering, g: Geometry, of: Convolved) {
     [C.KernelStepD]: g.kernel.step[0],
     [C.KernelStepH]: g.kernel.step[1],
     [C.KernelStepW]: g.kernel.step[2],
+    [C.Around]: g.around,
+    [C.Add]: of.add ? 1 : 0,
   });
 }
 
+const AROUND = {
+  reflect: isa.Border.Reflect,
+  replicate: isa.Border.Replicate,
+  circular: isa.Border.Circular,
+} as const;
+
+/** What lies in memory of what a convolution reads: see borders.ts. */
+const sourceOf = (x: Node): Node => (isOp(x, EXTENSION.extend) ? x.src[0] : x);
+
 /** The geometry of a convolution of x with kernels w that gives y. */
 function geometryOf({ attrs }: Node<ConvAttrs>, x: Node, w: Node, y: Node): Geometry {
-  const [inner, outer, taps] = [x, y, w].map((n) => three(n.shape.slice(2)));
+  const [inner, outer, taps] = [sourceOf(x), y, w].map((n) => three(n.shape.slice(2)));
+  const more = isOp(x, EXTENSION.extend) ? x.attrs : undefined;
   return {
     inner,
     outer,
     taps,
     stride: three(attrs.stride),
     dilation: three(attrs.dilation),
-    padding: three(attrs.padding, 0),
+    padding: three(
+      attrs.padding.map((p, i) => p + (more?.before[i + 2] ?? 0)),
+      0,
+    ),
+    around: more ? AROUND[more.mode] : isa.Border.Zeros,
     spread: [1, 1, 1],
     places: { first: 0, step: strides(outer) },
     kernel: { first: 0, step: strides(taps) },
@@ -146,46 +165,82 @@ function geometryOf({ attrs }: Node<ConvAttrs>, x: Node, w: Node, y: Node): Geom
 }
 
 /** The same as one convolution of elements set apart by the stride. */
-function spread({ inner, outer, taps, stride, dilation, padding }: Geometry): Geometry {
+function spread(whole: Geometry): Geometry {
+  const { taps, stride, dilation, padding } = whole;
   const last = taps.map((t) => t - 1);
   const step = strides(taps);
   return {
-    inner,
-    outer,
-    taps,
+    ...whole,
     stride: [1, 1, 1],
-    dilation,
     padding: padding.map((p, i) => dilation[i] * last[i] - p),
     spread: stride,
-    places: { first: 0, step: strides(outer) },
     kernel: { first: last.reduce((s, t, i) => s + t * step[i], 0), step: step.map((s) => -s) },
   };
 }
 
 /** The convolutions that make up the adjoint. */
-function partsOf(whole: Geometry, channels: number, results: number): Geometry[] {
+function partsOf(whole: Geometry, channels: number, results: number, add = false): Geometry[] {
   const set = spread(whole);
-  const each = numel(whole.stride) === 1 || (numel(whole.stride) <= PARTS && !hasFew(set, channels, results));
+  const each = numel(whole.stride) === 1 || (numel(whole.stride) <= PARTS && (add || !hasFew(set, channels, results)));
   return each ? adjoints(whole) : [set];
 }
 
 /** A convolution, or its adjoint to the input. */
 export function convolution(l: Lowering, n: Node<ConvAttrs>): void {
-  const [x, w] = n.src;
-  const { groups } = n.attrs;
   const adjoint = n.op === CONVOLUTIONS.convolutionInput;
-  const samples = n.shape[0];
+  // What flows back beyond the ends of axes is added to where that came from: computed with it.
+  if (adjoint && l.readersOf(n).some(({ op }) => op === EXTENSION.retract)) return;
+  const whole = geometryOf(n, n.src[0], n.src[1], n);
+  convolved(l, n, n, adjoint, whole);
+}
+
+/** What a convolution sends back to its input, from beyond the ends of axes to where it came from. */
+export function retract(l: Lowering, n: Node<ExtendAttrs>): void {
+  const back = n.src[0] as Node<ConvAttrs>;
+  const whole = geometryOf(back, back.src[0], back.src[1], back);
+  const inner = three(n.shape.slice(2));
+  const step = strides(inner);
+  // Of each axis what is inside, first, and what is before and behind.
+  const regions = inner.map((size, axis) => {
+    const i = axis - 3 + n.shape.length;
+    const inside = { at: n.attrs.before[i] ?? 0, count: size, from: 0, step: 1 };
+    return i < 2 ? [inside] : [inside, ...bordersOf(n.attrs, i, size)];
+  });
+  for (const d of regions[0])
+    for (const h of regions[1])
+      for (const w of regions[2]) {
+        const axes = [d, h, w];
+        const add = axes.some((r, i) => r !== regions[i][0]);
+        const part = {
+          ...whole,
+          outer: axes.map((r) => r.count),
+          padding: axes.map((r, i) => whole.padding[i] + r.at),
+          places: {
+            first: axes.reduce((sum, r, i) => sum + r.from * step[i], 0),
+            step: axes.map((r, i) => r.step * step[i]),
+          },
+        };
+        convolved(l, back, n, true, part, add);
+      }
+}
+
+/** One convolution to a part of `to`; if `add` it is added to what is there, so that places may be the same for several. */
+function convolved(l: Lowering, n: Node<ConvAttrs>, to: Node, adjoint: boolean, whole: Geometry, add = false): void {
+  const [x, w] = [sourceOf(n.src[0]), n.src[1]];
+  const { groups } = n.attrs;
+  const [samples] = n.shape;
   const [channels, results] = [x.shape[1] / groups, n.shape[1] / groups];
-  const whole = geometryOf(n, x, w, n);
   const volume = numel(whole.taps);
-  const parts = !adjoint ? [whole] : partsOf(whole, channels, results);
-  if (parts.length === 1 && byTiles(parts[0], samples, groups, channels, results)) {
-    winograd(l, n, parts[0], adjoint);
+  const all = !adjoint ? [whole] : partsOf(whole, channels, results, add);
+  // At an edge most taps see nothing.
+  const parts = add && numel(all[0].spread) === 1 ? all.map(trimmed) : all;
+  if (!add && parts.length === 1 && byTiles(parts[0], samples, groups, channels, results)) {
+    winograd(l, to, [x, w], parts[0], adjoint);
     return;
   }
   const from = l.ref(x);
   const kernels = l.ref(w);
-  const out = l.result(n);
+  const out = l.places.get(to) ?? l.result(to);
   const group = channels * results * volume;
   const between = adjoint ? [group, volume, results * volume] : [group, channels * volume, volume];
   const work = parts.reduce(
@@ -195,21 +250,20 @@ export function convolution(l: Lowering, n: Node<ConvAttrs>): void {
   for (const part of parts) {
     // Places that nothing comes back to are sums of nothing.
     const nothing = numel(part.taps) === 0;
+    if (nothing && add) continue;
     const g = nothing ? { ...part, taps: [1, 1, 1] } : part;
-    const { block, pieces, units, unitOf } = cutSamples(samples, g.outer[0] * g.outer[1]);
-    const path = nothing ? Path.Gathered : pathOf(g, work, channels, results);
-    const of = { out, from, kernels, samples, groups, channels: nothing ? 0 : channels, results, path, block, pieces };
+    const { block, pieces, units, unitOf } = cutSamples(samples, add ? 1 : g.outer[0] * g.outer[1]);
+    const path = nothing ? Path.Gathered : pathOf(g, work, channels, results, add);
+    const cut = { path, block, pieces, add };
+    const of = { out, from, kernels, samples, groups, channels: nothing ? 0 : channels, results, ...cut };
     const cost = samples * groups * results * numel(g.outer) * (nothing ? 1 : channels * numel(g.taps));
     l.emit(
       isa.Opcode.Convolution,
-      words(l, g, { ...of, plane: numel(whole.outer), between }),
+      words(l, g, { ...of, plane: numel(to.shape.slice(2)), between }),
       units,
-      n,
-      [
-        [from, unitOf(x)],
-        [kernels, 0],
-      ],
-      [[out, unitOf(n)]],
+      to,
+      [[from, unitOf(x)], [kernels, 0], ...(add ? [[out, unitOf(to)] as const] : [])],
+      [[out, unitOf(to)]],
       cost * (path === Path.Precise ? NS.preciseMultiplyAdd : NS.multiplyAdd),
     );
   }
@@ -217,14 +271,14 @@ export function convolution(l: Lowering, n: Node<ConvAttrs>): void {
 
 /** What comes back to the kernels: a sum for each block of samples, then theirs. */
 export function convolutionKernel(l: Lowering, n: Node<ConvAttrs>): void {
-  const [x, y] = n.src;
+  const [x, y] = [sourceOf(n.src[0]), n.src[1]];
   const { groups } = n.attrs;
-  const geometry = geometryOf(n, x, n, y);
+  const geometry = geometryOf(n, n.src[0], n, y);
   const samples = x.shape[0];
   const channels = n.shape[1];
   const results = y.shape[1] / groups;
   if (byTiles(geometry, samples, groups, channels, results)) {
-    winogradKernel(l, n, geometry);
+    winogradKernel(l, n, [x, y], geometry);
     return;
   }
   const work = numel(y.shape) * channels * numel(geometry.taps);
@@ -249,6 +303,7 @@ export function convolutionKernel(l: Lowering, n: Node<ConvAttrs>): void {
     pieces,
     plane: 0,
     between: [0, 0, 0],
+    add: false,
   };
   const cut = (a: Node): number => (pieces === 1 ? block * numel(a.shape.slice(1)) * 4 : 0);
   l.emit(

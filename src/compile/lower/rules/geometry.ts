@@ -1,4 +1,5 @@
 /** @file How windows slide over up to three axes, whatever is done with them, and how that is cut into units. */
+import * as isa from "../../../../assembly/isa.ts";
 import { numel } from "../../../core/shape.ts";
 import type { Node } from "../../../graph/node.ts";
 import { ROWS } from "../emission.ts";
@@ -13,6 +14,8 @@ export interface Geometry {
   readonly dilation: readonly number[];
   readonly padding: readonly number[];
   readonly spread: readonly number[];
+  /** What is around the source. */
+  readonly around: isa.Border;
   /** Which places of a plane these are: the first, and from place to place along each axis; in elements. */
   readonly places: Steps;
   /** Which of a kernel's taps. */
@@ -27,6 +30,26 @@ export interface Steps {
 /** Elements from place to place of a dense plane. */
 export function strides([, h, w]: readonly number[]): number[] {
   return [h * w, w, 1];
+}
+
+/** Without the first and last taps of each axis that see nothing of the source; `taps` may be 0 then. */
+export function trimmed(g: Geometry): Geometry {
+  const axes = g.taps.map((taps, i) => {
+    const seen = (t: number): boolean => {
+      const from = t * g.dilation[i] - g.padding[i];
+      return from < g.inner[i] && from + (g.outer[i] - 1) * g.stride[i] >= 0;
+    };
+    let [first, last] = [0, taps];
+    while (first < last && !seen(first)) first++;
+    while (first < last && !seen(last - 1)) last--;
+    return { first, taps: last - first };
+  });
+  return {
+    ...g,
+    taps: axes.map((a) => a.taps),
+    padding: axes.map((a, i) => g.padding[i] - a.first * g.dilation[i]),
+    kernel: { ...g.kernel, first: axes.reduce((at, a, i) => at + a.first * g.kernel.step[i], g.kernel.first) },
+  };
 }
 
 /** Places of an axis that see the same taps, counted from 0, as if there were no others. */
@@ -80,11 +103,9 @@ function residues(size: number, taps: number, stride: number, dilation: number, 
  * The adjoint of a convolution to its input, as convolutions with stride 1 of what comes back: one for the places of each residue
  * modulo the stride, with the taps that see them, turned around. None has a tap that sees nothing. `taps` may be 0.
  */
-export function adjoints(
-  of: Pick<Geometry, "inner" | "outer" | "taps" | "stride" | "dilation" | "padding">,
-): Geometry[] {
+export function adjoints(of: Geometry): Geometry[] {
   const axes = of.outer.map((size, i) => residues(size, of.taps[i], of.stride[i], of.dilation[i], of.padding[i]));
-  const [kernelStep, placeStep] = [strides(of.taps), strides(of.outer)];
+  const [kernelStep, placeStep] = [strides(of.taps), of.places.step];
   const sum = (values: readonly number[], steps: readonly number[]): number =>
     values.reduce((s, v, i) => s + v * steps[i], 0);
   const ones = [1, 1, 1];
@@ -93,18 +114,19 @@ export function adjoints(
       axes[2].map((w) => {
         const axis = [d, h, w];
         return {
-          inner: of.inner,
+          ...of,
           outer: axis.map((r) => r.places),
           taps: axis.map((r) => r.taps),
           stride: ones,
           dilation: axis.map((r) => r.dilation),
           padding: axis.map((r) => r.padding),
-          spread: ones,
           places: {
-            first: sum(
-              axis.map((r) => r.first),
-              placeStep,
-            ),
+            first:
+              of.places.first +
+              sum(
+                axis.map((r) => r.first),
+                placeStep,
+              ),
             step: placeStep.map((s, i) => s * of.stride[i]),
           },
           kernel: {

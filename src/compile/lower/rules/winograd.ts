@@ -2,7 +2,6 @@
 import * as isa from "../../../../assembly/isa.ts";
 import { numel } from "../../../core/shape.ts";
 import type { Node } from "../../../graph/node.ts";
-import type { ConvAttrs } from "../../../ops/convolution.ts";
 import type { Ref } from "../../instr.ts";
 import { NS } from "../cost.ts";
 import type { Lowering } from "../lowering.ts";
@@ -72,12 +71,12 @@ function words(
     [W.PadW]: g.padding[2],
     [W.Block]: block,
     [W.Pieces]: pieces,
+    [W.Around]: g.around,
   });
 }
 
-/** The convolution, or its adjoint to the input, of kernels at all points, which all workers compute before. */
-export function winograd(l: Lowering, n: Node<ConvAttrs>, g: Geometry, adjoint: boolean): void {
-  const [x, w] = n.src;
+/** The convolution of x, or its adjoint to the input, of kernels at all points, which all workers compute before. */
+export function winograd(l: Lowering, n: Node, [x, w]: readonly Node[], g: Geometry, adjoint: boolean): void {
   const [samples, results] = n.shape;
   const channels = x.shape[1];
   const panels = Math.ceil(results / isa.GemmTile.Cols);
@@ -110,8 +109,7 @@ export function winograd(l: Lowering, n: Node<ConvAttrs>, g: Geometry, adjoint: 
 }
 
 /** What comes back to the kernels: sums at all points for each block of samples, made taps, then theirs. */
-export function winogradKernel(l: Lowering, n: Node<ConvAttrs>, g: Geometry): void {
-  const [x, y] = n.src;
+export function winogradKernel(l: Lowering, n: Node, [x, y]: readonly Node[], g: Geometry): void {
   const [samples, channels] = x.shape;
   const results = y.shape[1];
   const room = Tile.Points * upTo(results, 4) * upTo(channels, 8) * 4;
