@@ -10,7 +10,10 @@ import { bandCols, bandRows, fillImage, fillOffsets, height, imageOffsets, kerne
 import { gemmPackA, packColumns } from "../pack";
 import { gemmEdge, gemmTiles4x8 } from "../tiles";
 
-/** Scratch: a panel, the offsets of taps in the image and in kernels, a tile for the edges, the image, the packed other side. */
+/** Scratch: a panel, tiles whose places lie apart and the offsets of these, the offsets of taps in the image and in kernels, a tile for the edges, the image, the packed other side. */
+const APART: usize = 16384;
+const APART_ROWS: i32 = 256;
+const PLACES: usize = APART + APART_ROWS * 32;
 const OFFSETS: usize = 32768;
 const KERNEL_OFFSETS: usize = OFFSETS + ConvolutionTile.Depth * 4;
 const TILE: usize = OFFSETS + ConvolutionTile.Taps * 4;
@@ -118,31 +121,56 @@ function tilesOf(c: usize, cRow: usize, a: usize, rows: i32, panel: usize, cols:
   }
 }
 
-/** The same tiles where places j to j + cols - 1 of a row or band do not lie side by side: element by element. */
+/** The offsets of places j to j + 7 from the first one of a band; the last of `left` stands in for others. */
+function fillPlaces(to: usize, j: i32, left: i32, cols: i32, rowStep: i32, step: i32): void {
+  for (let x = 0; x < 8; ++x) store<u32>(to + ((<usize>x) << 2), <u32>placeAt(0, j + min(x, left - 1), cols, rowStep, step));
+}
+
+/** The same tiles where the places of a row or band do not lie side by side: to `apart`, and from there to the places. */
 function tilesApart(
   c: usize,
   cRow: usize,
   a: usize,
   rows: i32,
   panel: usize,
-  j: i32,
+  places: usize,
   left: i32,
-  cols: i32,
-  rowStep: i32,
-  step: i32,
   kc: i32,
   add: i32,
-  tile: usize,
+  apart: usize,
 ): void {
-  for (let i = 0; i < rows; i += 4) {
-    gemmTiles4x8(a + <usize>i * ((<usize>kc) << 2), 16, 0, panel, 32, kc, tile, 32, 0, 1);
-    for (let x = 0; x < left; ++x) {
-      let to = placeAt(c, j + x, cols, rowStep, step) + <usize>i * cRow;
-      for (let r: usize = 0; r < <usize>min(4, rows - i); ++r) {
-        const v = load<f32>(tile + (r << 5) + ((<usize>x) << 2));
-        store<f32>(to, add ? load<f32>(to) + v : v);
-        to += cRow;
+  const p0 = load<u32>(places);
+  const p1 = load<u32>(places, 4);
+  const p2 = load<u32>(places, 8);
+  const p3 = load<u32>(places, 12);
+  const p4 = load<u32>(places, 16);
+  const p5 = load<u32>(places, 20);
+  const p6 = load<u32>(places, 24);
+  const p7 = load<u32>(places, 28);
+  for (let i = 0; i < rows; i += APART_ROWS) {
+    const some = min(APART_ROWS, rows - i);
+    gemmTiles4x8(a, 16, (<usize>kc) << 4, panel, 32, kc, apart, 32, 0, (some + 3) >> 2);
+    a += (<usize>(APART_ROWS * kc)) << 2;
+    for (let from = apart, end = apart + ((<usize>some) << 5); from != end; from += 32) {
+      if (left == 8 && !add) {
+        const v0 = v128.load(from);
+        const v1 = v128.load(from, 16);
+        v128.store_lane<u32>(c + p0, v0, 0);
+        v128.store_lane<u32>(c + p1, v0, 1);
+        v128.store_lane<u32>(c + p2, v0, 2);
+        v128.store_lane<u32>(c + p3, v0, 3);
+        v128.store_lane<u32>(c + p4, v1, 0);
+        v128.store_lane<u32>(c + p5, v1, 1);
+        v128.store_lane<u32>(c + p6, v1, 2);
+        v128.store_lane<u32>(c + p7, v1, 3);
+      } else {
+        for (let x: usize = 0; x < (<usize>left) << 2; x += 4) {
+          const to = c + load<u32>(places + x);
+          const v = load<f32>(from + x);
+          store<f32>(to, add ? load<f32>(to) + v : v);
+        }
       }
+      c += cRow;
     }
   }
 }
@@ -248,7 +276,10 @@ export function gathered(ip: usize, begin: i32, end: i32, scratch: usize): void 
                   );
                   const c = out + <usize>o * outPlane;
                   if (dense) tilesOf(c + ((<usize>j) << 2), outPlane, a, m, scratch, left, kc, p | more, scratch + TILE);
-                  else tilesApart(c, outPlane, a, m, scratch, j, left, cols, outRow, outStep, kc, p | more, scratch + TILE);
+                  else {
+                    fillPlaces(scratch + PLACES, j, left, cols, outRow, outStep);
+                    tilesApart(c, outPlane, a, m, scratch, scratch + PLACES, left, kc, p | more, scratch + APART);
+                  }
                 }
               }
             }
