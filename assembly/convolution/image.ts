@@ -114,6 +114,7 @@ export function fillImage(ip: usize, to: usize, from: usize, channels: i32, d: i
   const lines = height(ip, rows);
   const line = width(ip, cols);
   const tapsD = arg(ip, Convolution.TapsD);
+  const spreadH = arg(ip, Convolution.SpreadH);
   const spreadW = arg(ip, Convolution.SpreadW);
   const around = arg(ip, Convolution.Around);
   const top = h * arg(ip, Convolution.StrideH) - arg(ip, Convolution.PadH);
@@ -127,21 +128,28 @@ export function fillImage(ip: usize, to: usize, from: usize, channels: i32, d: i
     if ((c & 31) == 31) beat();
     for (let t = 0; t < tapsD; ++t) {
       const z = lineAt(front + t * arg(ip, Convolution.DilationD), arg(ip, Convolution.SpreadD), inD);
+      const plane = from + ((<usize>((c * inD + z) * inH) * <usize>inW) << 2);
+      if (z >= 0 && top >= 0 && top + lines <= inH && count == inW && line == inW && spreadH == 1) {
+        // Whole rows, and nothing around them.
+        copyRow(to, plane + ((<usize>(top * inW)) << 2), lines * line);
+        to += (<usize>(lines * line)) << 2;
+        continue;
+      }
       for (let r = 0; r < lines; ++r) {
-        const y = lineAt(top + r, arg(ip, Convolution.SpreadH), inH);
-        if ((z | y) < 0) {
+        const y = spreadH == 1 ? top + r : lineAt(top + r, spreadH, inH);
+        if (z < 0 || <u32>y >= <u32>inH) {
           if (around == Border.Zeros) zeroRow(to, line);
           else {
             const channel = from + ((<usize>(c * inD * inH) * <usize>inW) << 2);
             borderLine(ip, to, channel, front + t * arg(ip, Convolution.DilationD), top + r, left, line, true);
           }
         } else if (spreadW != 1) {
-          const row = from + ((<usize>((c * inD + z) * inH + y) * <usize>inW) << 2);
+          const row = plane + ((<usize>(y * inW)) << 2);
           zeroRow(to, line);
           for (let x = 0, at = -left; x < inW && at < line; ++x, at += spreadW)
             if (at >= 0) store<u32>(to + ((<usize>at) << 2), load<u32>(row + ((<usize>x) << 2)));
         } else {
-          const row = from + ((<usize>((c * inD + z) * inH + y) * <usize>inW) << 2);
+          const row = plane + ((<usize>(y * inW)) << 2);
           const inside = to + ((<usize>before) << 2);
           zeroRow(to, before);
           copyRow(inside, row + ((<usize>skipped) << 2), count);
