@@ -59,6 +59,43 @@ function nine(
   }
 }
 
+/** The same of five taps side by side. */
+// @ts-ignore: decorator
+@inline
+function five(
+  to: usize,
+  toRow: usize,
+  rows: i32,
+  cols: i32,
+  add: bool,
+  image: usize,
+  rowStep: usize,
+  step: i32,
+  taps: usize,
+): void {
+  const w0 = v128.load32_splat(taps, TAPS);
+  const w1 = v128.load32_splat(taps, TAPS + 4);
+  const w2 = v128.load32_splat(taps, TAPS + 8);
+  const w3 = v128.load32_splat(taps, TAPS + 12);
+  const w4 = v128.load32_splat(taps, TAPS + 16);
+  const p0 = image + load<u32>(taps);
+  for (let y = 0; y < rows; ++y) {
+    let at = to;
+    let x = cols;
+    for (let o = <usize>y * rowStep; x > 0; x -= 4, o += (<usize>step) << 4, at += 16) {
+      let sum = f32x4.splat(0);
+      if (add) sum = loadUpTo(at, x, sum);
+      sum = madd(w0, seen(p0 + o, step, 0), sum);
+      sum = madd(w1, seen(p0 + o, step, 1), sum);
+      sum = madd(w2, seen(p0 + o, step, 2), sum);
+      sum = madd(w3, seen(p0 + o, step, 3), sum);
+      sum = madd(w4, seen(p0 + o, step, 4), sum);
+      storeUpTo(at, sum, x);
+    }
+    to += toRow;
+  }
+}
+
 /** The same of three taps side by side. */
 // @ts-ignore: decorator
 @inline
@@ -138,6 +175,9 @@ function sumTaps(
     if (some == 9) {
       if (step == 1) nine(to, toRow, rows, cols, add, image, rowStep, 1, taps);
       else nine(to, toRow, rows, cols, add, image, rowStep, 2, taps);
+    } else if (some == 5) {
+      if (step == 1) five(to, toRow, rows, cols, add, image, rowStep, 1, taps);
+      else five(to, toRow, rows, cols, add, image, rowStep, 2, taps);
     } else if (some == 3) {
       if (step == 1) three(to, toRow, rows, cols, add, image, rowStep, 1, taps);
       else three(to, toRow, rows, cols, add, image, rowStep, 2, taps);

@@ -71,6 +71,45 @@ function nineSums(
   addTo(sums, 128, s8);
 }
 
+/** The same of five taps side by side. */
+// @ts-ignore: decorator
+@inline
+function fiveSums(
+  sums: usize,
+  grad: usize,
+  rows: i32,
+  cols: i32,
+  image: usize,
+  rowStep: usize,
+  step: i32,
+  taps: usize,
+): void {
+  const zero = f32x4.splat(0);
+  let s0 = zero;
+  let s1 = zero;
+  let s2 = zero;
+  let s3 = zero;
+  let s4 = zero;
+  const p0 = image + load<u32>(taps);
+  for (let y = 0; y < rows; ++y) {
+    let x = cols;
+    for (let o = <usize>y * rowStep; x > 0; x -= 4, o += (<usize>step) << 4) {
+      const g = loadUpTo(grad, x, zero);
+      s0 = madd(g, seen(p0 + o, step, 0), s0);
+      s1 = madd(g, seen(p0 + o, step, 1), s1);
+      s2 = madd(g, seen(p0 + o, step, 2), s2);
+      s3 = madd(g, seen(p0 + o, step, 3), s3);
+      s4 = madd(g, seen(p0 + o, step, 4), s4);
+      grad += (<usize>min(x, 4)) << 2;
+    }
+  }
+  addTo(sums, 0, s0);
+  addTo(sums, 16, s1);
+  addTo(sums, 32, s2);
+  addTo(sums, 48, s3);
+  addTo(sums, 64, s4);
+}
+
 /** The same of three taps side by side. */
 // @ts-ignore: decorator
 @inline
@@ -148,6 +187,9 @@ function sumPlaces(
     if (some == 9) {
       if (step == 1) nineSums(sums, grad, rows, cols, image, rowStep, 1, taps);
       else nineSums(sums, grad, rows, cols, image, rowStep, 2, taps);
+    } else if (some == 5) {
+      if (step == 1) fiveSums(sums, grad, rows, cols, image, rowStep, 1, taps);
+      else fiveSums(sums, grad, rows, cols, image, rowStep, 2, taps);
     } else if (some == 3) {
       if (step == 1) threeSums(sums, grad, rows, cols, image, rowStep, 1, taps);
       else threeSums(sums, grad, rows, cols, image, rowStep, 2, taps);
