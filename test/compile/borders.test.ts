@@ -1,5 +1,6 @@
 /** Convolutions of padded images: what is around them is read where it came from, and nothing of the padded size is planned. */
 import { afterAll, describe, expect, test } from "vitest";
+import "../../src/index.ts"; // and with it what extensions teach the compiler
 import { borders } from "../../src/compile/borders.ts";
 import { compileGraph } from "../../src/compile/compile.ts";
 import { fuse } from "../../src/compile/fuse.ts";

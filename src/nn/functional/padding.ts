@@ -2,7 +2,7 @@
 import { ShapeError, ValueError } from "../../core/errors.ts";
 import { bordered } from "../../compile/extensions/borders.ts";
 import { checkCount, show } from "../../core/shape.ts";
-import { type BorderMode, REACH } from "../../ops/extend.ts";
+import type { BorderMode } from "../../ops/extend.ts";
 import * as movement from "../../ops/movement.ts";
 import { full } from "../../tensor/creation.ts";
 import { cat } from "../../tensor/functions.ts";
@@ -14,7 +14,7 @@ export type PadMode = "constant" | BorderMode;
 export type PaddingMode = "zeros" | BorderMode;
 
 export function checkPaddingMode(op: string, mode: unknown): void {
-  if (mode !== "zeros" && !(typeof mode === "string" && Object.hasOwn(REACH, mode)))
+  if (mode !== "zeros" && !(typeof mode === "string" && Object.hasOwn(bordered.REACH, mode)))
     throw new ValueError(
       `${op}: paddingMode must be "zeros", "reflect", "replicate" or "circular", got ${JSON.stringify(mode)}`,
     );
@@ -39,12 +39,12 @@ export function pad(x: Tensor, padding: readonly number[], mode: PadMode = "cons
     const k = 2 * (x.ndim - 1 - i);
     return [padding[k] ?? 0, padding[k + 1] ?? 0];
   });
-  if (mode !== "constant" && !Object.hasOwn(REACH, mode))
+  if (mode !== "constant" && !Object.hasOwn(bordered.REACH, mode))
     throw new ValueError(`pad: mode must be "constant", "reflect", "replicate" or "circular", got ${String(mode)}`);
   pairs.forEach(([before, after], axis) => {
     if (before === 0 && after === 0) return;
     const n = x.shape[axis];
-    const reach = mode === "constant" ? Number.POSITIVE_INFINITY : REACH[mode](n);
+    const reach = mode === "constant" ? Number.POSITIVE_INFINITY : bordered.REACH[mode](n);
     if (n + before + after < 0 || before > reach || after > reach)
       throw new ShapeError(
         `pad: ${before} and ${after} elements cannot be added to axis ${axis} of shape ${show(x.shape)} (${mode})`,
