@@ -33,11 +33,11 @@ console.log(await step(rand([4, 1, 14, 14]), tensor([3, 1, 4, 1], { dtype: "int3
 /** Bytes, gzipped: of the page's JavaScript, with the library's as far as it is used, and of the kernels it asks for. The goal is 60 KB. */
 const PAGES: [kind: string, source: string, families: string[], budget: number][] = [
   ["an MLP, the README's quick start", /```js\n([\s\S]*?)```/.exec(read("README.md"))?.[1] as string, ["core"], 76_500],
-  ["a ConvNet", CONVNET, ["convolution", "core", "norm", "pooling"], 108_000],
+  ["a ConvNet", CONVNET, ["convolution", "core", "norm", "pooling"], 112_000],
 ];
 
 /** Whatever can be used, without a bundler. */
-const EVERYTHING = 155_000;
+const EVERYTHING = 158_000;
 
 /** A family's binary, the larger of the two, by what is in its files. */
 const binaries = new Map<string, number>();

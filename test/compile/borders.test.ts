@@ -2,7 +2,7 @@
 import { afterAll, describe, expect, test } from "vitest";
 import "../../src/index.ts"; // and with it what extensions teach the compiler
 import { borders } from "../../src/compile/borders.ts";
-import { compileGraph } from "../../src/compile/compile.ts";
+import { compileBody, compileGraph } from "../../src/compile/compile.ts";
 import { fuse } from "../../src/compile/fuse.ts";
 import { lower } from "../../src/compile/lower/index.ts";
 import { match } from "../../src/compile/match.ts";
@@ -221,7 +221,7 @@ describe.each(MODES)("%s", (mode) => {
     });
     // Neither the padded image nor part of what flows back to it, but results of their own, and what kernels need.
     const simple = borders(simplify(graph));
-    const { buffers, instrs } = lower(simple, match(simple, fuse(simple)));
+    const { buffers, instrs } = lower(simple, match(simple, fuse(simple)), compileBody);
     const sizes = [1, 2, 3].map(
       (axes) => numel(padded.slice(0, padded.length - axes)) * numel(c.x.slice(padded.length - axes)) * 4,
     );

@@ -97,6 +97,23 @@ describe("a body", () => {
     expect(inLoops(f, [fl.zeros([9])])).toEqual([["sin add"]]);
   });
 
+  test("is compiled by all passes: borders are read in place there too", async () => {
+    const weight = fl.tensor(
+      Float32Array.from({ length: 9 }, (_, i) => i / 10),
+      [1, 1, 3, 3],
+    );
+    const image = fl.tensor(
+      Float32Array.from({ length: 64 }, (_, i) => Math.sin(i)),
+      [1, 1, 8, 8],
+    );
+    const conv = (x: T): T => fl.nn.functional.conv2d(x, weight, null, { padding: 1, paddingMode: "reflect" });
+    const [looped] = fl.scan((c: T) => [conv(c).tanh(), null], image, null, { length: 3 });
+    const want = await conv(conv(conv(image).tanh()).tanh())
+      .tanh()
+      .data();
+    (await looped.data()).forEach((v, i) => expect(v).toBeCloseTo(want[i], 5));
+  });
+
   test("writes its results where they go: no buffer of all steps beside them", () => {
     const f = (xs: T) => fl.scan((c: T, x: T) => [c.add(x).tanh(), c.mul(x)], fl.zeros([64, 64]), xs)[1];
     const xs = fl.zeros([100, 64, 64]);
