@@ -15,6 +15,8 @@ const KC: i32 = 400;
 const B_BYTES: i32 = 262144;
 const A_BYTES: i32 = 204800;
 const TILE: usize = B_BYTES + A_BYTES;
+/** What a product needs of scratch. */
+export const GEMM_BYTES: usize = TILE + 128;
 
 /** Up to this many rows B is read in place: packing it would cost more than it saves. */
 const FEW_ROWS: i32 = 8;

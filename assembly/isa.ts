@@ -36,6 +36,7 @@ export enum Family {
   Convolution = 2,
   Pooling = 3,
   Norm = 4,
+  Attention = 5,
 }
 
 /** An opcode divided by `Opcodes`, rounded down, is the number of its family. */
@@ -86,6 +87,10 @@ export enum Opcode {
   Norm = 128,
   NormGrad = 129,
   NormParameters = 130,
+
+  // Attention
+  Attention = 160,
+  AttentionGrad = 161,
 }
 
 /** Sizes of memory, in bytes but for Pages. */
@@ -935,4 +940,80 @@ export enum Loop {
   Steps = 9,
   Turns = 10,
   Length = 11,
+}
+
+/**
+ * Attention: Out = softmax(Scale Q K^T + Mask) V for each of the entries of a batch, over keys in tiles of AttentionTile.Keys
+ * (Dao et al. 2022). Causal: query i attends to keys up to i. Mask: address 0 is none; of MaskBytes 1 elements of 0 exclude, of 4
+ * they are float32 to add. Statistics, dense [entries, L, 2], are for each query the largest score (0 where there is none) and 1 / the
+ * sum of e^(score - largest), 0 where there is nothing to attend to: then Out is 0.
+ *
+ * AttentionGrad: with Grad, what comes back to Out, and Out and Statistics as Attention left them, what Q, K and V get back: ToQ, ToK and
+ * ToV, unless their addresses are 0.
+ *
+ * Elements of a row lie side by side, but those of Mask; rows and entries lie apart as strides say: behind the fixed words there are `Rank`
+ * extents of the batch, then for each AttentionOperand as many strides. Units of an entry: Split None has one; Queries has one of Block
+ * queries each, in the order first, last, second, ... if Causal; Keys has one of Block keys each.
+ */
+export enum Attention {
+  Out = 4,
+  Q = 5,
+  K = 6,
+  V = 7,
+  Mask = 8,
+  Statistics = 9,
+  Grad = 10,
+  ToQ = 11,
+  ToK = 12,
+  ToV = 13,
+  /** Queries and keys of an entry, elements of a row of Q and K, and of V. */
+  L = 14,
+  S = 15,
+  E = 16,
+  Ev = 17,
+  /** float32 bits. */
+  Scale = 18,
+  Causal = 19,
+  MaskBytes = 20,
+  Split = 21,
+  Block = 22,
+  /** Elements from row to row, and of Mask from key to key. */
+  OutRow = 23,
+  QRow = 24,
+  KRow = 25,
+  VRow = 26,
+  MaskRow = 27,
+  MaskCol = 28,
+  GradRow = 29,
+  ToQRow = 30,
+  ToKRow = 31,
+  ToVRow = 32,
+  Rank = 33,
+  /** Of the fixed part. */
+  Length = 34,
+}
+
+/** Whose strides come when. */
+export enum AttentionOperand {
+  Out = 0,
+  Q = 1,
+  K = 2,
+  V = 3,
+  Mask = 4,
+  Grad = 5,
+  ToQ = 6,
+  ToK = 7,
+  ToV = 8,
+  Count = 9,
+}
+
+export enum AttentionSplit {
+  None = 0,
+  Queries = 1,
+  Keys = 2,
+}
+
+export enum AttentionTile {
+  Queries = 64,
+  Keys = 64,
 }

@@ -102,6 +102,7 @@ const CALLS: Record<string, Call> = {
   avgPool1d: (o) => F.avgPool1d(signal, 2, o),
   avgPool2d: (o) => F.avgPool2d(image, 2, o),
   interpolate: (o) => F.interpolate(image, o),
+  scaledDotProductAttention: (o) => F.scaledDotProductAttention(x, x, x, o),
   dropout: (o) => F.dropout(x, 0.5, true, o),
   embedding: (o) => F.embedding(labels, x, o),
   clipGradNorm: (o) => utils.clipGradNorm(p(), 1, o),

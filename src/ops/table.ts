@@ -1,6 +1,7 @@
 /** @file The op table: every operation there is, once. Tests, docs and the compiler's coverage check derive from it. */
 import type { OpDef } from "../graph/node.ts";
 import { ASSERT } from "./assert.ts";
+import { ATTENTIONS } from "./attention.ts";
 import { CONTRACT } from "./contract.ts";
 import { CONVOLUTIONS } from "./convolution.ts";
 import { CUMULATIVE } from "./cumulative.ts";
@@ -44,4 +45,5 @@ export const OPS: Readonly<Record<string, OpDef>> = {
   ...FUSED,
   ...NORM,
   ...SCANS,
+  ...ATTENTIONS,
 };

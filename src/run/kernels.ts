@@ -40,6 +40,11 @@ const BINARIES: Readonly<Record<isa.Family, readonly [name: string, plain: Load,
   ],
   [isa.Family.Pooling]: ["pooling", () => import("#kernels/pooling.plain"), () => import("#kernels/pooling.relaxed")],
   [isa.Family.Norm]: ["norm", () => import("#kernels/norm.plain"), () => import("#kernels/norm.relaxed")],
+  [isa.Family.Attention]: [
+    "attention",
+    () => import("#kernels/attention.plain"),
+    () => import("#kernels/attention.relaxed"),
+  ],
 };
 
 /** Compiled kernels, by family. */

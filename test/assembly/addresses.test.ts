@@ -66,6 +66,14 @@ const CASES: Record<Exclude<keyof typeof isa.Opcode, "Barrier" | "Loop">, Case> 
     ...{ [P.DilationD]: 1, [P.DilationH]: 1, [P.DilationW]: 1, [P.PadD]: 0, [P.PadH]: 1, [P.PadW]: 1 },
     ...{ [P.Adaptive]: 0, [P.Wide]: 1, [P.Block]: 1, [P.Pieces]: 1 },
   };
+  // 2 entries of 5 queries and 7 keys, 4 elements wide, values 3.
+  const { Attention: At } = isa;
+  const attended = {
+    ...{ [At.L]: 5, [At.S]: 7, [At.E]: 4, [At.Ev]: 3, [At.Scale]: floatBits(0.5), [At.Causal]: 1, [At.Block]: 3 },
+    ...{ [At.Split]: isa.AttentionSplit.Queries, [At.OutRow]: 3, [At.QRow]: 4, [At.KRow]: 4, [At.VRow]: 3 },
+    ...{ [At.GradRow]: 3, [At.ToQRow]: 4, [At.ToKRow]: 4, [At.ToVRow]: 3, [At.Rank]: 1 },
+  };
+  const apart = [2, 15, 20, 28, 21, 0, 15, 20, 28, 21];
   const taps = Array.from({ length: 30 }, (_, i) => 4 + (i % 2));
   return {
     // exp(x) + a broadcast view of it, written dense.
@@ -303,6 +311,25 @@ const CASES: Record<Exclude<keyof typeof isa.Opcode, "Barrier" | "Loop">, Case> 
       f32: { [isa.NormParameters.In]: 102, [isa.NormParameters.Grad]: 102 },
       i32: { [isa.NormParameters.Statistics]: pairs },
       out: { [isa.NormParameters.Out]: 136 },
+    },
+    Attention: {
+      length: isa.Attention.Length,
+      units: 4,
+      words: attended,
+      extra: apart,
+      f32: { [isa.Attention.Q]: 40, [isa.Attention.K]: 56, [isa.Attention.V]: 42 },
+      out: { [isa.Attention.Out]: 30, [isa.Attention.Statistics]: 20 },
+    },
+    AttentionGrad: {
+      length: isa.Attention.Length,
+      units: 2,
+      words: { ...attended, [isa.Attention.Split]: isa.AttentionSplit.None },
+      extra: apart,
+      f32: {
+        ...{ [isa.Attention.Q]: 40, [isa.Attention.K]: 56, [isa.Attention.V]: 42 },
+        ...{ [isa.Attention.Out]: 30, [isa.Attention.Grad]: 30, [isa.Attention.Statistics]: 20 },
+      },
+      out: { [isa.Attention.ToQ]: 40, [isa.Attention.ToK]: 56, [isa.Attention.ToV]: 42 },
     },
     Product: {
       length: Product.Length,

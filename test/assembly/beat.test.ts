@@ -222,6 +222,16 @@ const { ReduceKind, NormStage } = isa;
 type Bounded = "Barrier" | "Loop" | "Map" | "Random" | "Transpose" | "Adam" | "Assert";
 
 /** Any other opcode without cases does not compile. Each is one unit. */
+const attended = (opcode: keyof typeof isa.Opcode, more: Record<number, number>): Build => {
+  const { Attention: A } = isa;
+  return put(opcode, A.Length, {
+    ...{ [A.Q]: ZEROS, [A.K]: ZEROS, [A.V]: ZEROS, [A.Out]: OUT, [A.Grad]: ZEROS, [A.Statistics]: OUT + GB / 2 },
+    ...{ [A.ToQ]: OUT, [A.ToK]: OUT, [A.ToV]: OUT, [A.L]: 64, [A.S]: 64, [A.E]: 64, [A.Ev]: 64, [A.Block]: 64 },
+    [A.Split]: opcode === "Attention" ? isa.AttentionSplit.Queries : isa.AttentionSplit.None,
+    ...more,
+  });
+};
+
 const CASES: Record<Exclude<keyof typeof isa.Opcode, Bounded>, Record<string, Build>> = {
   Gemm: {
     "few rows, B in place": gemm(8, 2 ** 15, 2 ** 14, { [isa.Gemm.BCol]: 1, [isa.Gemm.ACol]: 1 }),
@@ -403,6 +413,19 @@ const CASES: Record<Exclude<keyof typeof isa.Opcode, Bounded>, Record<string, Bu
       ...{ [isa.NormParameters.Statistics]: ZEROS, [isa.NormParameters.Rows]: 2 ** 22, [isa.NormParameters.Groups]: 1 },
       ...{ [isa.NormParameters.Channels]: 16, [isa.NormParameters.Block]: 2 ** 22 },
     }),
+  },
+  Attention: {
+    "many keys": attended("Attention", { [isa.Attention.S]: 2 ** 18 }),
+    "many queries": attended("Attention", { [isa.Attention.L]: 2 ** 18, [isa.Attention.Block]: 2 ** 18 }),
+    "wide keys": attended("Attention", { [isa.Attention.E]: 2 ** 18 }),
+    "wide values": attended("Attention", { [isa.Attention.Ev]: 2 ** 18 }),
+  },
+  AttentionGrad: {
+    "many keys": attended("AttentionGrad", { [isa.Attention.S]: 2 ** 17 }),
+    "many queries": attended("AttentionGrad", { [isa.Attention.L]: 2 ** 17 }),
+    "wide keys": attended("AttentionGrad", { [isa.Attention.E]: 2 ** 17 }),
+    "wide values": attended("AttentionGrad", { [isa.Attention.Ev]: 2 ** 17 }),
+    "keys nobody sees": attended("AttentionGrad", { [isa.Attention.S]: 2 ** 23, [isa.Attention.Causal]: 1 }),
   },
   Product: {
     "many columns": product(2 ** 16, 2 ** 11, 0),

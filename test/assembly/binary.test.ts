@@ -12,7 +12,7 @@ const variants = FAMILIES.flatMap((family) =>
 );
 
 /** Families that multiply and add in float32, or choose by masks: their two binaries differ. */
-const FUSED = ["core", "convolution", "pooling"];
+const FUSED = ["core", "convolution", "pooling", "attention"];
 
 const header = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0];
 

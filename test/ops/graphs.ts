@@ -19,6 +19,7 @@ import { gather, scatterAdd } from "../../src/ops/lookup.ts";
 import { cumsum } from "../../src/ops/cumulative.ts";
 import { maxTaps, type PoolSizes, putTaps, spreadWindows, sumWindows, takeTaps } from "../../src/ops/pooling.ts";
 import { argsort } from "../../src/ops/order.ts";
+import { ATTENTIONS, type AttentionAttrs } from "../../src/ops/attention.ts";
 import { NORM, type NormAttrs } from "../../src/ops/norm.ts";
 import { alias, fence } from "../../src/ops/identity.ts";
 import * as movement from "../../src/ops/movement.ts";
@@ -225,6 +226,18 @@ function normed(c: Choice, op: OpDef<NormAttrs>): Node {
   return makeNode(op, [x, w, rest], { eps: 0.5, centered: c.below(3) > 0 });
 }
 
+/** Attention of a to what is of its shape, with its rows turned around or not; what comes back to it is a too. */
+function attended(c: Choice, op: OpDef<AttentionAttrs>): Node | undefined {
+  const { shape } = c.a;
+  if (shape[shape.length - 2] > 40) return;
+  const like = (n: Node): boolean => sameShape(n.shape, shape);
+  const [k, v] = [c.other(like), c.other(like)].map((n) => (like(n) ? n : c.a));
+  const turned = c.below(2) === 0 ? movement.flip(c.a, [shape.length - 2]) : c.a;
+  // What is not seen has a score of -Infinity, which is not tame.
+  const attrs = { scale: 0.3, causal: false };
+  return makeNode(op, op === ATTENTIONS.attention ? [turned, k, v] : [turned, k, v, c.a], attrs);
+}
+
 /** How each operation is added to a graph. */
 const BUILDERS: Record<string, Builder> = {
   ...Object.fromEntries(Object.values(UNARY).map((op): [string, Builder] => [op.name, (c) => makeNode(op, [c.a])])),
@@ -407,6 +420,9 @@ const BUILDERS: Record<string, Builder> = {
     const tap = c.below(taps.length + 1);
     return tap === taps.length ? lastOf(loop, src, 0) : stackOf(loop, src, taps[tap]);
   }),
+  ...Object.fromEntries(
+    Object.values(ATTENTIONS).map((op): [string, Builder] => [op.name, ranked((c) => attended(c, op), 2)]),
+  ),
   crossEntropyRows: ranked((c) => {
     const classes = c.a.shape[c.a.shape.length - 1];
     const rows = numel(c.a.shape) / classes;

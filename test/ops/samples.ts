@@ -497,6 +497,47 @@ OTHERS.standardizeInput = norms("xpx");
 OTHERS.standardizeParameters = OTHERS.standardizeInput;
 OTHERS.moments = NORMS.map((shape): [Operand[], Attrs] => [[{ shape }], {}]);
 OTHERS.scan = loops();
+/** Batch, queries, keys, elements of a row of keys and of values, whether causal, and a mask if there is one. */
+const ATTENDED: [
+  lead: number[],
+  l: number,
+  s: number,
+  e: number,
+  ev: number,
+  causal: boolean,
+  mask?: "bool" | "float32",
+][] = [
+  [[], 3, 4, 5, 6, false],
+  [[], 7, 7, 4, 4, true],
+  [[2, 3], 9, 5, 3, 8, true],
+  [[9], 5, 13, 4, 3, true],
+  [[9], 6, 3, 2, 9, true, "float32"],
+  [[2], 5, 6, 3, 4, false, "bool"],
+  [[9], 5, 6, 3, 4, false, "bool"],
+  [[2, 2], 4, 5, 3, 2, false, "float32"],
+  [[], 70, 150, 5, 4, true],
+  [[9], 130, 67, 4, 5, false],
+  [[2], 3, 4, 0, 2, false],
+  [[2], 3, 0, 4, 2, false],
+  [[2], 0, 4, 4, 2, false],
+];
+const attended = (back: boolean): [Operand[], Attrs][] =>
+  ATTENDED.map(([lead, l, s, e, ev, causal, mask]) => [
+    [
+      x([...lead, l, e]),
+      x([...lead, s, e]),
+      x([...lead, s, ev]),
+      ...(back ? [x([...lead, l, ev])] : []),
+      // Some queries have nothing to attend to.
+      ...(mask === "bool" ? [{ shape: [...lead, l, s], dtype: mask, values: [0, 0, 0, 0, 0, 0, 1, 1, 0, 1, 0] }] : []),
+      ...(mask === "float32" ? [x([...lead, l, s])] : []),
+    ],
+    { scale: 0.7, causal },
+  ]);
+OTHERS.attention = attended(false);
+OTHERS.attentionQuery = attended(true);
+OTHERS.attentionKey = attended(true);
+OTHERS.attentionValue = attended(true);
 OTHERS.min = OTHERS.max;
 OTHERS.argmin = OTHERS.argmax;
 OTHERS.logSoftmax = OTHERS.softmax;

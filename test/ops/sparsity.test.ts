@@ -119,6 +119,11 @@ const STRUCTURES: Record<string, Structure[]> = {
   standardizeInput: ["block-diagonal", "dense", "diagonal", "selection"],
   standardizeParameters: ["block-diagonal", "zero", "dense"], // not of the weight
   moments: ["block-diagonal"],
+  // Examples apart, queries apart; columns of values are all alike. Without keys there is nothing.
+  attention: ["block-diagonal", "dense", "kronecker", "zero"],
+  attentionQuery: ["block-diagonal", "dense", "zero"],
+  attentionKey: ["dense", "block-diagonal", "zero"],
+  attentionValue: ["dense", "zero", "kronecker", "block-diagonal"],
   crossEntropyGradRows: ["block-diagonal"],
 };
 

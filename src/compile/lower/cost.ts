@@ -9,6 +9,8 @@ export const NS = {
   preciseMultiplyAdd: 0.3,
   /** A tap, to all points of minimal filtering. */
   taps: 3,
+  /** An exponential of attention, with what is done around it. */
+  weight: 2,
   /** A micro-operation; loading and storing around all of them. */
   micro: 0.12,
   tile: 0.1,

@@ -5,7 +5,6 @@ import { numel } from "../../core/shape.ts";
 import type { Computation, Node } from "../../graph/node.ts";
 import { CONTRACT } from "../../ops/contract.ts";
 import { CONSTANT } from "../../ops/leaf.ts";
-import type { Piece } from "../../ops/movement.ts";
 import type { Group } from "../fuse.ts";
 import type { Allocation, Homes, Instr, Ref, Schedule } from "../instr.ts";
 import { collapse, dense, isDense, type Strided, viewThrough } from "../view.ts";
@@ -68,7 +67,7 @@ export class Lowering extends Emission {
   }
 
   /** The same for who can write to a strided part of a place. */
-  private destination(n: Node): { to: Ref; into?: Strided } {
+  destination(n: Node): { to: Ref; into?: Strided } {
     const part = this.parts.get(n);
     if (!part || isDense(part.into)) return { to: this.places.get(n) ?? this.result(n) };
     return { to: this.place(n, part), into: part.into };
@@ -84,12 +83,13 @@ export class Lowering extends Emission {
     return to;
   }
 
-  /** Where a node lies that is put together from pieces, with zeros between them if there are gaps. */
+  /** Where a node lies that is put together from pieces, with zeros between them if there are gaps, or another one's with axes permuted. */
   private whole(n: Node): Ref {
     const known = this.places.get(n);
     if (known) return known;
     const out = super.result(n);
-    if (!areAll(piecesIn(n) as Piece[], n)) emitZeros(this, n, out);
+    const pieces = piecesIn(n);
+    if (pieces && !areAll(pieces, n)) emitZeros(this, n, out);
     return out;
   }
 

@@ -13,6 +13,7 @@ export {
   adaptiveMaxPool3dWithIndices,
   type OutputSize,
 } from "./adaptive.ts";
+export { type AttentionOptions, scaledDotProductAttention } from "./attention.ts";
 export * from "./convolution.ts";
 export * from "./distance.ts";
 export * from "./dropout.ts";

@@ -5,6 +5,7 @@
 import { numel } from "../../core/shape.ts";
 import type { OpDef, Reference } from "../../graph/node.ts";
 import { IOTA } from "../leaf.ts";
+import { attentions } from "./attention.ts";
 import { contractions } from "./contract.ts";
 import { convolutions } from "./convolution.ts";
 import { cumulatives } from "./cumulative.ts";
@@ -44,6 +45,7 @@ const all = (): readonly Entry[] => [
   ...fusions(),
   ...norms(),
   ...loops(),
+  ...attentions(),
 ];
 
 /** What an operation computes, in float64; undefined for leaves. */
