@@ -19,6 +19,7 @@ const STEPS = {
   cnn: { torch: 0.5, jax: 0.02, share: 0.6 },
   cifar: { torch: 0.65, jax: 0.02, share: 1.3 },
   resnet: { torch: 0.7, share: 0.6 },
+  gpt: { torch: 0.65, share: 0.6 },
   mobile: { torch: 0.7, share: 0.35 },
   lstm: { torch: 0.65, share: 0.6 },
 };

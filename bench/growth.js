@@ -1,6 +1,7 @@
 // How the cost of a step grows: with the batch, the width, the depth, and the number of workers.
 import { openWorkload } from "./engines/index.js";
 import { averagePool, conv, flatten, flopOf, linear, lstm, mlp, relu } from "./networks.js";
+import { languageModel } from "./workloads.js";
 
 const INPUTS = 256;
 const CLASSES = 10;
@@ -33,6 +34,13 @@ export const SERIES = [
   { name: "pixels", of: CONVOLUTIONS, values: doubling(16, 128), workload: (pixels) => convolutions(pixels, 32) },
   { name: "channels", of: CONVOLUTIONS, values: doubling(8, 256), workload: (channels) => convolutions(32, channels) },
   { name: "time steps", of: "LSTM 32-64, batch 16", values: doubling(8, 512), workload: recurrent },
+  // As many places in all: what grows is attention.
+  {
+    name: "context",
+    of: "transformer of 2 layers, width 64, 4 heads, 1024 places in all",
+    values: doubling(32, 1024),
+    workload: (context) => languageModel(context, 1024 / context),
+  },
 ];
 
 /** The least time of a step on each engine, with the losses awaited, and the plan's memory. */

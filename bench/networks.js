@@ -18,6 +18,15 @@ export const conv = (
 });
 /** Long short-term memory over the steps of a sequence [steps, inputs]: what it holds after the last. */
 export const lstm = (outputs) => ({ op: "lstm", outputs });
+/** Rows of a table by index, for [places] of them. */
+export const embedding = (rows, outputs) => ({ op: "embedding", rows, outputs });
+/** A row added to each place, the same for all examples. */
+export const positions = { op: "positions" };
+/** Norm over the last axis. */
+export const layerNorm = { op: "layerNorm" };
+export const gelu = { op: "gelu" };
+/** Causal attention of [places, 3 width]: queries, keys and values side by side, cut into heads. */
+export const attention = (heads) => ({ op: "attention", heads });
 export const batchNorm = { op: "batchNorm" };
 export const relu = { op: "relu" };
 export const relu6 = { op: "relu6" };
@@ -29,13 +38,27 @@ export const flatten = { op: "flatten" };
 /** body(x) + shortcut(x); a shortcut without layers is x itself. */
 export const residual = (body, shortcut = []) => ({ op: "residual", body, shortcut });
 
+/** A layer of a transformer, norms first (Xiong et al. 2020, arXiv 2002.04745), with GELU between layers of 4 times the width. */
+export const block = (width, heads) => [
+  residual([layerNorm, linear(3 * width), attention(heads), linear(width)]),
+  residual([layerNorm, linear(4 * width), gelu, linear(width)]),
+];
+
 /** Linear layers with ReLU between. */
 export const mlp = (sizes) =>
   sizes.slice(1).flatMap((outputs, i) => (i === 0 ? [linear(outputs)] : [relu, linear(outputs)]));
 
 /** The shape of what a layer makes of one example, and of its parameters. */
 const SHAPES = {
-  linear: ({ outputs }, [inputs]) => ({ output: [outputs], weight: [outputs, inputs], bias: [outputs] }),
+  linear({ outputs }, input) {
+    const inputs = input.at(-1);
+    return { output: [...input.slice(0, -1), outputs], weight: [outputs, inputs], bias: [outputs] };
+  },
+  embedding: ({ rows, outputs }, [places]) => ({ output: [places, outputs], weight: [rows, outputs], bias: null }),
+  positions: (_, input) => ({ output: input, weight: input, bias: null }),
+  layerNorm: (_, input) => ({ output: input, channels: input.at(-1) }),
+  gelu: (_, input) => ({ output: input }),
+  attention: (_, [places, width]) => ({ output: [places, width / 3] }),
   conv({ outputs, kernel, stride, padding, groups, bias }, [channels, ...pixels]) {
     const output = [outputs, ...pixels.map((n) => Math.floor((n + 2 * padding - kernel) / stride) + 1)];
     return { output, weight: [outputs, channels / groups, kernel, kernel], bias: bias ? [outputs] : null };
@@ -96,6 +119,9 @@ export const flat = (layers) =>
  * backward have as many. A convolution counts as if summed tap by tap, padding included, whatever an engine does.
  */
 export function productFlop({ op, output, steps, weight }, batch) {
+  // Each place with all up to itself, for scores and for means.
+  if (op === "attention") return 2 * batch * (output[0] + 1) * product(output);
+  if (!weight || op === "embedding" || op === "positions") return 0;
   const [, ...row] = weight;
   return 2 * batch * (op === "lstm" ? steps * product(weight) : product(output) * product(row));
 }
@@ -111,6 +137,6 @@ function timesOf({ op, first, input, weight }) {
  * Everything else a step does (norms, activations, pooling, Adam) counts as nothing.
  */
 export function flopOf(workload) {
-  const layers = flat(layersOf(workload)).filter(({ weight }) => weight);
+  const layers = flat(layersOf(workload));
   return layers.reduce((sum, layer) => sum + productFlop(layer, workload.batch) * timesOf(layer), 0);
 }

@@ -2,14 +2,18 @@
 import {
   averagePool,
   batchNorm,
+  block,
   conv,
+  embedding,
   flat,
   flatten,
+  layerNorm,
   layersOf,
   linear,
   lstm,
   maxPool,
   mlp,
+  positions,
   relu,
   relu6,
   residual,
@@ -60,6 +64,15 @@ function mobileNet() {
   return [...normed(relu6, 32, { bias: false }), ...blocks, averagePool, flatten, linear(10)];
 }
 
+/** A language model of two layers, for a context of so many characters of 96 kinds. */
+export const languageModel = (context, batch) => ({
+  title: `transformer of 2 layers, width 64, 4 heads, context ${context}`,
+  input: [context],
+  kinds: 96,
+  layers: [embedding(96, 64), positions, ...block(64, 4), ...block(64, 4), layerNorm, linear(96)],
+  batch,
+});
+
 export const WORKLOADS = [
   fullyConnected("tiny", [2, 16, 16, 2], 32),
   fullyConnected("mlp", [784, 128, 10], 64),
@@ -84,6 +97,7 @@ export const WORKLOADS = [
     layers: [lstm(128), linear(10)],
     batch: 32,
   },
+  { name: "gpt", ...languageModel(64, 16) },
 ];
 
 /** Steps each engine takes at Adam's own learning rate before it is timed; their losses must agree between engines. */
@@ -114,16 +128,20 @@ export function uniform(n, seed) {
 
 const sizeOf = (shape) => shape.reduce((a, b) => a * b, 1);
 
-export const classesOf = (workload) => layersOf(workload).at(-1).output[0];
+export const classesOf = (workload) => layersOf(workload).at(-1).output.at(-1);
 
-/** Images and labels of one batch, and the shape of the images. */
+/** Images (or indices of one of so many `kinds`) and labels of one batch, and their shapes: a label for each row of what comes out. */
 export function batchOf(workload) {
-  const { input, batch } = workload;
+  const { input, kinds, batch } = workload;
   const classes = classesOf(workload);
+  const whole = (n, seed, count) => Int32Array.from(uniform(n, seed), (u) => Math.floor(u * count));
+  const shape = [batch, ...input];
+  const rows = [batch, ...layersOf(workload).at(-1).output.slice(0, -1)];
   return {
-    x: Float32Array.from(uniform(batch * sizeOf(input), SEED_X)),
-    shape: [batch, ...input],
-    y: Int32Array.from(uniform(batch, SEED_Y), (u) => Math.floor(u * classes)),
+    x: kinds ? whole(sizeOf(shape), SEED_X, kinds) : Float32Array.from(uniform(sizeOf(shape), SEED_X)),
+    shape,
+    y: whole(sizeOf(rows), SEED_Y, classes),
+    rows,
   };
 }
 

@@ -20,7 +20,7 @@ export function networkOf(nn, layers) {
     return (x) => parts.reduce((h, part) => part(h), x);
   };
   const make = {
-    linear: (layer) => given(new nn.Linear(layer.input[0], layer.outputs), layer),
+    linear: (layer) => given(new nn.Linear(layer.input.at(-1), layer.outputs), layer),
     conv(layer) {
       const { outputs, kernel, stride, padding, groups, bias } = layer;
       const options = { stride, padding, groups, bias: bias !== null };
@@ -36,6 +36,23 @@ export function networkOf(nn, layers) {
       modules.push(module);
       return (x) => module.forward(x)[0].select(1, -1);
     },
+    embedding: (layer) => given(new nn.Embedding(...layer.weight), layer),
+    positions(layer) {
+      const module = new nn.Embedding(...layer.weight);
+      given(module, layer);
+      return (x) => x.add(module.weight);
+    },
+    layerNorm: ({ channels }) => has(new nn.LayerNorm(channels)),
+    gelu: () => (x) => nn.functional.gelu(x),
+    attention:
+      ({ heads }) =>
+      (x) => {
+        const [batch, places, width] = x.shape;
+        const parts = x.reshape([batch, places, 3, heads, width / 3 / heads]).permute(2, 0, 3, 1, 4);
+        const [q, k, v] = [0, 1, 2].map((i) => parts.select(0, i));
+        const y = nn.functional.scaledDotProductAttention(q, k, v, { isCausal: true });
+        return y.transpose(1, 2).reshape([batch, places, width / 3]);
+      },
     batchNorm: ({ channels }) => has(new nn.BatchNorm2d(channels)),
     relu: () => (x) => x.relu(),
     relu6: () => has(new nn.ReLU6()),
@@ -58,16 +75,16 @@ export function fourlaneCommands({ compile, crossEntropy, DataLoader, nn, optim,
   function build(workload) {
     const { forward, modules } = networkOf(nn, layersOf(workload));
     const optimizer = new optim.Adam(modules.flatMap((module) => [...module.parameters()]));
-    const { x, shape, y } = batchOf(workload);
+    const { x, shape, y, rows } = batchOf(workload);
     const step = compile((x, y) => {
       optimizer.zeroGrad();
-      const loss = crossEntropy(forward(x), y);
+      const loss = crossEntropy(forward(x).flatten(0, -2), y.flatten());
       loss.backward();
       optimizer.step();
       return loss;
     });
-    const rows = new TensorDataset({ data: x, shape }, { data: y, shape: [workload.batch] });
-    return { step, optimizer, rows, x: tensor(x, shape), y: tensor(y, [workload.batch]) };
+    const data = new TensorDataset({ data: x, shape }, { data: y, shape: rows });
+    return { step, optimizer, data, x: tensor(x, shape), y: tensor(y, rows) };
   }
 
   /** The program's planned memory and its ratio to the lower bound. */
@@ -90,12 +107,12 @@ export function fourlaneCommands({ compile, crossEntropy, DataLoader, nn, optim,
 
     /** Milliseconds a step: each loss awaited before the next step; with two steps in flight; or all in one launch. */
     async run({ steps, mode }) {
-      const { step, rows, x, y } = open;
+      const { step, data, x, y } = open;
       const start = performance.now();
       if (mode === "resident") {
-        const { length } = rows;
+        const { length } = data;
         const indices = Int32Array.from({ length: steps * length }, (_, i) => i % length);
-        await step.run(new DataLoader(new Subset(rows, indices), { batchSize: length })).data();
+        await step.run(new DataLoader(new Subset(data, indices), { batchSize: length })).data();
       } else if (mode === "pipelined") {
         let before = step(x, y);
         for (let i = 1; i < steps; i++) {

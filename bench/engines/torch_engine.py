@@ -58,11 +58,40 @@ class Lstm(torch.nn.Module):
         return self.lstm(x)[0][:, -1]
 
 
+class Positions(torch.nn.Module):
+    def __init__(self, layer):
+        super().__init__()
+        self.weight = given(torch.nn.Embedding(*layer["weight"]), layer).weight
+
+    def forward(self, x):
+        return x + self.weight
+
+
+class Attention(torch.nn.Module):
+    """Causal attention of queries, keys and values side by side, in heads."""
+
+    def __init__(self, heads):
+        super().__init__()
+        self.heads = heads
+
+    def forward(self, x):
+        batch, places, width = x.shape
+        parts = x.view(batch, places, 3, self.heads, width // 3 // self.heads).permute(2, 0, 3, 1, 4)
+        q, k, v = parts.unbind(0)
+        if hasattr(F, "scaled_dot_product_attention"):
+            y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        else:
+            future = torch.ones(places, places, dtype=torch.bool).triu(1)
+            scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])
+            y = scores.masked_fill(future, -math.inf).softmax(-1) @ v
+        return y.transpose(1, 2).reshape(batch, places, width // 3)
+
+
 def given(module, layer):
     """The module with the initial parameters of a layer: workloads.js has the same."""
     bound = 1 / math.sqrt(math.prod(layer["weight"][1:]))
     with torch.no_grad():
-        for k, p in enumerate([module.weight, module.bias]):
+        for k, p in enumerate([module.weight, getattr(module, "bias", None)]):
             if p is not None:
                 u = uniform(p.numel(), SEED_LAYERS + 2 * layer["index"] + k)
                 p.copy_(((2 * u - 1) * bound).float().reshape(p.shape))
@@ -70,7 +99,7 @@ def given(module, layer):
 
 
 MAKE = {
-    "linear": lambda a: given(torch.nn.Linear(a["input"][0], a["outputs"]), a),
+    "linear": lambda a: given(torch.nn.Linear(a["input"][-1], a["outputs"]), a),
     "conv": lambda a: given(
         torch.nn.Conv2d(
             a["input"][0],
@@ -84,6 +113,11 @@ MAKE = {
         a,
     ),
     "lstm": Lstm,
+    "embedding": lambda a: given(torch.nn.Embedding(*a["weight"]), a),
+    "positions": Positions,
+    "layerNorm": lambda a: torch.nn.LayerNorm(a["channels"]),
+    "gelu": lambda a: torch.nn.GELU(),
+    "attention": lambda a: Attention(a["heads"]),
     "batchNorm": lambda a: torch.nn.BatchNorm2d(a["channels"]),
     "relu": lambda a: torch.nn.ReLU(),
     "relu6": lambda a: torch.nn.ReLU6(),
@@ -101,17 +135,19 @@ def chain(layers):
 def build(workload, layers, memory_format):
     shape = [workload["batch"], *workload["input"]]
     model = chain(layers)
-    x = uniform(math.prod(shape), SEED_X).float().reshape(shape)
+    x = uniform(math.prod(shape), SEED_X)
+    x = ((x * workload["kinds"]).long() if "kinds" in workload else x.float()).reshape(shape)
     if len(shape) == 4:
         model, x = model.to(memory_format=memory_format), x.contiguous(memory_format=memory_format)
     optimizer = torch.optim.Adam(model.parameters())
-    y = (uniform(shape[0], SEED_Y) * layers[-1]["output"][0]).long()
+    *rows, classes = layers[-1]["output"]
+    y = (uniform(shape[0] * math.prod(rows), SEED_Y) * classes).long()
     return model, optimizer, x, y
 
 
 def step(model, optimizer, x, y):
     optimizer.zero_grad()
-    loss = F.cross_entropy(model(x), y)
+    loss = F.cross_entropy(model(x).flatten(0, -2), y)
     loss.backward()
     optimizer.step()
     return loss.item()

@@ -6,6 +6,8 @@ interface Workload {
   readonly name: string;
   readonly input: readonly number[];
   readonly batch: number;
+  /** Of how many its data are indices, if they are. */
+  readonly kinds?: number;
 }
 
 const { flopOf, layersOf } = (await import("../../bench/networks.js" as string)) as {
@@ -45,7 +47,8 @@ test.each(WORKLOADS.map((workload) => [workload.name, workload] as const))(
   (_, workload) => {
     const layers = layersOf(workload);
     const { forward, modules } = networkOf(fl.nn, layers);
-    expect(forward(fl.zeros([2, ...workload.input])).shape).toEqual([2, ...(layers.at(-1)?.output ?? [])]);
+    const dtype = workload.kinds ? "int32" : "float32";
+    expect(forward(fl.zeros([2, ...workload.input], { dtype })).shape).toEqual([2, ...(layers.at(-1)?.output ?? [])]);
     const count = modules.flatMap((module) => module.parameters()).reduce((n, p) => n + p.numel(), 0);
     expect(parameterCount(workload)).toBe(count);
   },

@@ -36,7 +36,7 @@ const { flat, layersOf } = (await import("../../bench/networks.js" as string)) a
   layersOf(workload: Workload): readonly Layer[];
 };
 const { batchOf, WORKLOADS } = (await import("../../bench/workloads.js" as string)) as {
-  batchOf(workload: Workload): { x: Float32Array; shape: number[]; y: Int32Array };
+  batchOf(workload: Workload): { x: Float32Array; shape: number[]; y: Int32Array; rows: number[] };
   WORKLOADS: readonly Workload[];
 };
 const { networkOf } = (await import("../../bench/engines/commands.js" as string)) as {
@@ -48,15 +48,15 @@ function stepOf(workload: Workload) {
   const { forward, modules } = networkOf(fl.nn, layersOf(workload));
   const parameters = modules.flatMap((module) => module.parameters());
   const optimizer = new fl.optim.Adam(parameters);
-  const { x, shape, y } = batchOf(workload);
+  const { x, shape, y, rows } = batchOf(workload);
   const step = (x: fl.Tensor, y: fl.Tensor): fl.Tensor => {
     optimizer.zeroGrad();
-    const loss = fl.crossEntropy(forward(x), y);
+    const loss = fl.crossEntropy(forward(x).flatten(0, -2), y.flatten());
     loss.backward();
     optimizer.step();
     return loss;
   };
-  const args: [fl.Tensor, fl.Tensor] = [fl.tensor(x, shape), fl.tensor(y, [workload.batch])];
+  const args: [fl.Tensor, fl.Tensor] = [fl.tensor(x, shape), fl.tensor(y, rows)];
   return { step, args, modules };
 }
 

@@ -9,6 +9,20 @@ let open;
 /** What each layer makes of h; `next` hands out the parameters in the order of `parametersFor`. */
 const APPLY = {
   linear: (h, next) => np.matmul(h, np.transpose(next())).add(next()),
+  embedding: (h, next, { rows }) => np.matmul(nn.oneHot(h, rows), next()),
+  positions: (h, next) => h.add(next()),
+  layerNorm: (h, next) => nn.standardize(h, -1, { epsilon: 1e-5 }).mul(next()).add(next()),
+  gelu: (h) => nn.gelu(h, { approximate: false }),
+  attention(h, next, { heads }) {
+    const [batch, places, width] = h.shape;
+    const size = width / 3 / heads;
+    const parts = np.transpose(h.reshape([batch, places, 3, heads, size]), [2, 0, 3, 1, 4]);
+    const [q, k, v] = [parts.ref.slice(0), parts.ref.slice(1), parts.slice(2)];
+    const scores = np.matmul(q, np.transpose(k, [0, 1, 3, 2])).mul(1 / Math.sqrt(size));
+    const past = np.tri(places, places, 0, { dtype: np.bool });
+    const y = np.matmul(nn.softmax(np.where(past, scores, -Infinity), -1), v);
+    return np.transpose(y, [0, 2, 1, 3]).reshape([batch, places, width / 3]);
+  },
   conv(h, next, { stride, padding, groups, bias }) {
     const options = { featureGroupCount: groups };
     const sides = [padding, padding];
@@ -71,7 +85,7 @@ const parametersFor = (layers) =>
     return [np.array(weight).reshape(layer.weight), ...(bias ? [np.array(bias)] : [])];
   });
 
-function lossOf(batch, layers) {
+function lossOf(rows, layers) {
   return (parameters, x, y) => {
     const rest = [...parameters];
     return nn
@@ -81,13 +95,13 @@ function lossOf(batch, layers) {
       )
       .mul(y)
       .sum()
-      .mul(-1 / batch);
+      .mul(-1 / rows);
   };
 }
 
 /** New parameters and moments; `rates` holds lr / (1 - beta1^t) and 1 / sqrt(1 - beta2^t). */
-function stepOf(batch, layers) {
-  const gradient = valueAndGrad(lossOf(batch, layers));
+function stepOf(rows, layers) {
+  const gradient = valueAndGrad(lossOf(rows, layers));
   return jit((parameters, m, v, stepSize, root, x, y) => {
     const [loss, grads] = gradient(
       parameters.map((p) => p.ref),
@@ -124,19 +138,18 @@ globalThis.engine = {
   },
 
   async open({ workload }) {
-    const { batch } = workload;
     const data = batchOf(workload);
     const layers = layersOf(workload);
     const parameters = parametersFor(layers);
     open = {
       t: 0,
       lr: 1e-3,
-      step: stepOf(batch, layers),
+      step: stepOf(data.y.length, layers),
       parameters,
       m: parameters.map((p) => np.zeros(p.shape)),
       v: parameters.map((p) => np.zeros(p.shape)),
-      x: np.array(data.x).reshape(data.shape),
-      y: nn.oneHot(np.array(data.y, { dtype: np.int32 }), classesOf(workload)),
+      x: np.array(data.x, { dtype: workload.kinds ? np.int32 : np.float32 }).reshape(data.shape),
+      y: nn.oneHot(np.array(data.y, { dtype: np.int32 }).reshape(data.rows), classesOf(workload)),
     };
     const start = performance.now();
     const losses = [await step()];

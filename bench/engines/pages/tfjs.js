@@ -18,7 +18,49 @@ const MAKE = {
   linear(layer) {
     const { weight, bias } = parametersOf(layer);
     const [w, b] = [variable(weight, layer.weight), variable(bias, layer.bias)];
-    return { parameters: [w, b], forward: (h) => tf.add(tf.matMul(h, w, false, true), b) };
+    // All rows of a sequence are rows of one product.
+    const forward = (h) => {
+      const y = tf.add(tf.matMul(tf.reshape(h, [-1, layer.weight[1]]), w, false, true), b);
+      return tf.reshape(y, [...h.shape.slice(0, -1), layer.outputs]);
+    };
+    return { parameters: [w, b], forward };
+  },
+  embedding(layer) {
+    const table = variable(parametersOf(layer).weight, layer.weight);
+    // A gather has no gradient in this backend.
+    const forward = (h) => {
+      const rows = tf.matMul(tf.oneHot(tf.reshape(h, [-1]), layer.rows).toFloat(), table);
+      return tf.reshape(rows, [...h.shape, layer.outputs]);
+    };
+    return { parameters: [table], forward };
+  },
+  positions(layer) {
+    const rows = variable(parametersOf(layer).weight, layer.weight);
+    return { parameters: [rows], forward: (h) => tf.add(h, rows) };
+  },
+  layerNorm({ channels }) {
+    const [scale, offset] = [tf.variable(tf.ones([channels])), tf.variable(tf.zeros([channels]))];
+    const forward = (h) => {
+      const { mean, variance } = tf.moments(h, -1, true);
+      return tf.add(tf.mul(tf.mul(tf.sub(h, mean), tf.rsqrt(tf.add(variance, 1e-5))), scale), offset);
+    };
+    return { parameters: [scale, offset], forward };
+  },
+  gelu: () => ({
+    parameters: [],
+    forward: (h) => tf.mul(tf.mul(h, 0.5), tf.add(tf.erf(tf.mul(h, Math.SQRT1_2)), 1)),
+  }),
+  attention({ heads }) {
+    const forward = (h) => {
+      const [batch, places, width] = h.shape;
+      const size = width / 3 / heads;
+      const parts = tf.transpose(tf.reshape(h, [batch, places, 3, heads, size]), [2, 0, 3, 1, 4]);
+      const [q, k, v] = tf.unstack(parts);
+      const future = tf.sub(1, tf.linalg.bandPart(tf.ones([places, places]), -1, 0));
+      const scores = tf.add(tf.mul(tf.matMul(q, k, false, true), 1 / Math.sqrt(size)), tf.mul(future, -1e9));
+      return tf.reshape(tf.transpose(tf.matMul(tf.softmax(scores), v), [0, 2, 1, 3]), [batch, places, width / 3]);
+    };
+    return { parameters: [], forward };
   },
   conv(layer) {
     const { groups, outputs, stride, padding } = layer;
@@ -91,7 +133,8 @@ function chain(layers) {
 /** One step; resolves to its loss. */
 async function step() {
   const { network, optimizer, x, y } = open;
-  const cost = optimizer.minimize(() => tf.losses.softmaxCrossEntropy(y, network.forward(x)), true, network.parameters);
+  const lossOf = () => tf.losses.softmaxCrossEntropy(y, tf.reshape(network.forward(x), y.shape));
+  const cost = optimizer.minimize(lossOf, true, network.parameters);
   const [loss] = await cost.data();
   cost.dispose();
   return loss;
@@ -109,7 +152,11 @@ globalThis.engine = {
   async open({ workload }) {
     const { x, shape, y } = batchOf(workload);
     open = {
-      x: tf.tidy(() => (shape.length === 4 ? tf.transpose(tf.tensor(x, shape), [0, 2, 3, 1]) : tf.tensor(x, shape))),
+      x: tf.tidy(() =>
+        shape.length === 4
+          ? tf.transpose(tf.tensor(x, shape), [0, 2, 3, 1])
+          : tf.tensor(x, shape, workload.kinds ? "int32" : "float32"),
+      ),
       y: tf.tidy(() => tf.oneHot(tf.tensor1d(y, "int32"), classesOf(workload)).toFloat()),
       network: chain(layersOf(workload)),
       optimizer: tf.train.adam(1e-3, 0.9, 0.999, 1e-8),
