@@ -80,6 +80,37 @@ export enum K {
   ErfQ3,
   ErfQ4,
   ErfQ5,
+  // float32, in the first half of their places.
+  SingleOne,
+  SingleHalf,
+  SingleLog2e,
+  SingleRoundBias,
+  Ln2High,
+  Ln2Low,
+  SingleExp2,
+  SingleExp3,
+  SingleExp4,
+  SingleExp5,
+  SingleExp6,
+  Tanh0,
+  Tanh1,
+  Tanh2,
+  Tanh3,
+  Tanh4,
+  SingleLog0,
+  SingleLog1,
+  SingleLog2,
+  SingleLog3,
+  SingleLog4,
+  SingleLog5,
+  SingleLog6,
+  SingleLog7,
+  LogLn2High,
+  LogLn2Low,
+  /** Bits: of 1 less those of sqrt(1/2), of a mantissa, of sqrt(1/2). */
+  LogShift,
+  MantissaMask,
+  RootHalf,
   TailP0,
   TailP1,
   TailP2,
@@ -92,17 +123,7 @@ export enum K {
   TailQ4,
   TailQ5,
   TailQ6,
-  // float32, in the first half of their places.
-  SingleOne,
-  SingleLog2e,
-  SingleRoundBias,
-  Ln2High,
-  Ln2Low,
-  SingleExp2,
-  SingleExp3,
-  SingleExp4,
-  SingleExp5,
-  SingleExp6,
+  InverseRoot2Pi,
   ExpLeast,
   ExpMost,
   ExponentMask,
@@ -227,20 +248,41 @@ export function writeConstants(): void {
   put(K.ErfQ4, 0.001307616503843756);
   put(K.ErfQ5, 6.311772209047769e-5);
   // exp(x^2/2) times the upper tail of the normal distribution at x, P/Q in x for 0 <= x <= 14.5: 8.2e-11
-  put(K.TailP0, 0.4999999999587945);
-  put(K.TailP1, 0.5072819502877893);
-  put(K.TailP2, 0.25034562972835395);
-  put(K.TailP3, 0.07121291324302281);
-  put(K.TailP4, 0.011621710037259486);
-  put(K.TailP5, 0.0008872889964009206);
-  put(K.TailQ1, 1.8124484534768626);
-  put(K.TailQ2, 1.4468160195174267);
-  put(K.TailQ3, 0.6565545506267237);
-  put(K.TailQ4, 0.18073404559466436);
-  put(K.TailQ5, 0.029131118107595205);
-  put(K.TailQ6, 0.002224106503717728);
+  putSingle(K.TailP0, 0.4999999999587945);
+  putSingle(K.TailP1, 0.5072819502877893);
+  putSingle(K.TailP2, 0.25034562972835395);
+  putSingle(K.TailP3, 0.07121291324302281);
+  putSingle(K.TailP4, 0.011621710037259486);
+  putSingle(K.TailP5, 0.0008872889964009206);
+  putSingle(K.TailQ1, 1.8124484534768626);
+  putSingle(K.TailQ2, 1.4468160195174267);
+  putSingle(K.TailQ3, 0.6565545506267237);
+  putSingle(K.TailQ4, 0.18073404559466436);
+  putSingle(K.TailQ5, 0.029131118107595205);
+  putSingle(K.TailQ6, 0.002224106503717728);
 
   putSingle(K.SingleOne, 1);
+  putSingle(K.SingleHalf, 0.5);
+  putSingle(K.Tanh0, -0.333332819422);
+  putSingle(K.Tanh1, 0.133314422036);
+  putSingle(K.Tanh2, -0.0537397155531);
+  putSingle(K.Tanh3, 0.0206390887954);
+  putSingle(K.Tanh4, -0.00570498872745);
+  // (log(1 + f) - f + f^2 / 2) / f^3
+  putSingle(K.SingleLog0, 0.3333333134651184);
+  putSingle(K.SingleLog1, -0.250008225440979);
+  putSingle(K.SingleLog2, 0.20001226663589478);
+  putSingle(K.SingleLog3, -0.16623352468013763);
+  putSingle(K.SingleLog4, 0.1420174092054367);
+  putSingle(K.SingleLog5, -0.1316022127866745);
+  putSingle(K.SingleLog6, 0.1276172697544098);
+  putSingle(K.SingleLog7, -0.07634584605693817);
+  putSingle(K.LogLn2High, 0.693359375);
+  putSingle(K.LogLn2Low, -0.000212194440054690583);
+  store<u32>(Memory.Constants + K.LogShift * 8, 0x004afb0d);
+  store<u32>(Memory.Constants + K.MantissaMask * 8, 0x007fffff);
+  store<u32>(Memory.Constants + K.RootHalf * 8, 0x3f3504f3);
+  putSingle(K.InverseRoot2Pi, 0.3989422804014327);
   putSingle(K.SingleLog2e, 1.4426950408889634);
   putSingle(K.SingleRoundBias, 12582912); // 1.5 * 2^23
   putSingle(K.Ln2High, 0.693145751953125); // 15 bits: a product with n is exact

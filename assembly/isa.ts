@@ -576,6 +576,8 @@ export enum Micro {
   Frac = 47,
   /** min(max(x, 0), 6), NaN stays NaN. */
   Relu6 = 48,
+  /** Phi(x) + x phi(x), the slope of gelu. */
+  GeluSlope = 49,
 
   // Binary, float32.
   Add = 64,

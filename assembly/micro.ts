@@ -10,6 +10,7 @@ import {
   exp,
   expm1,
   gelu,
+  geluSlope,
   log,
   log1p,
   pow,
@@ -160,19 +161,19 @@ export function microAbs(dst: usize, a: usize, b: usize, c: usize, n: i32): void
 export function microExp(dst: usize, a: usize, b: usize, c: usize, n: i32): void { each1Pair<Exp>(dst, a, n); }
 
 @unmanaged class Log { @inline of(a: v128): v128 { return log(a); } }
-export function microLog(dst: usize, a: usize, b: usize, c: usize, n: i32): void { each1<Log>(dst, a, n); }
+export function microLog(dst: usize, a: usize, b: usize, c: usize, n: i32): void { each1Pair<Log>(dst, a, n); }
 
 @unmanaged class Log1p { @inline of(a: v128): v128 { return log1p(a); } }
-export function microLog1p(dst: usize, a: usize, b: usize, c: usize, n: i32): void { each1<Log1p>(dst, a, n); }
+export function microLog1p(dst: usize, a: usize, b: usize, c: usize, n: i32): void { each1Pair<Log1p>(dst, a, n); }
 
 @unmanaged class Expm1 { @inline of(a: v128): v128 { return expm1(a); } }
-export function microExpm1(dst: usize, a: usize, b: usize, c: usize, n: i32): void { each1<Expm1>(dst, a, n); }
+export function microExpm1(dst: usize, a: usize, b: usize, c: usize, n: i32): void { each1Pair<Expm1>(dst, a, n); }
 
 @unmanaged class Tanh { @inline of(a: v128): v128 { return tanh(a); } }
-export function microTanh(dst: usize, a: usize, b: usize, c: usize, n: i32): void { each1<Tanh>(dst, a, n); }
+export function microTanh(dst: usize, a: usize, b: usize, c: usize, n: i32): void { each1Pair<Tanh>(dst, a, n); }
 
 @unmanaged class Sigmoid { @inline of(a: v128): v128 { return sigmoid(a); } }
-export function microSigmoid(dst: usize, a: usize, b: usize, c: usize, n: i32): void { each1<Sigmoid>(dst, a, n); }
+export function microSigmoid(dst: usize, a: usize, b: usize, c: usize, n: i32): void { each1Pair<Sigmoid>(dst, a, n); }
 
 @unmanaged class Sqrt { @inline of(a: v128): v128 { return f32x4.sqrt(a); } }
 export function microSqrt(dst: usize, a: usize, b: usize, c: usize, n: i32): void { each1Wide<Sqrt>(dst, a, n); }
@@ -241,13 +242,16 @@ export function microRelu(dst: usize, a: usize, b: usize, c: usize, n: i32): voi
 export function microRelu6(dst: usize, a: usize, b: usize, c: usize, n: i32): void { each1Wide<Relu6>(dst, a, n); }
 
 @unmanaged class Softplus { @inline of(a: v128): v128 { return softplus(a); } }
-export function microSoftplus(dst: usize, a: usize, b: usize, c: usize, n: i32): void { each1<Softplus>(dst, a, n); }
+export function microSoftplus(dst: usize, a: usize, b: usize, c: usize, n: i32): void { each1Pair<Softplus>(dst, a, n); }
 
 @unmanaged class Gelu { @inline of(a: v128): v128 { return gelu(a); } }
-export function microGelu(dst: usize, a: usize, b: usize, c: usize, n: i32): void { each1<Gelu>(dst, a, n); }
+export function microGelu(dst: usize, a: usize, b: usize, c: usize, n: i32): void { each1Pair<Gelu>(dst, a, n); }
+
+@unmanaged class GeluSlope { @inline of(a: v128): v128 { return geluSlope(a); } }
+export function microGeluSlope(dst: usize, a: usize, b: usize, c: usize, n: i32): void { each1Pair<GeluSlope>(dst, a, n); }
 
 @unmanaged class Silu { @inline of(a: v128): v128 { return silu(a); } }
-export function microSilu(dst: usize, a: usize, b: usize, c: usize, n: i32): void { each1<Silu>(dst, a, n); }
+export function microSilu(dst: usize, a: usize, b: usize, c: usize, n: i32): void { each1Pair<Silu>(dst, a, n); }
 
 // Binary, float32 -----------------------------------------------------------------------------------------------------
 
@@ -464,6 +468,7 @@ export function runMicro(op: i32, dst: usize, a: usize, b: usize, c: usize, n: i
     case Micro.Relu6: return microRelu6(dst, a, b, c, n);
     case Micro.Softplus: return microSoftplus(dst, a, b, c, n);
     case Micro.Gelu: return microGelu(dst, a, b, c, n);
+    case Micro.GeluSlope: return microGeluSlope(dst, a, b, c, n);
     case Micro.Silu: return microSilu(dst, a, b, c, n);
     case Micro.Add: return microAdd(dst, a, b, c, n);
     case Micro.Sub: return microSub(dst, a, b, c, n);

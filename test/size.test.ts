@@ -50,13 +50,13 @@ console.log(await step(tensor([[1, 2, 3, 4, 5], [6, 7, 8, 9, 0]], { dtype: "int3
 
 /** Bytes, gzipped: of the page's JavaScript, with the library's as far as it is used, and of the kernels it asks for. The goal is 60 KB. */
 const PAGES: [kind: string, source: string, families: string[], budget: number][] = [
-  ["an MLP, the README's quick start", /```js\n([\s\S]*?)```/.exec(read("README.md"))?.[1] as string, ["core"], 76_500],
-  ["a ConvNet", CONVNET, ["convolution", "core", "norm", "pooling"], 112_000],
+  ["an MLP, the README's quick start", /```js\n([\s\S]*?)```/.exec(read("README.md"))?.[1] as string, ["core"], 78_000],
+  ["a ConvNet", CONVNET, ["convolution", "core", "norm", "pooling"], 114_000],
   ["a transformer", TRANSFORMER, ["attention", "core", "norm", "various"], 99_500],
 ];
 
 /** Whatever can be used, without a bundler. */
-const EVERYTHING = 168_000;
+const EVERYTHING = 171_000;
 
 /** A family's binary, the larger of the two, by what is in its files. */
 const binaries = new Map<string, number>();

@@ -1,5 +1,6 @@
 // Exponentials and what is made of them.
 import { K } from "../constants";
+import { madd } from "../simd";
 import { clamp, high, join, k, low, single, step } from "./lanes";
 
 /** x / ln 2 + RoundBias: its low bits are the integer nearest to x / ln 2. */
@@ -42,81 +43,118 @@ function expm164(x: v128): v128 {
   return f64x2.sub(f64x2.mul(fraction(x, t), scale), f64x2.sub(k(K.One), scale));
 }
 
-/** step in float32. */
+/** x / ln 2 + SingleRoundBias, in float32: its low bits are n, the integer nearest to x / ln 2. */
 // @ts-ignore: decorator
 @inline
-function singleStep(sum: v128, x: v128, at: K): v128 {
-  return f32x4.add(f32x4.mul(sum, x), single(at));
+function singleOctaves(x: v128): v128 {
+  return madd(x, single(K.SingleLog2e), single(K.SingleRoundBias));
 }
 
-/** e^x within 0.8 ulp, in float32 because this is the function that everybody waits for. */
+/** x less its n octaves. */
 // @ts-ignore: decorator
 @inline
-export function exp(x: v128): v128 {
-  // Beyond these bounds the result is 0 or infinite.
-  const y = f32x4.pmin(f32x4.pmax(x, single(K.ExpLeast)), single(K.ExpMost));
+function singleRest(x: v128, t: v128): v128 {
+  const minus = f32x4.sub(single(K.SingleRoundBias), t);
+  return madd(minus, single(K.Ln2Low), madd(minus, single(K.Ln2High), x));
+}
+
+/** (e^r - 1 - r) / r^2. */
+// @ts-ignore: decorator
+@inline
+function singleSeries(r: v128): v128 {
+  let p = madd(single(K.SingleExp6), r, single(K.SingleExp5));
+  p = madd(p, r, single(K.SingleExp4));
+  p = madd(p, r, single(K.SingleExp3));
+  return madd(p, r, single(K.SingleExp2));
+}
+
+/** 2^n e^r, subnormal results too. */
+// @ts-ignore: decorator
+@inline
+function expOf(r: v128, t: v128): v128 {
   const one = single(K.SingleOne);
-  // The low bits of t are n, the integer nearest to y / ln 2.
-  const t = f32x4.add(f32x4.mul(y, single(K.SingleLog2e)), single(K.SingleRoundBias));
-  const n = f32x4.sub(t, single(K.SingleRoundBias));
-  const r = f32x4.sub(f32x4.sub(y, f32x4.mul(n, single(K.Ln2High))), f32x4.mul(n, single(K.Ln2Low)));
-  let p = singleStep(single(K.SingleExp6), r, K.SingleExp5);
-  p = singleStep(p, r, K.SingleExp4);
-  p = singleStep(p, r, K.SingleExp3);
-  p = singleStep(p, r, K.SingleExp2);
   // 1 + r with what the addition lost, then the rest of the series.
   const sum = f32x4.add(r, one);
   const lost = f32x4.sub(r, f32x4.sub(sum, one));
-  const e = f32x4.add(sum, f32x4.add(f32x4.mul(p, f32x4.mul(r, r)), lost));
+  const e = f32x4.add(sum, madd(singleSeries(r), f32x4.mul(r, r), lost));
   // 2^n in two factors: the first keeps the number normal, the second rounds once if the result is subnormal.
   const half = v128.and(i32x4.shl(t, 22), single(K.ExponentMask));
   const rest = i32x4.sub(i32x4.shl(t, 23), half);
   return f32x4.mul(f32x4.mul(e, i32x4.add(half, one)), i32x4.add(rest, one));
 }
 
+/** e^x within 0.8 ulp. */
+// @ts-ignore: decorator
+@inline
+export function exp(x: v128): v128 {
+  // Beyond these bounds the result is 0 or infinite.
+  const y = f32x4.pmin(f32x4.pmax(x, single(K.ExpLeast)), single(K.ExpMost));
+  const t = singleOctaves(y);
+  return expOf(singleRest(y, t), t);
+}
+
+/** e^(x + low) for x from -104 to 0 and a `low` that is small beside an octave. */
+// @ts-ignore: decorator
+@inline
+export function expSum(x: v128, low: v128): v128 {
+  const t = singleOctaves(x);
+  return expOf(f32x4.add(singleRest(x, t), low), t);
+}
+
+/** e^x - 1 within 1.2 ulp. Half of it is summed, so that 2^n is finite wherever the result is. */
 // @ts-ignore: decorator
 @inline
 export function expm1(x: v128): v128 {
-  const y = clamp(x, -104, 89); // beyond, -1 or infinite
-  return join(expm164(low(y)), expm164(high(y)));
+  const y = f32x4.pmin(f32x4.pmax(x, f32x4.splat(-18)), single(K.ExpMost)); // below, -1
+  const t = singleOctaves(y);
+  const r = singleRest(y, t);
+  const half = single(K.SingleHalf);
+  const scale = i32x4.add(i32x4.shl(t, 23), half);
+  const whole = f32x4.sub(scale, half);
+  const part = f32x4.mul(scale, r);
+  const sum = f32x4.add(whole, part);
+  const lost = f32x4.sub(part, f32x4.sub(sum, whole));
+  const result = f32x4.add(sum, madd(f32x4.mul(part, r), singleSeries(r), lost));
+  // Where x^2 / 2 is nothing beside x, x; -0 and subnormal numbers among these.
+  return v128.bitselect(x, f32x4.add(result, result), f32x4.lt(f32x4.abs(x), f32x4.splat(2.9802322387695312e-8)));
 }
 
-// @ts-ignore: decorator
-@inline
-function tanh64(x: v128): v128 {
-  const e = expm164(f64x2.add(x, x));
-  return f64x2.div(e, f64x2.add(f64x2.add(e, k(K.One)), k(K.One)));
-}
-
+/** Within 1.4 ulp: a polynomial near 0 (after Cephes' tanhf), 1 - 2 / (e^2x + 1) beyond. */
 // @ts-ignore: decorator
 @inline
 export function tanh(x: v128): v128 {
-  const y = clamp(x, -10, 10);
-  return join(tanh64(low(y)), tanh64(high(y)));
+  const a = f32x4.abs(x);
+  const z = f32x4.mul(x, x);
+  let p = madd(single(K.Tanh4), z, single(K.Tanh3));
+  p = madd(p, z, single(K.Tanh2));
+  p = madd(p, z, single(K.Tanh1));
+  p = madd(p, z, single(K.Tanh0));
+  const near = madd(f32x4.mul(x, z), p, x);
+  const y = f32x4.pmin(f32x4.add(a, a), f32x4.splat(20)); // beyond, 1
+  const t = singleOctaves(y);
+  const r = singleRest(y, t);
+  const one = single(K.SingleOne);
+  const e = f32x4.mul(madd(singleSeries(r), f32x4.mul(r, r), f32x4.add(r, one)), i32x4.add(i32x4.shl(t, 23), one));
+  const far = f32x4.sub(one, f32x4.div(f32x4.splat(2), f32x4.add(e, one)));
+  return v128.bitselect(x, v128.bitselect(near, far, f32x4.lt(a, f32x4.splat(0.625))), f32x4.splat(-0.0));
 }
 
-/** 1 / (1 + e^-x). */
-// @ts-ignore: decorator
-@inline
-function sigmoid64(x: v128): v128 {
-  return f64x2.div(k(K.One), f64x2.add(exp64(f64x2.neg(x)), k(K.One)));
-}
-
+/** 1 / (1 + e^-x) within 2.3 ulp: by e^-|x|, which does not overflow. */
 // @ts-ignore: decorator
 @inline
 export function sigmoid(x: v128): v128 {
-  const y = clamp(x, -128, 128);
-  return join(sigmoid64(low(y)), sigmoid64(high(y)));
+  const one = single(K.SingleOne);
+  const e = exp(v128.or(x, f32x4.splat(-0.0)));
+  return f32x4.div(v128.bitselect(e, one, f32x4.lt(x, f32x4.splat(0))), f32x4.add(e, one));
 }
 
-/** x sigmoid(x); NaN at -Inf, where it is Inf * 0. */
+/** x sigmoid(x) within 3 ulp, while e^x is not subnormal; NaN at -Inf, where it is Inf * 0. */
 // @ts-ignore: decorator
 @inline
 export function silu(x: v128): v128 {
-  const y = f32x4.pmax(x, f32x4.splat(-128));
-  const z = f32x4.pmin(y, f32x4.splat(128));
-  const r = join(f64x2.mul(low(y), sigmoid64(low(z))), f64x2.mul(high(y), sigmoid64(high(z))));
-  return v128.or(r, f32x4.eq(x, f32x4.splat(-Infinity)));
+  const one = single(K.SingleOne);
+  const e = exp(v128.or(x, f32x4.splat(-0.0)));
+  return f32x4.div(v128.bitselect(f32x4.mul(x, e), x, f32x4.lt(x, f32x4.splat(0))), f32x4.add(e, one));
 }
 
 /** (e^x - e^-x) / 2 for x >= 0: by e^x - 1, which keeps what e^x loses near 0. */

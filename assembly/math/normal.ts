@@ -1,7 +1,8 @@
 // The normal distribution.
 import { K } from "../constants";
-import { exp64 } from "./exponential";
-import { clamp, high, join, k, low, step } from "./lanes";
+import { madd } from "../simd";
+import { expSum } from "./exponential";
+import { clamp, high, join, k, low, single, step } from "./lanes";
 
 /** erf x for |x| <= 4. */
 // @ts-ignore: decorator
@@ -29,34 +30,60 @@ export function erf(x: v128): v128 {
   return join(erf64(low(y)), erf64(high(y)));
 }
 
-/** x Phi(x) for x >= -14.5, by the tail beyond |x|, which loses no digits on either side of 0. */
+/** Phi(-a) e^(a^2 / 2) for a from 0 to 14.5. */
 // @ts-ignore: decorator
 @inline
-function gelu64(x: v128, clamped: v128): v128 {
-  const a = f64x2.abs(clamped);
-  let p = step(k(K.TailP5), a, K.TailP4);
-  p = step(p, a, K.TailP3);
-  p = step(p, a, K.TailP2);
-  p = step(p, a, K.TailP1);
-  p = step(p, a, K.TailP0);
-  let q = step(k(K.TailQ6), a, K.TailQ5);
-  q = step(q, a, K.TailQ4);
-  q = step(q, a, K.TailQ3);
-  q = step(q, a, K.TailQ2);
-  q = step(q, a, K.TailQ1);
-  q = step(q, a, K.One);
-  const density = exp64(f64x2.mul(f64x2.mul(a, a), f64x2.splat(-0.5)));
-  const tail = f64x2.div(f64x2.mul(p, density), q);
-  const phi = v128.bitselect(f64x2.sub(k(K.One), tail), tail, f64x2.gt(x, f64x2.splat(0)));
-  return f64x2.mul(x, phi);
+function tailRatio(a: v128): v128 {
+  let p = madd(single(K.TailP5), a, single(K.TailP4));
+  p = madd(p, a, single(K.TailP3));
+  p = madd(p, a, single(K.TailP2));
+  p = madd(p, a, single(K.TailP1));
+  p = madd(p, a, single(K.TailP0));
+  let q = madd(single(K.TailQ6), a, single(K.TailQ5));
+  q = madd(q, a, single(K.TailQ4));
+  q = madd(q, a, single(K.TailQ3));
+  q = madd(q, a, single(K.TailQ2));
+  q = madd(q, a, single(K.TailQ1));
+  q = madd(q, a, single(K.SingleOne));
+  return f32x4.div(p, q);
 }
 
-/** x Phi(x); NaN at -Inf, where it is Inf * 0. */
+/** e^(-a^2 / 2): a^2 as the square of 12 bits of a, which is exact, and the rest. */
+// @ts-ignore: decorator
+@inline
+function bell(a: v128): v128 {
+  const many = f32x4.mul(a, f32x4.splat(4097));
+  const few = f32x4.sub(many, f32x4.sub(many, a));
+  const minusHalf = f32x4.splat(-0.5);
+  const rest = f32x4.mul(f32x4.sub(a, few), f32x4.add(a, few));
+  return expSum(f32x4.mul(f32x4.mul(few, few), minusHalf), f32x4.mul(rest, minusHalf));
+}
+
+// @ts-ignore: decorator
+@inline
+function within(x: v128): v128 {
+  return f32x4.pmin(f32x4.abs(x), f32x4.splat(14.5)); // beyond, nothing is left of the tail
+}
+
+/** x Phi(x) within 8 ulp, on either side of 0; NaN at -Inf, where it is Inf * 0. */
 // @ts-ignore: decorator
 @inline
 export function gelu(x: v128): v128 {
+  const a = within(x);
+  const ratio = tailRatio(a);
+  const e = bell(a);
   const y = f32x4.pmax(x, f32x4.splat(-14.5));
-  const z = f32x4.pmin(y, f32x4.splat(14.5));
-  const r = join(gelu64(low(y), low(z)), gelu64(high(y), high(z)));
+  const right = f32x4.mul(y, f32x4.sub(single(K.SingleOne), f32x4.mul(ratio, e)));
+  const left = f32x4.mul(f32x4.mul(y, ratio), e);
+  const r = v128.bitselect(right, left, f32x4.gt(x, f32x4.splat(0)));
   return v128.or(r, f32x4.eq(x, f32x4.splat(-Infinity)));
+}
+
+/** Phi(x) + x phi(x), the slope of gelu, within 1e-7. */
+// @ts-ignore: decorator
+@inline
+export function geluSlope(x: v128): v128 {
+  const a = within(x);
+  const w = f32x4.mul(f32x4.sub(tailRatio(a), f32x4.mul(a, single(K.InverseRoot2Pi))), bell(a));
+  return v128.bitselect(f32x4.sub(single(K.SingleOne), w), w, f32x4.gt(x, f32x4.splat(0)));
 }

@@ -327,6 +327,18 @@ const clamped = (name: string, f: (x: number, limit: number) => number, beyond: 
 /** sqrt(1 - x^2) as sqrt((1 - x)(1 + x)): no cancellation near the ends. */
 const root = (x: Node): Node => apply(SQRT, mul(sub(constantLike(x, 1), x), shift(x, 1)));
 
+const density = (x: number): number => Math.exp(-0.5 * x * x) / Math.sqrt(2 * Math.PI);
+/** Its own slope is phi(x) (2 - x^2). */
+const GELU_SLOPE = unary(
+  "geluSlope",
+  (x) => (Math.abs(x) === Infinity ? (x > 0 ? 1 : 0) : 0.5 * (1 + erfRef(x / Math.SQRT2)) + x * density(x)),
+  (x, t) => {
+    const squared = apply(SQUARE, x);
+    const pdf = scale(apply(EXP, scale(squared, -0.5)), 1 / Math.sqrt(2 * Math.PI));
+    return mul(t, mul(pdf, sub(constantLike(x, 2), squared)));
+  },
+);
+
 /** Unary operations from float32 to float32, by name: each becomes a method of Tensor and a function. */
 export const UNARY = {
   /** |x|; the gradient at 0 is 0. */
@@ -413,11 +425,7 @@ export const UNARY = {
   gelu: unary(
     "gelu",
     (x) => (x === -Infinity ? 0 : 0.5 * x * (1 + erfRef(x / Math.SQRT2))),
-    (x, t) => {
-      const cdf = scale(shift(apply(ERF, scale(x, Math.SQRT1_2)), 1), 0.5);
-      const pdf = scale(apply(EXP, scale(apply(SQUARE, x), -0.5)), 1 / Math.sqrt(2 * Math.PI));
-      return mul(t, add(cdf, mul(x, pdf)));
-    },
+    (x, t) => mul(t, apply(GELU_SLOPE, x)),
   ),
   /** x sigmoid(x). */
   silu: unary(
@@ -508,6 +516,8 @@ export const SELECT = {
   reluMask: RELU_MASK,
   /** t where 0 < x < 6, else 0: the backward pass of relu6. */
   relu6Mask: RELU6_MASK,
+  /** Phi(x) + x phi(x), what gelu's backward pass multiplies by: one function of x, as gelu is. */
+  geluSlope: GELU_SLOPE,
 };
 
 export { ADD, CAST, DIV, MUL, NEG, SUB, WHERE };

@@ -29,6 +29,7 @@ const ARITIES: [Record<string, OpDef>, (name: string) => number][] = [
   [COMPARE, () => 2],
   [LOGICAL, (name) => (name === "not" ? 1 : 2)],
   [{ where: SELECT.where }, () => 3],
+  [{ geluSlope: SELECT.geluSlope }, () => 1],
   [{ reluMask: SELECT.reluMask, relu6Mask: SELECT.relu6Mask }, () => 2],
 ];
 const ELEMENTWISE = ARITIES.flatMap(([ops, arity]) =>

@@ -247,6 +247,7 @@ const BUILDERS: Record<string, Builder> = {
     const k = constantLike(c.a, [-1, 0, 0.5, 1, 2][c.below(5)]);
     return makeNode(c.of(BINARY), c.below(2) === 1 ? [c.a, k] : [k, c.a]);
   },
+  geluSlope: (c) => makeNode(SELECT.geluSlope, [c.a]),
   reluMask: binary(SELECT.reluMask),
   relu6Mask: binary(SELECT.relu6Mask),
   softmaxGrad: ranked(binary(FUSED.softmaxGrad)),

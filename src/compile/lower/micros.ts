@@ -49,6 +49,7 @@ const MICROS: Readonly<Record<Elementwise, readonly [float?: Micro, whole?: Micr
   relu6: [Micro.Relu6],
   softplus: [Micro.Softplus],
   gelu: [Micro.Gelu],
+  geluSlope: [Micro.GeluSlope],
   silu: [Micro.Silu],
   add: [Micro.Add, Micro.AddI],
   sub: [Micro.Sub, Micro.SubI],
