@@ -51,7 +51,8 @@ function hasFew(g: Geometry, channels: number, results: number): boolean {
   const row = channels * g.taps[0] * span(g, 1, 1) * span(g, 2, Math.ceil(g.outer[2] / 4) * 4) * 4;
   return (
     products > 0 &&
-    (results <= FEW || products <= SHORT) &&
+    // Taps of a row share what is loaded for it; a single one shares nothing.
+    (results <= FEW || (products <= SHORT && numel(g.taps) > 1)) &&
     products <= Tile.Depth &&
     results * products <= Tile.Sums &&
     numel(g.spread) <= SPREAD &&
