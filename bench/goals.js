@@ -94,6 +94,8 @@ export function judge({
     add(() => atMost(`${name}: step / TensorFlow.js's, Chromium`, tfjs, inPage.tfjsRatio), tfjs, inPage?.tfjsRatio);
     add(() => atMost(`${name}: step / jax-js's, Chromium`, jax, inPage.jaxRatio), jax, inPage?.jaxRatio);
   }
+  const wider = engine(step("wide"), "Node 24, 256 bits", 2);
+  add(() => atMost("wide: step / PyTorch's, Node 24, 256 bits, 2 workers", 0.6, wider.ratio), wider?.ratio);
   for (const name of ["deep", "wide"])
     for (const { host, math, awaited } of step(name)?.speedups ?? [])
       if (math === "fast") goals.push(atLeast(`${name}: two workers against one, ${host}`, 1.8, awaited));

@@ -6,12 +6,18 @@ import { parseArgs } from "node:util";
 import * as library from "../../dist/node/index.js";
 import { fourlaneCommands } from "./commands.js";
 
-const { values: options } = parseArgs({ options: { workers: { type: "string" }, math: { type: "string" } } });
+const { values: options } = parseArgs({
+  options: { workers: { type: "string" }, math: { type: "string" }, vectors: { type: "string" } },
+});
 
 const commands = fourlaneCommands(library);
 const answer = (message) => process.stdout.write(`${JSON.stringify(message)}\n`);
 
-const info = await library.init({ workers: options.workers ? Number(options.workers) : undefined, math: options.math });
+const info = await library.init({
+  workers: options.workers ? Number(options.workers) : undefined,
+  math: options.math,
+  vectors: options.vectors ? Number(options.vectors) : undefined,
+});
 answer({ info });
 for await (const line of createInterface({ input: process.stdin })) {
   const { command, ...args } = JSON.parse(line);

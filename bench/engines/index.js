@@ -32,13 +32,14 @@ function torchEnvironment(threads) {
   return { ...env, OMP_NUM_THREADS: String(threads), OPENBLAS_NUM_THREADS: String(threads) };
 }
 
-function fourlane(node, workers, math) {
-  const args = [path("fourlane.js"), "--workers", String(workers), "--math", math];
+function fourlane(node, workers, math, vectors = 128) {
+  const args = [path("fourlane.js"), "--workers", String(workers), "--math", math, "--vectors", String(vectors)];
+  const kind = `${math === "fast" ? "" : `, ${math}`}${vectors === 128 ? "" : `, ${vectors} bits`}`;
   return {
-    id: `fourlane-${node.name.replace(" ", "").toLowerCase()}-${math}-${workers}`,
-    label: `Fourlane, ${node.name}${math === "fast" ? "" : `, ${math}`}, ${workers} worker${workers === 1 ? "" : "s"}`,
+    id: `fourlane-${node.name.replace(" ", "").toLowerCase()}-${math}-${workers}${vectors === 128 ? "" : `-${vectors}`}`,
+    label: `Fourlane, ${node.name}${kind}, ${workers} worker${workers === 1 ? "" : "s"}`,
     family: "fourlane",
-    host: node.name,
+    host: `${node.name}${vectors === 128 ? "" : `, ${vectors} bits`}`,
     math,
     threads: workers,
     modes: ["awaited", "pipelined", "resident"],
@@ -102,6 +103,8 @@ export function engines(hosts, maths) {
   const own = (n) => ({ threads: n, modes, options: { workers: n } });
   return [
     ...hosts.flatMap((node) => maths.flatMap((math) => threads.map((n) => fourlane(node, n, math)))),
+    // What V8 makes of the kernels when it pairs their vectors.
+    ...hosts.filter(({ name }) => name === "Node 24").map((node) => fourlane(node, 2, "fast", 256)),
     ...threads.map((n) => page("fourlane", `Fourlane, Chromium, ${n} worker${n === 1 ? "" : "s"}`, own(n))),
     page("fourlane", "Fourlane, Chromium, not isolated", { ...own(1), isolated: false }),
     page("tfjs", "TensorFlow.js WASM, Chromium, 2 threads", { threads: 2, options: { threads: 2 } }),

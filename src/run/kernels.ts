@@ -1,7 +1,7 @@
 /** @file The kernels' binaries: which the engine can take, and how those are loaded that programs need. */
 import * as isa from "../../assembly/isa.ts";
 import { platform } from "#platform";
-import { FourlaneError } from "../core/errors.ts";
+import { FourlaneError, ValueError } from "../core/errors.ts";
 
 /** A module of one function, `f32x4.relaxed_madd` of three zero vectors: engines without relaxed SIMD refuse it. */
 export function relaxedProbe(): Uint8Array<ArrayBuffer> {
@@ -47,6 +47,17 @@ const BINARIES: Readonly<Record<isa.Family, readonly [name: string, plain: Load,
   ],
 };
 
+/** How wide the vectors are that kernels are compiled for: the first ones decide, for engines keep what they compiled. */
+let width: number | undefined;
+
+/** Has kernels compiled for vectors of so many bits. @throws ValueError if that cannot be. */
+function setWidth(bits: number): void {
+  if (width === bits || (bits === 128 && width === undefined)) return;
+  const why = width === undefined ? platform.widen() : `kernels were compiled for ${width} bits in this process`;
+  if (why !== undefined) throw new ValueError(`init: vectors cannot be ${bits} bits wide: ${why}`);
+  width = bits;
+}
+
 /** Compiled kernels, by family. */
 export type Modules = ReadonlyMap<isa.Family, WebAssembly.Module>;
 
@@ -57,7 +68,9 @@ export class Kernels {
   private readonly relaxed: boolean;
   private readonly shared: boolean;
 
-  constructor(relaxed: boolean, shared: boolean) {
+  /** @throws ValueError if the engine cannot have vectors that wide. */
+  constructor(relaxed: boolean, shared: boolean, bits?: number) {
+    if (bits !== undefined) setWidth(bits);
     this.relaxed = relaxed;
     this.shared = shared;
   }
@@ -88,6 +101,7 @@ export class Kernels {
 
   private async compile(family: isa.Family): Promise<void> {
     const { relaxed, shared } = this;
+    width ??= 128;
     const [name, plain, fast] = BINARIES[family];
     try {
       const { default: packed } = await (relaxed ? fast : plain)();

@@ -36,6 +36,7 @@ export const platform: Platform = {
       hold() {},
     };
   },
+  widen: () => "a page cannot, only Node can",
   async unpack(packed) {
     const deflated = Uint8Array.from(atob(packed), (c) => c.charCodeAt(0));
     const stream = new Blob([deflated]).stream().pipeThrough(new DecompressionStream("deflate-raw"));

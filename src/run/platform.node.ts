@@ -1,5 +1,6 @@
 /** @file Node: worker_threads, from source that is part of this package. */
 import { availableParallelism } from "node:os";
+import { setFlagsFromString } from "node:v8";
 import { type MessagePort as NodePort, Worker } from "node:worker_threads";
 import { inflateRawSync } from "node:zlib";
 import nodeEndpoint from "comlink/dist/esm/node-adapter";
@@ -27,6 +28,12 @@ export const platform: Platform = {
       terminate: () => worker.terminate(),
       hold: (alive) => (alive ? worker.ref() : worker.unref()),
     };
+  },
+  widen() {
+    const [major, minor] = process.versions.node.split(".").map(Number);
+    // Before, V8 had no such flag, or one that gave wrong code.
+    if (major < 23 || (major === 23 && minor < 5)) return `Node ${process.versions.node} cannot, 23.5 and newer can`;
+    setFlagsFromString("--experimental-wasm-revectorize");
   },
   unpack: async (packed) => new Uint8Array(inflateRawSync(Buffer.from(packed, "base64"))),
   // Node's own events: the first DOM event of a port makes Node 24 load its whole fetch, 30 ms in every thread.

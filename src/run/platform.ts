@@ -27,6 +27,8 @@ export interface Platform {
   cores(): number;
   sharing(): Sharing;
   spawn(name: string): WorkerHandle;
+  /** Has the engine compile kernels for vectors of 256 bits from now on. Returns why it cannot, if it cannot. */
+  widen(): string | undefined;
   /** The bytes of a text that is deflated, then base64. */
   unpack(packed: string): Promise<Uint8Array<ArrayBuffer>>;
   /** The port as comlink takes it. */

@@ -56,7 +56,7 @@ export class Session {
   }
 
   private get kernels(): Kernels {
-    this.known ??= new Kernels(this.relaxed.relaxed, this.sharing.shared);
+    this.known ??= new Kernels(this.relaxed.relaxed, this.sharing.shared, this.options.vectors);
     return this.known;
   }
 
