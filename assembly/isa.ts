@@ -845,7 +845,8 @@ export enum Pool {
  * 0; no Moments, else [2, Rows], means and variances. Stage says what of it is done here. A unit is `Block` rows.
  *
  * Where Split is not 0 (Channels is 1 then), a unit is Split samples of all rows, to be measured as Partials[unit, row], its mean
- * and its variance in float64, or to be standardised. Merge makes Statistics of Partials; its unit is Block rows.
+ * and its variance in float64, or to be standardised. Merge makes Statistics of Partials; its unit is Block rows. Apply merges for
+ * itself where it is given Partials; it has scratch for NormParts.Most of them.
  */
 export enum Norm {
   Out = 4,
@@ -900,7 +901,9 @@ export enum NormGrad {
   Stage = 16,
   Block = 17,
   Split = 18,
-  Length = 19,
+  /** Of Apply, where Split is not 0: how many blocks of Sums there are still to be added, [Blocks, 2, Rows]; 0: none. */
+  Blocks = 19,
+  Length = 20,
 }
 
 /**
@@ -918,6 +921,11 @@ export enum NormParameters {
   Channels = 10,
   Block = 11,
   Length = 12,
+}
+
+/** Rows times blocks of samples up to which each worker merges what was measured for itself. */
+export enum NormParts {
+  Most = 8192,
 }
 
 /** What is summed or standardised side by side: a cache line. */

@@ -79,7 +79,7 @@ function applyRow(to: usize, x: usize, w: usize, b: usize, n: i32, mean: f32, sc
 }
 
 /** Units of Split samples, each with all rows. */
-function normSamples(ip: usize, begin: i32, end: i32): void {
+function normSamples(ip: usize, begin: i32, end: i32, scratch: usize): void {
   const samples = arg(ip, Norm.A);
   const rows = arg(ip, Norm.Rows);
   const groups = arg(ip, Norm.Groups);
@@ -89,6 +89,17 @@ function normSamples(ip: usize, begin: i32, end: i32): void {
   const split = arg(ip, Norm.Split);
   const bytes = (<usize>places) << 2;
   const stride = <usize>rows * bytes;
+  let statistics = ptr(ip, Norm.Statistics);
+  if (stage == NormStage.Apply && ptr(ip, Norm.Partials) != 0) {
+    // Each worker merges for itself, what takes less time than to wait for the one that does it for all.
+    statistics = scratch;
+    for (let row = 0; row < rows; row++) {
+      const at = <usize>row * STATISTICS;
+      merge(scratch + at, ptr(ip, Norm.Partials) + at, samples, split, <usize>rows * STATISTICS);
+      store<f64>(scratch + at, 1 / sqrt<f64>(load<f64>(scratch + at, 8) + <f64>farg(ip, Norm.Eps)), 8);
+      if ((row & 255) == 255) beat();
+    }
+  }
   for (let unit = begin; unit < end; unit++) {
     const first = unit * split;
     const count = min(split, samples - first);
@@ -101,7 +112,7 @@ function normSamples(ip: usize, begin: i32, end: i32): void {
         measure(partials + <usize>row * STATISTICS, from, places, count, stride, centered);
         continue;
       }
-      const entry = ptr(ip, Norm.Statistics) + <usize>row * STATISTICS;
+      const entry = statistics + <usize>row * STATISTICS;
       const mean = load<f64>(entry);
       const near = <f32>mean;
       const scale = load<f64>(entry, 8) * parameter(ptr(ip, Norm.Weight), row % groups, 1);
@@ -122,7 +133,7 @@ export function norm(ip: usize, begin: i32, end: i32, scratch: usize): void {
   const stage = arg(ip, Norm.Stage);
   const split = arg(ip, Norm.Split);
   if (split != 0 && stage != NormStage.Merge) {
-    normSamples(ip, begin, end);
+    normSamples(ip, begin, end, scratch);
     return;
   }
   const block = arg(ip, Norm.Block);

@@ -155,14 +155,19 @@ describe("the program of a norm", () => {
       "standardize (measure)",
       "barrier",
       "standardize (merge)",
-      "barrier",
       "standardize (apply)",
+      "barrier",
       "standardizeInput (measure)",
       "barrier",
       "standardizeParameters [1, 8, 16]",
-      "barrier",
       "standardizeInput (apply)",
     ]);
+    // Of more blocks and channels than each worker would merge for itself, one does it for all.
+    const many = program([32, 2048, 8, 8], 2048, (x, w, b) => F.batchNorm(x, null, null, w, b, train));
+    const order = names(many);
+    expect(order.slice(order.indexOf("standardize (merge)"), order.indexOf("standardize (apply)"))).toContain(
+      "barrier",
+    );
     const layer = program([1024, 64], 64, (x, w, b) => F.layerNorm(x, [64], w, b));
     expect(names(layer).slice(0, 2)).toEqual(["standardize", "standardizeInput"]);
     const group = program([32, 8, 16, 16], 8, (x, w, b) => F.groupNorm(x, 2, w, b));

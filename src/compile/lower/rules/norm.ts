@@ -116,6 +116,8 @@ function emitNorm(l: Lowering, x: Node, attrs: NormAttrs, label: Node, result?: 
   const wanted = known || !attrs.centered ? undefined : sibling(l, x, NORM.moments, () => true);
   const moments = wanted ? l.result(wanted) : 0;
   const partials = known || split === 0 ? 0 : { buffer: l.buffer(units * rows * STATISTICS, "float32"), offset: 0 };
+  // No worker waits for the one that merges for all, and for backward.
+  const alone = units * rows <= isa.NormParts.Most;
   const stage = (what: number, count: number, reads: Touch[], writes: Touch[], cost: number): void => {
     const words = l.words<typeof isa.Norm>({
       [isa.Norm.Out]: out,
@@ -123,7 +125,7 @@ function emitNorm(l: Lowering, x: Node, attrs: NormAttrs, label: Node, result?: 
       [isa.Norm.Weight]: weight,
       [isa.Norm.Bias]: bias,
       [isa.Norm.Statistics]: statistics,
-      [isa.Norm.Partials]: partials,
+      [isa.Norm.Partials]: what === Stage.Apply && !alone ? 0 : partials,
       [isa.Norm.Moments]: moments,
       [isa.Norm.A]: samples,
       [isa.Norm.Rows]: rows,
@@ -153,7 +155,8 @@ function emitNorm(l: Lowering, x: Node, attrs: NormAttrs, label: Node, result?: 
     stage(Stage.Measure, units, touches([from, unit]), touches([partials, rows * STATISTICS]), size);
     stage(Stage.Merge, Math.ceil(rows / block), touches([partials, 0]), measured, units * rows * NS.merge);
   }
-  if (result) stage(Stage.Apply, units, [...read, ...touches([statistics, 0])], touches([out, unit]), size);
+  const source = known || !alone ? statistics : partials;
+  if (result) stage(Stage.Apply, units, [...read, ...touches([source, 0])], touches([out, unit]), size);
   return statistics;
 }
 
@@ -199,6 +202,7 @@ function emitGrad(l: Lowering, label: Node<NormAttrs>, input?: Node<NormAttrs>, 
   const out = input ? l.result(input) : 0;
   const size = 2 * groups * channels;
   const buffer = (count: number): Ref => ({ buffer: l.buffer(count * size * 4, "float32"), offset: 0 });
+  const alone = units * rows <= isa.NormParts.Most;
   const stage = (what: number, sums: Word, reads: Touch[], writes: Touch[], cost: number): void => {
     const words = l.words<typeof isa.NormGrad>({
       [isa.NormGrad.Out]: out,
@@ -216,6 +220,7 @@ function emitGrad(l: Lowering, label: Node<NormAttrs>, input?: Node<NormAttrs>, 
       [isa.NormGrad.Stage]: what,
       [isa.NormGrad.Block]: block,
       [isa.NormGrad.Split]: split,
+      [isa.NormGrad.Blocks]: what === Stage.Apply && alone ? units : 0,
     });
     l.emit(isa.Opcode.NormGrad, words, units, label, reads, writes, cost, `${label.op.name}${TEXT[what]}`);
   };
@@ -233,10 +238,11 @@ function emitGrad(l: Lowering, label: Node<NormAttrs>, input?: Node<NormAttrs>, 
   }
   const partial = buffer(units);
   stage(Stage.Measure, partial, [...read, ...touches([statistics, 0])], touches([partial, size * 4]), cost);
-  const sums = add(parameters ?? label, partial, units);
+  const sums = parameters || !alone ? add(parameters ?? label, partial, units) : partial;
   if (!input) return;
-  const reads = [...read, ...touches([weight, 0], [statistics, 0], [sums, 0])];
-  stage(Stage.Apply, sums, reads, touches([out, unit]), cost);
+  const source = alone ? partial : sums;
+  const reads = [...read, ...touches([weight, 0], [statistics, 0], [source, 0])];
+  stage(Stage.Apply, source, reads, touches([out, unit]), cost);
 }
 
 export function standardizeInput(l: Lowering, n: Node<NormAttrs>): void {
