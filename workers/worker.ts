@@ -176,6 +176,7 @@ function repeat(pc: number, lanes: number, tick: number, looping: boolean): numb
   const steps = 2 * of(isa.Loop.Steps);
   const all = size + steps + 2 * of(isa.Loop.Turns);
   const from = pc + isa.Loop.Length;
+  if (of(isa.Loop.Count) <= 0) throw new Error("a loop has no steps");
   if (from + all !== pc + words[pc + isa.At.Length]) throw new Error("a loop is not whole");
   if (times && !looping) times.fill(0, tick, tick + 2 * instructions);
   // Who takes part in none of it only waits where the others wait.

@@ -4,7 +4,7 @@ import * as isa from "../../assembly/isa.ts";
 import type { Program } from "../../src/program/program.ts";
 import * as fl from "../../src/index.ts";
 import { session } from "../../src/run/active.ts";
-import { chainInput, chainProgram, eachByItself, fresh, POOLS, recoded, settle } from "./support.ts";
+import { chainInput, chainProgram, eachByItself, fresh, loopProgram, POOLS, recoded, settle } from "./support.ts";
 
 eachByItself();
 
@@ -39,6 +39,31 @@ const DAMAGES: [string, Program][] = [
   ["an opcode below zero", recoded(good, (code) => void (code[last + Opcode] = -2))],
 ];
 
+/** A loop of two products and a barrier, within one of as many steps: words of the outer, of the inner, of what is in it. */
+const looped = loopProgram();
+const [outer, inner] = looped.labels.filter((l) => (l.inside ?? 0) > 0).map((l) => l.word);
+const inside = looped.labels
+  .filter((l) => l.word > inner && l.word < inner + looped.code[inner + Length])
+  .map((l) => l.word);
+const { Loop } = isa;
+
+const LOOP_DAMAGES: [string, (code: number[]) => unknown][] = [
+  ["no steps", (code) => (code[outer + Loop.Count] = 0)],
+  ["fewer than none", (code) => (code[inner + Loop.Count] = -3)],
+  ["nobody to do it", (code) => (code[outer + Lanes] = 0)],
+  ["a word too few", (code) => code[outer + Loop.Words]--],
+  ["a word too many in the one within", (code) => code[inner + Loop.Words]++],
+  ["pairs that are none", (code) => (code[outer + Loop.Steps] += code[outer + Loop.Turns] + 1)],
+  ["words that pass for pairs", (code) => ((code[inner + Loop.Words] -= 2), code[inner + Loop.Steps]++)],
+  ["one instruction too few", (code) => code[outer + Loop.Instructions]--],
+  ["one too many in the one within", (code) => code[inner + Loop.Instructions]++],
+  ["nothing to do in an instruction", (code) => (code[inside[0] + Units] = 0)],
+  ["an instruction without length", (code) => (code[inside[1] + Length] = 0)],
+  ["a length beyond the loop", (code) => (code[(inside.at(-1) as number) + Length] += 400)],
+  ["one that skips the next", (code) => (code[inside[0] + Length] += code[inside[1] + Length])],
+  ["an unknown opcode", (code) => (code[inside[0] + Opcode] = 999)],
+];
+
 const launch = (program: Program, count = 1): Promise<fl.TypedArray[]> =>
   session().launch(program, {
     inputs: [Float32Array.from({ length: count * 64 * 64 }, (_, i) => INPUT[i % INPUT.length])],
@@ -65,6 +90,15 @@ describe.each(POOLS)("%s", (_, options) => {
     expect(results[0].error).toMatchObject({ fault: "trap", code: "WORKER_TRAP" });
     expect(results[0].ms).toBeLessThan(2000);
     expect(String((results[1].value as fl.TypedArray[])[0]) === want).toBe(true);
+  });
+
+  test.each(LOOP_DAMAGES)("a loop with %s: the step fails, and it alone", async (_name, damage) => {
+    const bad = recoded(looped, (code) => void damage(code));
+    const results = await Promise.all([launch(looped), launch(bad), launch(looped)].map((p) => settle(p)));
+    expect(results[1].error).toMatchObject({ fault: "trap", code: "WORKER_TRAP" });
+    expect(results[1].ms).toBeLessThan(2000);
+    expect(String(results[0].value)).toMatch(/^[\d.e-]+,/);
+    expect(String(results[2].value) === String(results[0].value)).toBe(true);
   });
 
   test("in a launch of several runs", async () => {

@@ -1,12 +1,18 @@
 /** Loops on the pool: the same bits for any number of workers, faults in a step, killed workers, profiles, many runs. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import * as isa from "../../assembly/isa.ts";
 import * as fl from "../../src/index.ts";
+import type { Program } from "../../src/program/program.ts";
+import { session } from "../../src/run/active.ts";
 import {
   bits,
+  chainInput,
   eachByItself,
+  endless,
   expectFault,
   fresh,
+  loopProgram,
   POOLS,
   settle,
   sleep,
@@ -153,6 +159,35 @@ describe.each(POOLS)("%s", (_, options) => {
       }
     const sum = profile.instructions.reduce((s, i) => s + i.workers[0].duration, 0);
     expect(sum).toBeLessThanOrEqual(profile.total * 1.001);
+  });
+});
+
+describe.each(POOLS)("a worker that stands still within loops, %s", (_, options) => {
+  test.each(["first", "last"] as const)("%s worker: hung, and the pool goes on", async (which) => {
+    const { workers } = await fresh({ ...options, hangTimeout: 300 });
+    const good = loopProgram();
+    const at = good.labels.find(({ text }) => text.startsWith("matmul"))?.word as number;
+    const code = [...good.code];
+    // In the place of a product, of which no address is one any more, nor moves on.
+    endless(which === "first" ? 1 : workers).forEach((w, k) => k !== isa.At.Length && (code[at + k] = w));
+    for (const { word } of good.labels.filter((l) => (l.inside ?? 0) > 0)) {
+      const pairs = word + isa.Loop.Length + code[word + isa.Loop.Words];
+      for (let p = pairs; p < word + code[word + isa.At.Length]; p += 2) code[p + 1] = 0;
+    }
+    const isThere = (word: number): boolean => word >= at && word < at + code[at + isa.At.Length];
+    const bad: Program = {
+      ...good,
+      code: Int32Array.from(code),
+      relocations: good.relocations.filter((_, k, all) => !isThere(all[k - (k % 2)])),
+      families: [...good.families, isa.Family.Various],
+      lanes: Math.max(good.lanes, workers),
+    };
+    const run = (program: Program): Promise<fl.TypedArray[]> =>
+      session().launch(program, { inputs: [chainInput()], residents: [], updates: [] });
+    const [expected] = await run(good);
+    const [hung, behind] = [run(bad), run(good)];
+    expectFault(await settle(hung), "hung", which === "first" ? 0 : workers - 1);
+    expect(((await settle(behind)).value as fl.TypedArray[])[0]).toEqual(expected);
   });
 });
 

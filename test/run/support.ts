@@ -3,8 +3,11 @@ import { platform } from "#platform";
 import { afterAll, afterEach, expect } from "vitest";
 import * as isa from "../../assembly/isa.ts";
 import { compileGraph } from "../../src/compile/compile.ts";
+import { loops } from "../../src/compile/extensions/scan.ts";
 import type { Program } from "../../src/program/program.ts";
-import { mul } from "../../src/ops/elementwise.ts";
+import { mul, scale } from "../../src/ops/elementwise.ts";
+import { softmax } from "../../src/ops/fused.ts";
+import type { Node } from "../../src/graph/node.ts";
 import { leaf } from "../../src/ops/leaf.ts";
 import { matmul } from "../../src/ops/contract.ts";
 import * as fl from "../../src/index.ts";
@@ -180,6 +183,20 @@ export function chainProgram(size = 64): Program {
   return compileGraph({ inputs: [x], residents: [], outputs: [matmul(product, product)], updates: [] });
 }
 
+/** A loop of three steps over the same, with another loop and barriers in it. */
+export function loopProgram(size = 64): Program {
+  const x = leaf([size, size], "float32");
+  const loopOf = (next: (h: Node) => Node): Node => {
+    const h = leaf([size, size], "float32");
+    return loops.lastOf(new loops.Loop(3, false, [h], [], [], [next(h)]), [x], 0);
+  };
+  const scaled = (h: Node): Node => scale(matmul(h, h), 1 / 64);
+  const within = leaf([size, size], "float32");
+  const inner = new loops.Loop(3, true, [within], [], [], [scaled(scaled(within))]);
+  const out = loopOf((h) => softmax(loops.lastOf(inner, [h], 0)));
+  return compileGraph({ inputs: [x], residents: [], outputs: [out], updates: [] });
+}
+
 export const chainInput = (size = 64): Float32Array =>
   Float32Array.from({ length: size * size }, (_, i) => (i % 7) - 3);
 
@@ -192,7 +209,7 @@ export const recoded = (program: Program, change: (code: number[]) => number[] |
 };
 
 /** One sum of more terms than anybody waits for, all of which are left out. It gives no sign of life, and touches nothing. */
-function endless(lanes: number): number[] {
+export function endless(lanes: number): number[] {
   const { Fold } = isa;
   const words = new Array<number>(Fold.Length).fill(0);
   words.splice(0, 4, isa.Opcode.Fold, Fold.Length, 1, lanes);
