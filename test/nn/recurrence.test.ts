@@ -132,6 +132,18 @@ describe.each(Object.entries(KINDS))("%s", (_, { layer: make, cell: makeCell }) 
   });
 });
 
+test("no time, no batch, and lengths beyond either end", async () => {
+  const layer = new nn.LSTM(INPUTS, HIDDEN);
+  const [none, [h]] = layer.forward(fl.zeros([0, 2, INPUTS]));
+  expect([none.shape, await h.sum().item(), h.shape]).toEqual([[0, 2, HIDDEN], 0, [1, 2, HIDDEN]]);
+  const [empty, [, c]] = layer.forward(fl.zeros([3, 0, INPUTS]));
+  expect([empty.shape, (await c.data()).length]).toEqual([[3, 0, HIDDEN], 0]);
+  const lengths = fl.tensor([STEPS + 9, 0, -1], { dtype: "int32" });
+  const [y, [last]] = layer.forward(x, null, { lengths });
+  await same(y.slice([0, 0, 0], [STEPS, 1, HIDDEN]), layer.forward(x)[0].slice([0, 0, 0], [STEPS, 1, HIDDEN]));
+  for (const t of [y, last]) expect(await t.slice([0, 1, 0], [t.shape[0], 3, HIDDEN]).abs().max().item()).toBe(0);
+});
+
 test("names and shapes are PyTorch's, the projection's too", async () => {
   const layer = new nn.LSTM(4, 5, { numLayers: 2, bidirectional: true, projSize: 3 });
   const shapes = Object.fromEntries([...layer.namedParameters()].map(([name, p]) => [name, p.shape]));
@@ -167,6 +179,7 @@ test("dropout between layers drops in training alone, and not behind the last", 
 describe("mistakes", () => {
   const layer = new nn.LSTM(INPUTS, HIDDEN);
   const zeros = fl.zeros([1, BATCH, HIDDEN]);
+  const four = (rows: number): T[] => [[rows, INPUTS], [rows, HIDDEN], [rows], [rows]].map((shape) => fl.ones(shape));
   const bad: [string, () => unknown, RegExp][] = [
     [
       "an input of another width",
@@ -193,9 +206,37 @@ describe("mistakes", () => {
     ["a dropout of 2", () => new nn.GRU(4, 5, { dropout: 2 }), /dropout must be from 0 to 1/],
     [
       "a flag that is a number",
-      () => new nn.GRU(4, 5, { bidirectional: 1 as never }).forward(x),
+      () => new nn.GRU(4, 5, { bidirectional: 1 as never }),
       /bidirectional must be true or false/,
     ],
+    ["no layers", () => nn.functional.lstm(x, null, [], { numLayers: 0 }), /^lstm: numLayers must be an integer >= 1/],
+    [
+      "half a layer",
+      () => nn.functional.gru(x, null, [], { numLayers: 1.5 }),
+      /^gru: numLayers must be an integer >= 1/,
+    ],
+    [
+      "a projection below 0",
+      () => nn.functional.lstm(x, null, four(20), { projSize: -1 }),
+      /projSize must be an integer >= 0/,
+    ],
+    [
+      "a dropout above 1",
+      () => nn.functional.lstm(x, null, four(20), { dropout: 2 }),
+      /^lstm: dropout must be from 0 to 1/,
+    ],
+    [
+      "weights that are none",
+      () => nn.functional.lstm(x, null, [1, 2, 3, 4] as never),
+      /weights\[0\] must be a tensor/,
+    ],
+    ["rows that are no gates", () => nn.functional.lstm(x, null, four(21)), /\[21, 4\], \[4 \* hidden, in\] is wanted/],
+    [
+      "a weight without axes",
+      () => nn.functional.rnnTanh(x, null, [fl.ones([]), ...four(5).slice(1)]),
+      /weightIh has shape \[\], \[hidden, in\] is wanted/,
+    ],
+    ["a batchFirst of 1", () => new nn.LSTM(4, 5, { batchFirst: 1 as never }), /batchFirst must be true or false/],
     ["too few weights", () => nn.functional.gru(x, null, [fl.ones([15, 4])]), /have 4 weights, got 1/],
     [
       "a cell's state of another shape",

@@ -176,8 +176,8 @@ export interface RecurrentOptions extends RandomOptions {
   /** Whether dropout drops (default true). */
   training?: boolean;
   /**
-   * int32 [batch]: how many steps of each sequence count (default all). Behind them the state stays as it is and the output is 0,
-   * as for PyTorch's packed sequences.
+   * int32 [batch]: how many steps of each sequence count (default all; more than there are: all, less than 0: none). Behind them
+   * the state stays as it is and the output is 0, as for PyTorch's packed sequences.
    */
   lengths?: Tensor | null;
 }
@@ -239,12 +239,25 @@ function recurrent(
   checkTensors(op, { input });
   for (const [name, flag] of Object.entries({ bias, batchFirst, bidirectional, training }))
     if (typeof flag !== "boolean") throw new ValueError(`${op}: ${name} must be true or false, got ${String(flag)}`);
+  for (const [name, n, least] of [
+    ["numLayers", numLayers, 1],
+    ["projSize", projSize, 0],
+  ] as const)
+    if (!Number.isInteger(n) || n < least)
+      throw new ValueError(`${op}: ${name} must be an integer >= ${least}, got ${String(n)}`);
+  if (typeof dropout !== "number" || !(dropout >= 0 && dropout <= 1))
+    throw new ValueError(`${op}: dropout must be from 0 to 1, got ${String(dropout)}`);
   const directions = bidirectional ? 2 : 1;
   const each = 2 + (bias ? 2 : 0) + (projSize > 0 ? 1 : 0);
   if (!Array.isArray(weights) || weights.length !== each * numLayers * directions)
     throw new ValueError(
       `${op}: ${numLayers} layers in ${directions === 2 ? "two directions" : "one direction"} have ` +
         `${each * numLayers * directions} weights, got ${String(weights?.length)}`,
+    );
+  checkTensors(op, Object.fromEntries(weights.map((w, i) => [`weights[${i}]`, w])));
+  if (weights[0].ndim !== 2 || weights[0].shape[0] % cell.gates !== 0)
+    throw new ShapeError(
+      `${op}: weightIh has shape ${show(weights[0].shape)}, [${cell.gates === 1 ? "" : `${cell.gates} * `}hidden, in] is wanted`,
     );
   if (input.ndim !== 2 && input.ndim !== 3)
     throw new ShapeError(

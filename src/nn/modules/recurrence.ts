@@ -69,6 +69,7 @@ abstract class Recurrent<S extends State> extends Module<
     super();
     const { generator, ...others } = options;
     const { numLayers = 1, bias = true, bidirectional = false, dropout = 0, projSize = 0 } = others;
+    const { batchFirst = false } = others;
     const { inputSize, hiddenSize } = sizes;
     checkCounts(layer, { ...sizes, numLayers });
     checkCounts(layer, { projSize }, 0);
@@ -76,6 +77,9 @@ abstract class Recurrent<S extends State> extends Module<
       throw new ValueError(`${layer}: projSize ${projSize} must be less than hiddenSize ${hiddenSize}`);
     if (typeof dropout !== "number" || !(dropout >= 0 && dropout <= 1))
       throw new ValueError(`${layer}: dropout must be from 0 to 1, got ${String(dropout)}`);
+    for (const [name, flag] of Object.entries({ bias, bidirectional, batchFirst }))
+      if (typeof flag !== "boolean")
+        throw new ValueError(`${layer}: ${name} must be true or false, got ${String(flag)}`);
     this.layer = layer;
     this.inputSize = inputSize;
     this.hiddenSize = hiddenSize;
