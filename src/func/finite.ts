@@ -16,7 +16,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { bindingOf } from "../trace/bindings.ts";
 import { evaluate } from "../trace/evaluate.ts";
 import { type Entry, launch, record, resultOf, valueOf } from "../trace/record.ts";
-import { currentTrace } from "../trace/trace.ts";
+import { currentTrace, refuseInStep } from "../trace/trace.ts";
 import { leavesOf, mapTree } from "../trace/tree.ts";
 import { Origins } from "./origin.ts";
 import { count, range, rounded } from "./range.ts";
@@ -29,6 +29,7 @@ import { count, range, rounded } from "./range.ts";
  * @example assertFinite({ loss, norm: nn.utils.clipGradNorm(model.parameters(), 1) });
  */
 export function assertFinite(tree: unknown): Promise<void> {
+  refuseInStep("assertFinite");
   if (leavesOf(tree).length === 0)
     throw new ValueError(`assertFinite: there is no tensor in what it is given, ${String(tree)}`);
   const names: string[] = [];

@@ -1,7 +1,7 @@
 /** @file scan: a loop within the program. */
 import { loops } from "../compile/extensions/scan.ts";
 import { checkFunction, checkNotAsync } from "../core/check.ts";
-import { DTypeError, ShapeError, ValueError } from "../core/errors.ts";
+import { DTypeError, FourlaneError, ShapeError, ValueError } from "../core/errors.ts";
 import { checkOptions } from "../core/options.ts";
 import { sameShape, show } from "../core/shape.ts";
 import { vmap as batch } from "../diff/vmap.ts";
@@ -9,9 +9,10 @@ import { type Node, observed, toposort, withSources } from "../graph/node.ts";
 import { CONTRACT } from "../ops/contract.ts";
 import { cast } from "../ops/elementwise.ts";
 import { CONSTANT, constantLike } from "../ops/leaf.ts";
+import { ownerOf } from "../tensor/autograd.ts";
 import { Tensor } from "../tensor/tensor.ts";
-import { exampleLeaf, transformed } from "../trace/trace.ts";
-import { leavesOf, mapTree, tensorsLike } from "../trace/tree.ts";
+import { asStep, exampleLeaf, transformed } from "../trace/trace.ts";
+import { isPlain, keysOf, leavesOf, mapTree, tensorsLike } from "../trace/tree.ts";
 
 export interface ScanOptions {
   /** From the last step to the first; results of steps stay in the order of `xs` (default false). */
@@ -47,6 +48,24 @@ function placeholder(spec: { readonly shape: readonly number[]; readonly dtype: 
 
 const asWord = (n: Node): Node => (loops.isWord(n) ? n : cast(n, "int32"));
 
+/** What else than tensors a tree has, with the path to it; null and undefined are nothing. */
+function othersOf(tree: unknown, path = ""): [path: string, value: unknown][] {
+  if (tree === null || tree === undefined || tree instanceof Tensor) return [];
+  if (!Array.isArray(tree) && !isPlain(tree)) return [[path, tree]];
+  return keysOf(tree)
+    .filter((k) => !(Array.isArray(tree) && k === "length"))
+    .flatMap((k) => othersOf((tree as Record<PropertyKey, unknown>)[k], path ? `${path}.${String(k)}` : String(k)));
+}
+
+/** Numbers and the like, which no step could change, are no part of what is carried or stacked. */
+function checkTensorsOnly(what: string, tree: unknown): void {
+  leavesOf(tree); // refuses what holds itself
+  for (const [path, value] of othersOf(tree))
+    throw new ValueError(
+      `scan: ${what}${path && `'s ${path}`} is ${typeof value === "object" ? "an object of a class" : String(value)}, no tensor`,
+    );
+}
+
 /** The tensors of a step's carry, checked against those before the first step. */
 function checkCarry(next: unknown, before: unknown): Tensor[] {
   const want = leavesOf(before);
@@ -64,6 +83,15 @@ function checkCarry(next: unknown, before: unknown): Tensor[] {
   });
 }
 
+/** Refuses what would change something outside of a step, or check it: f is called once. */
+function refuse(what: string): never {
+  throw new FourlaneError(
+    "TRACE",
+    `${what}: not within a step of scan, which is recorded once: parameters, running statistics and gradients would change once, ` +
+      "not in every step. Carry what changes, return what is to be looked at, take gradients with grad()",
+  );
+}
+
 /** Operations that are done for all steps at once, before the loop, where nothing that is carried goes into them. */
 const isWorthIt = ({ op }: Node): boolean => op === CONTRACT.matmul;
 
@@ -78,7 +106,8 @@ const isWorthIt = ({ op }: Node): boolean => op === CONTRACT.matmul;
  * @param xs A tree of tensors [steps, ...]: f is given a slice [...] of each. null where there is none, with `length`.
  * @example const [h, all] = scan((h, x) => { const next = x.add(h).tanh(); return [next, next]; }, zeros([8]), xs);
  * @throws ShapeError if tensors of xs differ in their first extent, or the carry changes its shape; DTypeError if it changes its
- * dtype; ValueError if it changes its structure, or nothing tells the number of steps.
+ * dtype; ValueError if it changes its structure, if it or y holds what is no tensor, or nothing tells the number of steps;
+ * FourlaneError if f assigns to a variable, or calls backward(), an optimiser's step or assertFinite.
  */
 export function scan<Carry, X, Y>(
   f: (carry: Carry, x: X) => [Carry, Y],
@@ -90,6 +119,7 @@ export function scan<Carry, X, Y>(
   const { reverse = false } = checkOptions("scan", options, { reverse: true, length: true });
   if (typeof reverse !== "boolean") throw new ValueError(`scan: reverse must be true or false, got ${String(reverse)}`);
   const inits = leavesOf(init);
+  checkTensorsOnly("the carry", init);
   const stacks = leavesOf(xs);
   const length = lengthOf(stacks, options);
   // Older than what f makes: what was drawn before is the same in all steps.
@@ -103,11 +133,13 @@ export function scan<Carry, X, Y>(
   const draws: Node[] = [];
   const result: unknown = observed(
     (n, copied) => n.op.random && !copied && draws.push(n),
-    () => transformed("scan", f, givenCarry, givenPart),
+    () => asStep(refuse, () => transformed("scan", f, givenCarry, givenPart)),
   );
   checkNotAsync("scan", result);
   if (!Array.isArray(result) || result.length !== 2)
     throw new ValueError("scan: f must return [carry, y], an array of two; y may be null");
+  checkTensorsOnly("the carry", result[0]);
+  checkTensorsOnly("y", result[1]);
   const next = checkCarry(result[0], init).map((t) => asWord(t.node));
   const ys = leavesOf(result[1]);
   if (length === 0) {
@@ -149,7 +181,7 @@ export function scan<Carry, X, Y>(
   const at = (n: Node): Node => {
     const known = body.get(n);
     if (known) return known;
-    if (n.op === CONSTANT) return n;
+    if (n.op === CONSTANT && !ownerOf(n)) return n;
     const leaf = exampleLeaf(n.shape, n.dtype);
     consts.set(leaf, n);
     body.set(n, leaf);

@@ -119,10 +119,18 @@ let region: object | undefined;
 type Observer = (n: Node, copied?: Node) => void;
 let observer: Observer | undefined;
 
-/** Runs f, and tells `each` of every node it makes, and of what it is a copy with other sources, if it is. */
+/**
+ * Runs f, and tells `each` of every node it makes, and of what it is a copy with other sources, if it is. Who looks on already still
+ * is told too.
+ */
 export function observed<T>(each: Observer, f: () => T): T {
   const before = observer;
-  observer = each;
+  observer = before
+    ? (n, copied) => {
+        before(n, copied);
+        each(n, copied);
+      }
+    : each;
   try {
     return f();
   } finally {

@@ -6,6 +6,7 @@ import { numel } from "../core/shape.ts";
 import type { Node } from "../graph/node.ts";
 import { expand } from "../ops/movement.ts";
 import { Parameter } from "../tensor/parameter.ts";
+import { refuseInStep } from "../trace/trace.ts";
 import { BY_IDENTITY } from "../trace/signature.ts";
 import { Setting, together, Variable } from "../trace/variable.ts";
 
@@ -58,6 +59,7 @@ export abstract class Optimizer {
 
   /** Changes every parameter that has a gradient. */
   step(): void {
+    refuseInStep(`${this.name}.step`);
     together(() =>
       this.parameters.forEach((p, i) => {
         if (p.grad) this.update(p, p.grad.detach().node, i);

@@ -6,7 +6,7 @@ import { checkOptions } from "../core/options.ts";
 import { show } from "../core/shape.ts";
 import type { Node } from "../graph/node.ts";
 import { dataOf } from "../trace/bindings.ts";
-import { currentTrace, guard, refuseRead } from "../trace/trace.ts";
+import { currentTrace, guard, refuseInStep, refuseRead } from "../trace/trace.ts";
 import { Variable } from "../trace/variable.ts";
 import { setOwner } from "./autograd.ts";
 import { checkTensors, Tensor } from "./tensor.ts";
@@ -38,6 +38,7 @@ export class Parameter extends Tensor {
    * @throws ValueError for an element that the dtype cannot hold; float32 is rounded, integers must be exact.
    */
   assign(value: Tensor | Numbers): void {
+    refuseInStep("assign");
     if (value instanceof Tensor) {
       this.variable.assign(value.node);
       return;

@@ -6,6 +6,7 @@ import type { Node } from "../graph/node.ts";
 import { add, apply, cast, LOGICAL } from "../ops/elementwise.ts";
 import { detach } from "../ops/identity.ts";
 import { dataLeaf } from "../trace/bindings.ts";
+import { refuseInStep } from "../trace/trace.ts";
 import { gradients, setOwner, traceGradient } from "./autograd.ts";
 import { type Binary, deriveMethods, type Unary } from "./derived.ts";
 import * as elementwise from "./elementwise.ts";
@@ -94,6 +95,7 @@ export class Tensor {
    * argument the tensor must have one element.
    */
   backward(gradient?: Tensor): void {
+    refuseInStep("backward");
     const given = gradient ? nodeOf("backward", "the gradient", gradient) : undefined;
     for (const [t, g] of gradients(this.node, given)) t.grad = new Tensor(t.grad ? add(t.grad.node, g) : g);
   }

@@ -191,7 +191,7 @@ function prepared(home: Session, graph: Computation): [Program | Promise<Program
   if (graph.inputs.some((n) => bindingOf(n)?.kind !== "data"))
     throw new FourlaneError(
       "TRACE",
-      "a tensor of a compiled or batched function has no value outside of it: return it",
+      "a tensor of a compiled or batched function has no value outside of it, nor one of a step of scan: return it",
     );
   const states = graph.residents.map((n) => bindingOf(n) as Extract<Binding, { kind: "state" }>);
   // Nothing that waits may go down with a tensor of a runtime that is gone.

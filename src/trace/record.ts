@@ -103,7 +103,10 @@ export function record<Args extends unknown[], Result>(
     if (binding?.kind === "argument" && binding.trace === trace) return binding.index;
     if (binding?.kind === "setting" && trace.settings.get(binding.setting) === n) return binding.setting;
     if (binding?.kind !== "state")
-      throw new FourlaneError("TRACE", "compile: a tensor of another compiled function, or of a vmap, was used");
+      throw new FourlaneError(
+        "TRACE",
+        "compile: a tensor of another compiled function, of a vmap or a step of scan was used",
+      );
     // A lazy tensor from outside means its variables as they are now, whatever becomes of them.
     return watched(binding.variable.read(binding.seen));
   });

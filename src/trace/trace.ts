@@ -81,6 +81,24 @@ export function transformed<Args extends unknown[], T>(op: string, f: (...args: 
   }
 }
 
+let refusal: ((what: string) => never) | undefined;
+
+/** Runs a function that is recorded once for what happens often, and must change nothing outside of it: `refuse` says so. */
+export function asStep<T>(refuse: (what: string) => never, f: () => T): T {
+  const before = refusal;
+  refusal = refuse;
+  try {
+    return f();
+  } finally {
+    refusal = before;
+  }
+}
+
+/** Refuses, within such a function, what changes something outside of it. */
+export function refuseInStep(what: string): void {
+  refusal?.(what);
+}
+
 /** Whether what is computed now is only recorded, by a trace or a transform. */
 export function isRecording(): boolean {
   return trace !== undefined || transforms > 0;

@@ -166,6 +166,77 @@ describe("detectAnomaly", () => {
     await close(await detectAnomaly((t: fl.Tensor) => without(t.log()))(tensor([1, -1])), [0, 0]);
   });
 
+  describe("in a loop", () => {
+    type T = fl.Tensor;
+    let at = 0;
+    /** A root of each x, of which the carry is the sum. */
+    const roots = (xs: T, options = {}): T =>
+      fl.scan(
+        (c: T, x: T) => {
+          at = line() + 1;
+          const y = x.sqrt();
+          return [c.add(y.sum()), null];
+        },
+        tensor(0),
+        xs,
+        options,
+      )[0];
+
+    test("names the step, the operation and the user's line", async () => {
+      const text = await message(detectAnomaly(roots)(tensor([1, 4, -1, -2])));
+      expect(text).toMatch(
+        /^detectAnomaly: sqrt -> float32\[\] in step 2 made 1 NaN of 1 elements\n {2}operand 0: .* all -1\n/,
+      );
+      expect(text).toContain(`finite.test.ts:${at}:`);
+      expect(await message(detectAnomaly((xs: T) => roots(xs, { reverse: true }))(tensor([1, 4, -1, -2])))).toMatch(
+        /^detectAnomaly: sqrt -> float32\[\] in step 3 made/,
+      );
+      expect(await (await detectAnomaly(roots)(tensor([1, 4, 9]))).item()).toBe(6);
+    });
+
+    test("backward too, where the last step comes first", async () => {
+      const text = await message(detectAnomaly(fl.grad(roots))(tensor([[1], [0], [0], [4]])));
+      expect(text).toMatch(/^detectAnomaly: \w+ -> float32\[1\] in step 2 made 1 infinite of 1 elements\n/);
+      expect(text).toContain("in the backward pass of sqrt on [1], made");
+      expect(text).toContain(`finite.test.ts:${at}:`);
+    });
+
+    test("through transforms, checkpoint, and loops in loops", async () => {
+      const bad = tensor([
+        [4, 9],
+        [1, -1],
+      ]);
+      const nested = (xs: T): T => fl.scan((c: T, x: T) => [c.add(roots(x)), null], tensor(0), xs)[0];
+      const text = await message(detectAnomaly(nested)(bad));
+      expect(text).toMatch(/^detectAnomaly: sqrt -> float32\[\] in step 1 of a loop in step 1 made 1 NaN/);
+      expect(text).toContain(`finite.test.ts:${at}:`);
+      const others: [string, (xs: T) => unknown][] = [
+        ["vmap", fl.vmap((x: T) => roots(x), 1)],
+        [
+          "checkpoint",
+          (xs) =>
+            fl.scan(
+              fl.checkpoint((c: T, x: T) => [c.add(roots(x)), null] as [T, null]),
+              tensor(0),
+              xs,
+            )[0],
+        ],
+        ["jvp", (xs) => fl.jvp(nested, [xs], [xs])[0]],
+      ];
+      for (const [name, f] of others) {
+        const found = await message(detectAnomaly(f)(bad));
+        expect(found, name).toMatch(/^detectAnomaly: sqrt -> float32\[2?\] in step 1 .*made 1 NaN/);
+        expect(found, name).toContain(`finite.test.ts:${at}:`);
+      }
+    });
+
+    test("what is not finite already is no step's fault", async () => {
+      expect(await message(detectAnomaly(roots)(tensor([1, Number.NaN])))).toMatch(
+        /^detectAnomaly: argument 0, .* has 1 NaN/,
+      );
+    });
+  });
+
   test("finds the line and the operation through every transform", async () => {
     let at = 0;
     const root = (t: fl.Tensor): fl.Tensor => {

@@ -166,6 +166,21 @@ describe("what is carried and given", () => {
     expect(await y.array()).toEqual(new Array(10).fill(7));
     const [one] = scan((h: T, x: T) => [h.add(x), null], tensor(1), tensor([5]));
     expect(await one.item()).toBe(6);
+    const [still, twice] = scan((h: T) => [h, [h, h]] as [T, [T, T]], tensor([true, false]), null, { length: 2 });
+    expect(await still.array()).toEqual([true, false]);
+    for (const t of twice) expect(await t.data()).toEqual(Uint8Array.of(1, 0, 1, 0));
+    const nothing = scan((h: T, x: T) => [h.add(x).sin(), h], fl.zeros([0, 3]), fl.zeros([4, 0, 3]));
+    expect([...nothing.map((t) => t.shape), (await nothing[1].data()).length]).toEqual([[0, 3], [4, 0, 3], 0]);
+    const wrapping = scan((h: T) => [h.mul(3), h], tensor([2 ** 30 + 1], { dtype: "int32" }), null, { length: 2 });
+    expect(await wrapping[1].array()).toEqual([[2 ** 30 + 1], [(3 * (2 ** 30 + 1)) | 0]]);
+    const bytes = scan(
+      (h: T, x: T) => [h.add(x), h],
+      tensor([200], { dtype: "uint8" }),
+      fl.full([3, 1], 100, { dtype: "uint8" }),
+    );
+    expect([await bytes[0].array(), await bytes[1].array()]).toEqual([[244], [[200], [44], [144]]]);
+    const odd = scan((h: T, x: T) => [x, h], tensor([-0]), tensor([[NaN], [-0], [Infinity]]));
+    expect(await odd[1].data()).toEqual(Float32Array.of(-0, NaN, -0));
     const [none, empty] = scan((h: T, x: T) => [h.add(x), h.mul(2)], tensor(1), fl.zeros([0]));
     expect(await none.item()).toBe(1);
     expect([empty.shape, empty.dtype]).toEqual([[0], "float32"]);
@@ -189,6 +204,37 @@ describe("what is carried and given", () => {
     };
     const [got, want] = [await train(scan as typeof unrolled), await train(unrolled)];
     got.forEach((v, i) => expect(v).toBeCloseTo(want[i], 5));
+  });
+
+  test("gradients flow to constants that a step closes over", async () => {
+    for (const f of [
+      (w: T) => scan((c: T, x: T) => [c.mul(w).add(x), null], H0, XS)[0],
+      (w: T) => scan((c: T, x: T) => [c.add(x), w], H0, XS)[1],
+      (w: T) => scan(() => [w, null], fl.zeros([WIDTH]), XS)[0],
+    ]) {
+      const w = fl.full([WIDTH], 0.5);
+      w.requiresGrad = true;
+      f(w).sum().backward();
+      await same(w.grad as T, fl.grad((v: T) => f(v).sum())(tensor(await w.data(), [WIDTH])));
+    }
+  });
+
+  test("transforms in a step, and compiled functions", async () => {
+    const double = fl.compile((x: T) => x.mul(2));
+    const f = (s: typeof unrolled) => (w: T) => {
+      const [last, all] = s<T>(
+        (c, x) => {
+          const g = fl.grad((v: T) => v.mul(x).sin().sum())(c);
+          const sums = fl.vmap((a: T, b: T) => a.mul(b).sum(), [0, 0])(c, double(x));
+          return [c.sub(g.mul(0.1)).add(sums.unsqueeze(1).mul(0.01)), c];
+        },
+        w,
+        XS,
+      );
+      return last.sum().add(all.square().mean());
+    };
+    const [got, want] = [scan as typeof unrolled, unrolled].map((s) => fl.valueAndGrad(f(s))(H0));
+    for (const i of [0, 1]) await same(got[i] as T, want[i] as T);
   });
 
   test("one loop computes what is asked of it: the program has one", async () => {
@@ -285,6 +331,25 @@ describe("random draws", () => {
   });
 });
 
+test("for examples of a batch draws are refused, the same or different, as asked", async () => {
+  const draw = (randomness: "error" | "same" | "different") =>
+    fl.vmap((c: T) => scan((h: T) => [h, fl.rand([2])], c, null, { length: 3 })[1], 0, 0, { randomness })(
+      fl.ones([2, 1]),
+    );
+  expect(() => draw("error")).toThrow(/draws random numbers/);
+  const numbers = async (t: T): Promise<number> => new Set(await t.data()).size;
+  expect(await numbers(draw("same"))).toBe(6);
+  expect(await numbers(draw("different"))).toBe(12);
+});
+
+test("draws of loops within loops all differ, and a generator goes on behind them", async () => {
+  fl.manualSeed(8);
+  const [, ys] = scan((c: T) => [c, scan((d: T) => [d, fl.rand([])], c, null, { length: 3 })[1]], fl.ones([1]), null, {
+    length: 4,
+  });
+  expect(new Set([...(await ys.data()), ...(await fl.rand([5]).data())]).size).toBe(17);
+});
+
 describe("mistakes", () => {
   const xs = fl.ones([3, 2]);
   const h = fl.zeros([2]);
@@ -320,24 +385,59 @@ describe("mistakes", () => {
       () => scan((c: T) => [c, null], h, xs, { reverse: 1 } as never),
       /reverse must be true or false/,
     ],
+    [
+      "what is carried is a number",
+      () => scan((c: { n: number }) => [{ n: c.n + 1 }, null], { n: 0 }, xs),
+      /^scan: the carry's n is 0, no tensor$/,
+    ],
+    [
+      "a number among what is carried on",
+      () => scan((c: T) => [5 as never, c], h, xs),
+      /^scan: the carry is 5, no tensor$/,
+    ],
+    ["a y that is a number", () => scan((c: T) => [c, [c, { at: 3 }]], h, xs), /^scan: y's 1.at is 3, no tensor$/],
     ["no function", () => scan(5 as never, h, xs), /scan/],
     ["an async function", () => scan((async (c: T) => [c, null]) as never, h, xs), /async|promise/i],
   ];
   test.each(bad)("%s", (_, f, message) => expect(f).toThrow(message));
 
-  test("a parameter assigned to in a step, and a tensor of a step used outside", async () => {
+  test("what would change once, not in every step, is refused, and nothing has changed", async () => {
     const p = new fl.Parameter(fl.ones([2]));
-    expect(() =>
-      scan(
-        (c: T, x: T) => {
-          p.assign(x);
-          return [c.add(x), null];
-        },
-        h,
-        xs,
-      ),
-    ).toThrow(/step|scan|assign/);
+    const norm = new fl.nn.BatchNorm1d(2);
+    const optimizer = new fl.optim.SGD([p], { lr: 1 });
+    const changes: Record<string, (x: T) => unknown> = {
+      assign: (x) => p.assign(x),
+      "assign of what is the same in all steps": () => p.assign(p.mul(2)),
+      "assign of an array": () => p.assign([3, 4]),
+      "running statistics": (x) => norm.forward(x.expand([3, 2])),
+      backward: (x) => p.mul(x).sum().backward(),
+      step: () => optimizer.step(),
+      assertFinite: (x) => fl.assertFinite(x),
+    };
+    for (const [name, change] of Object.entries(changes)) {
+      p.grad = name === "step" ? fl.ones([2]) : null;
+      const run = (inner: T): T =>
+        scan(
+          (c: T, x: T) => {
+            change(x);
+            return [c.add(x), null];
+          },
+          h,
+          inner,
+        )[0];
+      expect(() => run(xs), name).toThrow(/^(assign|backward|SGD.step|assertFinite): not within a step of scan/);
+      p.grad = null;
+      expect(() => fl.compile(run)(xs), name).toThrow(/not within a step of scan/);
+      expect(p.grad, name).toBeNull();
+    }
     expect(await p.array()).toEqual([1, 1]);
+    expect(await norm.running_mean?.array()).toEqual([0, 0]);
+    // Neither is it forgotten when a step is done, nor when it failed.
+    p.assign(h);
+    expect(await p.array()).toEqual([0, 0]);
+  });
+
+  test("a tensor of a step used outside", async () => {
     let leaked: T = h;
     const [fine] = scan(
       (c: T, x: T) => {
