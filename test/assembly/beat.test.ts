@@ -385,12 +385,12 @@ const CASES: Record<Exclude<keyof typeof isa.Opcode, Bounded>, Record<string, Bu
     quarters: pooled("SpreadWindows", [2 ** 13, 2 ** 14], quarters(2 ** 13, 2 ** 14)),
   },
   Norm: {
-    "one long row": norm(NormStage.Measure | NormStage.Apply, [1, 2 ** 25, 1]),
+    "one long row": norm(NormStage.Measure | NormStage.Apply, [1, 2 ** 26, 1]),
     "one long channel": norm(NormStage.Measure | NormStage.Apply, [1, 1, 2 ** 26]),
     "many short pieces": norm(NormStage.Measure | NormStage.Apply, [2 ** 22, 1, 4]),
     "many channels": norm(NormStage.Measure | NormStage.Apply, [1, 2 ** 22, 4]),
     "one long column": norm(NormStage.Measure | NormStage.Apply, [2 ** 24, 1, 1]),
-    "samples of many channels": norm(NormStage.Apply, [4, 1, 4], { [isa.Norm.Rows]: 2 ** 21, [isa.Norm.Split]: 4 }),
+    "samples of many channels": norm(NormStage.Apply, [4, 1, 4], { [isa.Norm.Rows]: 2 ** 22, [isa.Norm.Split]: 4 }),
     "many blocks of samples": norm(NormStage.Merge, [2 ** 24, 1, 1], {
       [isa.Norm.Partials]: ZEROS,
       [isa.Norm.Split]: 1,
