@@ -5,6 +5,7 @@ import * as fl from "../../src/index.ts";
 
 afterAll(() => fl.dispose());
 
+const F = fl.nn.functional;
 type T = fl.Tensor;
 type Step = (carry: T[], x: T[]) => [T[], T[]];
 type Run = (...args: T[]) => T[];
@@ -47,6 +48,9 @@ const MOVES: readonly ((a: T, b: T, m: T) => T)[] = [
   (a, b, m) => fl.scan((c: T, x: T) => [c.mul(x.matmul(m)).cos(), null], b.select(0, 1), a, { reverse: true })[0],
   (a) => a.flip(1),
   (a) => a.indexSelect(0, fl.tensor([2, 0, 1], { dtype: "int32" })).mul(0.7),
+  (a, b, m) => F.scaledDotProductAttention(a, b, a.matmul(m), { isCausal: true }),
+  (a) => F.layerNorm(a, [W], null, null, 0.1).mul(0.5),
+  (a, b) => F.conv1d(a.unsqueeze(0), b.reshape(1, B, W).slice([0, 0, 0], [1, B, 3]), null, { padding: 1 }).squeeze(0),
   () => fl.full([B, W], 0.5),
 ];
 
@@ -163,5 +167,5 @@ test("random loops are the same steps written out, in values, derivatives and ba
       for (const [i, t] of got.entries()) expect(await distance(t, want[i]), name).toBeLessThan(tolerance);
     }
   });
-  await fc.assert(check, { numRuns: 25 });
+  await fc.assert(check, { numRuns: 25, seed: 3 });
 });

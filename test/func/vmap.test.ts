@@ -161,7 +161,9 @@ describe("what does not fit says so", () => {
       seen = x.mul(2);
       return x;
     })(xs);
-    expect(() => fl.compile((x: fl.Tensor) => x.add(seen as fl.Tensor))(tensor([1, 2, 3]))).toThrow(/or of a vmap/);
+    expect(() => fl.compile((x: fl.Tensor) => x.add(seen as fl.Tensor))(tensor([1, 2, 3]))).toThrow(
+      /of a vmap or a step of scan/,
+    );
     await expect((seen as fl.Tensor).data()).rejects.toThrow(/compiled or batched function has no value outside/);
   });
 });
