@@ -105,7 +105,7 @@ export function record<Args extends unknown[], Result>(
     if (binding?.kind !== "state")
       throw new FourlaneError(
         "TRACE",
-        "compile: a tensor of another compiled function, of a step of scan, or of a vmap was used",
+        "compile: a tensor of another compiled function, of a vmap or a step of scan was used",
       );
     // A lazy tensor from outside means its variables as they are now, whatever becomes of them.
     return watched(binding.variable.read(binding.seen));
